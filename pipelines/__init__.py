@@ -1,0 +1,1 @@
+"""What MONAI does not have for this project: networks, transforms, datasets, evaluation and tracking for MONAI Bundles."""
