@@ -1,0 +1,41 @@
+# Each target makes the environment that it needs. PYTHON chooses the interpreter the environment is made from.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all check ui bench clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## phantoms, training, evaluation and prediction, tracked; results in demo/
+	$(BIN)/python -m pipelines demo --out $(DEMO)
+
+test: $(VENV)/.installed-dev  ## the quick tests
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(VENV)/.installed-dev  ## all tests, the slow ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev  ## lint, format and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+ui: $(VENV)/.installed  ## the MLflow UI over the project's store
+	$(BIN)/python -m pipelines ui
+
+bench: $(VENV)/.installed  ## speed and memory on this machine, as ratios
+	$(BIN)/python benchmarks/inference.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,116 @@
+"""The command line, thin: parse, call, print. ``python -m pipelines --help`` lists the commands."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.errors import PipelinesError
+
+EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused or failed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command and returns its exit code; a fault in what the user gave is one line on stderr."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+    )
+    if not args.verbose:
+        logging.getLogger("monai").setLevel(logging.CRITICAL)  # its engines log each error that we print ourselves
+        logging.getLogger("ignite").setLevel(logging.CRITICAL)
+    try:
+        return args.func(args)
+    except PipelinesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    from pipelines.datasets import command as data_command
+
+    parser = argparse.ArgumentParser(prog="pipelines", description=__doc__.splitlines()[0])
+    parser.add_argument("--verbose", action="store_true", help="log everything, with stack traces")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    data_command.add_parser(commands)
+
+    predict = commands.add_parser("predict", help="segment a picture, a volume, a DICOM series, or a folder of many")
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
+    predict.add_argument("input", type=Path, metavar="INPUT")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR")
+    predict.add_argument("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
+    predict.add_argument("--checkpoint", type=Path, help="weights (default: those shipped for the network)")
+    predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    predict.add_argument("--fast", action="store_true", help="no averaging over flips: a quarter of the time")
+    predict.set_defaults(func=_predict)
+
+    demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument("--epochs", type=int, default=15)
+    demo.set_defaults(func=_demo)
+
+    ui = commands.add_parser("ui", help="the MLflow UI over this project's runs")
+    ui.add_argument("--port", type=int, default=5000)
+    ui.set_defaults(func=_ui)
+    return parser
+
+
+def _predict(args: argparse.Namespace) -> int:
+    import torch
+
+    from pipelines.errors import UsageError
+    from pipelines.prediction import predict
+
+    overrides: dict = {}
+    if args.checkpoint is not None:
+        overrides["checkpoint"] = str(args.checkpoint.absolute())
+    if args.device is not None:
+        try:
+            overrides["device"] = torch.empty(0, device=args.device).device
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"the device {args.device!r} cannot be used", how="leave out --device") from error
+    if args.fast:
+        overrides["flips"] = False
+    bundle = args.bundle if args.bundle.is_dir() else _root() / "bundles" / args.bundle
+    outcomes = predict(bundle, args.input, args.out, network=args.network, **overrides)
+    for outcome, _ in outcomes:
+        print(f"{outcome.status}: {outcome.error or outcome.mask}", file=sys.stderr if outcome.error else sys.stdout)
+    codes = [code for _, code in outcomes]
+    if len(codes) > 1:
+        done = codes.count(0)
+        print(f"{done} of {len(codes)} cases done; see {args.out / 'manifest.jsonl'}")
+        return 0 if done == len(codes) else EXIT_SOME_NOT_DONE
+    return codes[0]
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from pipelines.demo import run_demo
+
+    return run_demo(args.out, _root(), epochs=args.epochs)
+
+
+def _ui(args: argparse.Namespace) -> int:
+    from pipelines.tracking import ui_command
+
+    return subprocess.call(ui_command(_root(), port=args.port))
+
+
+def _root() -> Path:
+    """The project: the working directory where it holds bundles, else where this package was installed from."""
+    here = Path.cwd()
+    return here if (here / "bundles").is_dir() else Path(__file__).resolve().parent.parent
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Raw folders to prepared ones: checks, labels, splits by patient, datalists, reports; and phantoms in the same
+layouts."""
+
+from __future__ import annotations
+
+from pipelines.datasets.caching import cached_dataset
+from pipelines.datasets.covid_ct import phantom_covid_ct, prepare_covid_ct
+from pipelines.datasets.datalist import files, load_datalist
+from pipelines.datasets.inference import cases_to_segment
+from pipelines.datasets.lung_phantom import Phantom, make_lung_phantom
+
+__all__ = [
+    "Phantom",
+    "cached_dataset",
+    "cases_to_segment",
+    "files",
+    "load_datalist",
+    "make_lung_phantom",
+    "phantom_covid_ct",
+    "prepare_covid_ct",
+]

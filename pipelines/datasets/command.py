@@ -1,0 +1,88 @@
+"""``python -m pipelines data``: prepare a raw dataset, or draw phantoms."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipelines.datasets.covid_ct import NAME, PHANTOM_FORMATS, phantom_covid_ct, prepare_covid_ct
+from pipelines.datasets.dicom_layout import MASK_VALUES
+from pipelines.datasets.splits import SECTIONS
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add ``data prepare`` and ``data phantom``; each sets `func`, which takes the arguments and returns the exit
+    code."""
+    data = subparsers.add_parser("data", help="prepare a dataset, or draw phantoms")
+    actions = data.add_subparsers(dest="action", required=True)
+    prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
+    prepare.add_argument("dataset", choices=[NAME])
+    prepare.add_argument("--raw", type=Path, required=True, help="the unpacked dataset")
+    prepare.add_argument(
+        "--mask-values", choices=MASK_VALUES, help="DICOM series only: what the values of the masks mean"
+    )
+    prepare.add_argument("--skip-bad", action="store_true", help="leave faulty cases out and list them in the report")
+    prepare.set_defaults(func=_prepare)
+    phantom = actions.add_parser("phantom", help="draw phantoms, for trying commands without data")
+    phantom.add_argument("dataset", choices=[NAME])
+    phantom.add_argument("--cases", type=int, default=12)
+    phantom.add_argument("--size", type=int, default=160, help="columns and rows (default 160)")
+    phantom.add_argument("--slices", type=int, default=24)
+    phantom.add_argument("--format", choices=PHANTOM_FORMATS, default="nifti", help="both only with --raw")
+    written = phantom.add_mutually_exclusive_group()
+    written.add_argument("--prepared", dest="raw", action="store_false", help="write a prepared folder (the default)")
+    written.add_argument(
+        "--raw", dest="raw", action="store_true", help="write raw data, for `data prepare` and `predict`"
+    )
+    phantom.set_defaults(func=_phantom, raw=False)
+    for parser in (prepare, phantom):
+        parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--validation", type=float, default=0.2, help="part of the patients (default 0.2)")
+        parser.add_argument(
+            "--test", type=float, default=0.2, help="part of the patients, where there is no official test set"
+        )
+        parser.add_argument(
+            "--folds", type=int, default=0, help="also write datalist_fold0.json ... for cross-validation"
+        )
+        parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote")
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    prepared = prepare_covid_ct(
+        args.raw,
+        args.out,
+        seed=args.seed,
+        validation=args.validation,
+        test=args.test,
+        folds=args.folds,
+        skip_bad=args.skip_bad,
+        force=args.force,
+        mask_values=args.mask_values,
+    )
+    numbers = ", ".join(f"{len(prepared.split[section])} {section}" for section in SECTIONS)
+    for fault in prepared.left_out:
+        logger.warning("left out: %s", fault)
+    logger.info("%s: %s; see %s", prepared.folder, numbers, prepared.folder / "report.md")
+    return 0
+
+
+def _phantom(args: argparse.Namespace) -> int:
+    names = phantom_covid_ct(
+        args.out,
+        cases=args.cases,
+        size=args.size,
+        slices=args.slices,
+        seed=args.seed,
+        file_format=args.format,
+        raw=args.raw,
+        validation=args.validation,
+        test=args.test,
+        folds=args.folds,
+        force=args.force,
+    )
+    logger.info("%s: %d phantoms", args.out, len(names))
+    return 0

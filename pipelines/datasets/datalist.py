@@ -1,0 +1,154 @@
+"""Datalists: MONAI's Decathlon JSON with a checked head, written whole or not at all, and refused where it cannot be
+trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.datasets.splits import SECTIONS
+from pipelines.errors import DatalistError
+from pipelines.readers import LABELS
+
+DATALIST = "datalist.json"
+LUNG_SOURCES = ("reference", "derived")
+_KEYS = ("image", "label", "patient", "case", "lung")
+_HOW = "prepare the data again (python -m pipelines data prepare)"
+
+
+def load_datalist(dataset_dir: str | os.PathLike[str], name: str = DATALIST, *, verify: bool = False) -> dict[str, Any]:
+    """Read and check a prepared folder's datalist; `image` and `label` come back as absolute paths.
+
+    Args:
+        dataset_dir: the prepared folder.
+        name: the datalist in it (datalist.json, datalist_fold0.json, ...).
+        verify: also hash every file and compare with the fingerprint; finds equal files as well. Reads all of the data.
+
+    Raises:
+        DatalistError: missing or damaged list, wrong label values, an empty split, a missing file, a path that
+            leaves the folder, a patient in two splits, a case or file twice, or (with `verify`) contents that
+            changed or repeat.
+    """
+    root = Path(dataset_dir).resolve()
+    path = root / name
+    content = _parsed(path)
+    labels = {str(k): v for k, v in LABELS.items()}
+    if content.get("labels") != labels:
+        raise DatalistError(f"the labels are {content.get('labels')!r}, and {labels!r} are due", where=path, how=_HOW)
+    patients: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    for section in SECTIONS:
+        items = content.get(section)
+        if not isinstance(items, list) or not items:
+            raise DatalistError(f"the {section} split is empty", where=path, how=_HOW)
+        content[section] = [_checked(item, root, path) for item in items]
+        for item in content[section]:
+            if patients.setdefault(item["patient"], section) != section:
+                raise DatalistError(
+                    f"patient {item['patient']} is in {patients[item['patient']]} and in {section}",
+                    where=path,
+                    how=_HOW,
+                )
+            for key in ("case", "image", "label"):
+                mark = f"{'case' if key == 'case' else 'file'} {item[key]}"
+                if mark in seen:
+                    raise DatalistError(f"{mark} is listed twice", where=path, how=_HOW)
+                seen[mark] = section
+    if verify:
+        _verify(content, path)
+    return content
+
+
+def files(dataset_dir: str | os.PathLike[str], datalist: str, section: str) -> list[dict[str, str]]:
+    """The cases of one section ("training", "validation", "test") for a Dataset: absolute `image` and `label`,
+    `patient`, `case`, `lung`. The whole list is checked first, so that a patient in two splits stops training as
+    well as evaluation.
+
+    Raises:
+        DatalistError: an unknown section, and everything that `load_datalist` raises.
+    """
+    if section not in SECTIONS:
+        raise DatalistError(
+            f"there is no section {section!r}", where=datalist, how=f"choose one of {', '.join(SECTIONS)}"
+        )
+    return load_datalist(dataset_dir, datalist)[section]
+
+
+def write_datalist(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically: a reader sees the old list or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(pairs: Iterable[tuple[Path, Path]]) -> str:
+    """``sha256:...`` of the contents of (image, label) files: the same whatever their names, order and split."""
+    digests = sorted(file_digest(image) + file_digest(label) for image, label in pairs)
+    return "sha256:" + hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatalistError(
+            "there is no such datalist", where=path, how="give the folder that `data prepare` wrote"
+        ) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DatalistError(f"the datalist cannot be read ({error})", where=path, how=_HOW) from None
+    if not isinstance(content, dict):
+        raise DatalistError("the datalist is no JSON object", where=path, how=_HOW)
+    return content
+
+
+def _checked(item: Any, root: Path, path: Path) -> dict[str, str]:
+    if not isinstance(item, dict) or not all(isinstance(item.get(key), str) and item[key] for key in _KEYS):
+        raise DatalistError(f"an entry lacks one of {', '.join(_KEYS)}: {str(item)[:200]}", where=path, how=_HOW)
+    if item["lung"] not in LUNG_SOURCES:
+        raise DatalistError(
+            f"the lung of case {item['case']} is {item['lung']!r}", where=path, how=f"one of {LUNG_SOURCES} is due"
+        )
+    checked = dict(item)
+    for key in ("image", "label"):
+        try:
+            target = (root / item[key]).resolve()
+            inside, present = target.is_relative_to(root), target.is_file()
+        except (OSError, ValueError):  # NUL bytes, loops of links
+            inside, present = False, False
+        if not inside:
+            raise DatalistError(f"the path {item[key]!r} leaves the folder", where=path, how="keep all files inside it")
+        if not present:
+            raise DatalistError(f"the {key} {item[key]!r} is missing", where=path, how=_HOW)
+        checked[key] = str(target)
+    return checked
+
+
+def _verify(content: Mapping[str, Any], path: Path) -> None:
+    items = [item for section in SECTIONS for item in content[section]]
+    seen: dict[str, str] = {}
+    for item in items:
+        digest = file_digest(Path(item["image"]))
+        if digest in seen:
+            raise DatalistError(
+                f"the images of cases {seen[digest]} and {item['case']} are equal", where=path, how="keep one"
+            )
+        seen[digest] = item["case"]
+    if fingerprint((Path(item["image"]), Path(item["label"])) for item in items) != content.get("fingerprint"):
+        raise DatalistError("the files are not those that were prepared: the fingerprint differs", where=path, how=_HOW)

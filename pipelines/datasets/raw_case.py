@@ -1,0 +1,85 @@
+"""What a layout finds in a raw folder, before a voxel is read: cases with their image and mask files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import PipelinesError
+from pipelines.readers import CaseImage
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One image with its masks.
+
+    Attributes:
+        case: safe name (letters, digits, dot, dash, underscore), unique in the set.
+        patient: whose it is; the case's own name where that is unknown.
+        image: a file, or the folder of a DICOM series.
+        masks: kind of mask (as the layout names them) to file.
+        official_test: it belongs to the test set that the dataset came with.
+    """
+
+    case: str
+    patient: str
+    image: Path
+    masks: Mapping[str, Path]
+    official_test: bool = False
+
+
+@dataclass(frozen=True)
+class BuiltLabel:
+    """A label on its image's grid: `array` uint8 (X, Y, Z) of 0, 1, 2; `lung` "reference" or "derived"; `notes` for
+    the report."""
+
+    array: NDArray[np.uint8]
+    lung: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """A raw folder as one layout reads it; `build` makes a case's label and raises a PipelinesError where it cannot
+    be trusted."""
+
+    layout: str
+    cases: list[RawCase]
+    build: Callable[[RawCase, CaseImage], BuiltLabel]
+    patients_known: bool
+    faults: list[PipelinesError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def safe_name(name: str) -> str:
+    """A file or patient name as a name that is harmless in paths, tables, pages and JSON.
+
+    Where characters had to be replaced, eight digits of the original's hash keep different names different.
+    """
+    safe = _UNSAFE.sub("_", name).lstrip(".-") or "_"
+    if safe == name and len(name) <= 100:
+        return safe
+    return f"{safe[:80]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def stem(path: Path) -> str:
+    """The file name without .nii.gz, .nii or another suffix."""
+    for suffix in (".nii.gz", ".nii"):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def visible_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with one of the suffixes (lower case), sorted; hidden ones (also macOS's ``._name``)
+    left out."""
+    found = (p for p in folder.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith("."))
+    return sorted((p for p in found if p.is_file()), key=lambda p: p.name.encode(errors="surrogateescape"))

@@ -1,0 +1,86 @@
+"""What a predicted mask says of a case: volumes, extent, and a picture to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from skimage.segmentation import find_boundaries
+
+LUNG_FLOOR_ML = 100.0  # an adult's lungs hold litres; below this the ratio would divide by noise
+LUNG_FLOOR_SHARE = 0.01  # of a picture's area, where millimetres are unknown
+COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
+TILES = 12  # slices shown of a volume
+
+
+def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -> dict[str, Any]:
+    """Volumes and extent of a label map.
+
+    Args:
+        mask: (X, Y, Z), values 0 background, 1 lung, 2 lesion.
+        spacing: millimetres along X, Y, Z; None for a picture, whose areas are then in pixels.
+
+    Returns:
+        ``lung_ml`` (the lungs with what is diseased in them: labels 1 and 2), ``lesion_ml``, both None without spacing;
+        ``lung_px`` and ``lesion_px`` counts of voxels; ``extent`` = lesion / lung, 0..1, None below the lung floor;
+        ``slices_with_lesion``; ``largest_lesion_slice``, an index along Z or None.
+    """
+    lesion_by_slice = (mask == 2).sum(axis=(0, 1))
+    lesion, lung = int(lesion_by_slice.sum()), int((mask > 0).sum())
+    ml = None if spacing is None else float(np.prod(spacing)) / 1000.0
+    floor = LUNG_FLOOR_SHARE * mask.size if ml is None else LUNG_FLOOR_ML / ml
+    if mask.shape[2] == 1:
+        floor = LUNG_FLOOR_SHARE * mask.size  # a single slice of a scan holds some millilitres only
+    return {
+        "lung_ml": None if ml is None else round(lung * ml, 3),
+        "lesion_ml": None if ml is None else round(lesion * ml, 3),
+        "lung_px": lung,
+        "lesion_px": lesion,
+        "extent": round(lesion / lung, 6) if lung >= max(floor, 1) else None,
+        "slices_with_lesion": int((lesion_by_slice > 0).sum()),
+        "largest_lesion_slice": int(lesion_by_slice.argmax()) if lesion else None,
+    }
+
+
+def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Outlines of lung (blue) and lesion (orange) on one slice, upright as a person sees it.
+
+    Args:
+        image: (X, Y) in the lung window, 0..1; X to the patient's left, Y to the back.
+        mask: (X, Y) label values.
+
+    Returns:
+        uint8 (Y, X, 3).
+    """
+    grey = (np.clip(image, 0, 1) * 255).astype(np.uint8).T
+    picture = np.stack([grey] * 3, axis=-1)
+    upright = mask.T
+    for regions, value in ((upright > 0, 1), (upright == 2, 2)):
+        picture[find_boundaries(regions, mode="inner")] = COLOURS[value]
+    return picture
+
+
+def volume_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Up to ``TILES`` slices of a volume side by side: evenly through the lungs, and the one with the largest lesion.
+
+    Args:
+        image: (X, Y, Z) in the lung window, 0..1, in LPS order.
+        mask: (X, Y, Z) label values in the same order.
+
+    Returns:
+        uint8 (rows, columns, 3); slices run from feet to head, left to right, top to bottom.
+    """
+    inside = np.flatnonzero((mask > 0).any(axis=(0, 1)))
+    if inside.size == 0:
+        inside = np.arange(mask.shape[2])
+    chosen = set(inside[np.linspace(0, inside.size - 1, min(TILES, inside.size)).round().astype(int)].tolist())
+    lesion_by_slice = (mask == 2).sum(axis=(0, 1))
+    largest = int(lesion_by_slice.argmax())
+    if lesion_by_slice[largest] and largest not in chosen:
+        chosen.remove(min(chosen, key=lambda z: abs(z - largest)))
+        chosen.add(largest)
+    tiles = [overlay(image[:, :, z], mask[:, :, z]) for z in sorted(chosen)]
+    columns = min(4, len(tiles))
+    blank = np.zeros_like(tiles[0])
+    tiles += [blank] * (-len(tiles) % columns)
+    return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])

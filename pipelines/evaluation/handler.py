@@ -1,0 +1,250 @@
+"""The evaluation report as a handler of MONAI's evaluator."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
+from numpy.typing import NDArray
+
+from pipelines.errors import ConfigError, DatalistError, PipelinesError
+from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
+from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
+from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.readers import read_case
+
+logger = logging.getLogger(__name__)
+
+_LUNG_WINDOW = (-1000.0, 400.0)  # HU
+
+
+@dataclass
+class _Candidate:
+    """One of the worst cases so far: its telling slice, X x Y, and where to find the image if it is not here."""
+
+    case: str
+    dice: float
+    slice_index: int
+    affine: NDArray | None
+    image: NDArray | None
+    image_path: str | None
+    label: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+
+
+class EvaluationReport:
+    """Measures each case as it comes and writes the report when the epoch is over.
+
+    Attach to a ``SupervisedEvaluator`` that decollates (its default) and whose postprocessing brings the prediction
+    back onto the original grid. Each item of ``engine.state.output``, with that of ``engine.state.batch``, has
+
+    - ``key_pred``: 1 x X x Y x Z (or 1 x X x Y) predicted label map; ``key_label``: the original label, same shape;
+    - ``patient`` and ``case``: names from the datalist; without ``case`` the image's file name is taken;
+    - ``key_image``: the image as it was loaded (``LoadCTd``). Its meta says ``kind`` ("volume": distances in
+      millimetres by its affine; "picture": in pixels, as also where there is no kind) and ``filename_or_obj``, which is
+      read again for the pictures where preprocessing changed the grid.
+
+    Of a case it keeps the numbers, and of the worst ones a slice. After the epoch ``engine.state.metrics`` has
+    ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each metric of ``case_metrics``. With
+    more than one process all gather, the first one writes, and a case that a sampler gave twice counts once.
+
+    Args:
+        output_dir: folder for the files of ``write_evaluation``.
+        key_pred: key of the prediction.
+        key_label: key of the label.
+        key_image: key of the image.
+        prefix: of the metric names.
+        n_worst: how many of the worst cases, by lesion Dice, are drawn; 0 for none.
+        n_resamples: bootstrap samples of the intervals.
+
+    Raises:
+        ValueError: n_worst is negative.
+        ConfigError: while running, where an item lacks a key or is no label map.
+        DatalistError: while running, where a case has no patient or no name, or there was no case.
+        GeometryError, LabelError: while running, from ``case_metrics``, with the case's name.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        key_pred: str = "pred",
+        key_label: str = "label",
+        key_image: str = "image",
+        prefix: str = "test",
+        n_worst: int = 6,
+        n_resamples: int = 2000,
+    ) -> None:
+        if n_worst < 0:
+            raise ValueError(f"n_worst must be 0 or more, got {n_worst}")
+        self.output_dir = Path(output_dir)
+        self.key_pred = key_pred
+        self.key_label = key_label
+        self.key_image = key_image
+        self.prefix = prefix
+        self.n_worst = n_worst
+        self.n_resamples = n_resamples
+        self._lesion = next(value for value, name in CLASSES.items() if name == "lesion")
+        self._rows: list[EvaluationRow] = []
+        self._worst: list[_Candidate] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to an evaluator. Values are there before the handlers of ``COMPLETED`` look for them."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        self._rows, self._worst = [], []
+
+    def _collect(self, engine: Engine) -> None:
+        outputs, batch = engine.state.output, engine.state.batch
+        if not isinstance(outputs, list):
+            raise ConfigError(
+                "the evaluator's output is not a list of cases", where="EvaluationReport", how="leave decollate on"
+            )
+        inputs = batch if isinstance(batch, list) and len(batch) == len(outputs) else [{}] * len(outputs)
+        for given, output in zip(inputs, outputs, strict=True):
+            self._measure({**given, **output})
+
+    def _measure(self, item: Mapping[str, Any]) -> None:
+        image = item.get(self.key_image)
+        meta: Mapping[str, Any] = image.meta if isinstance(image, MetaTensor) else {}
+        case, patient = self._names(item, meta)
+        prediction, label = self._label_map(item, self.key_pred, case), self._label_map(item, self.key_label, case)
+        affine = self._affine(item, meta) if meta.get("kind") == "volume" else None
+        spacing = None if affine is None else [float(step) for step in affine_to_spacing(affine, r=label.ndim)]
+        try:
+            metrics = case_metrics(prediction, label, spacing=spacing)
+        except PipelinesError as error:
+            raise type(error)(error.what, where=case, how=error.how) from error
+        self._rows.append({"case": case, "patient": patient, "metrics": metrics})
+        self._keep_if_bad(case, metrics["lesion_dice"], prediction, label, image, meta, affine)
+
+    def _names(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
+        path = str(meta.get("filename_or_obj", ""))
+        case = str(item["case"]) if "case" in item else Path(path).name
+        if not case:
+            raise DatalistError("a case has no 'case' in the datalist and no image file", how="prepare the data again")
+        if "patient" not in item:
+            raise DatalistError(
+                "the case has no 'patient', and intervals are over patients",
+                where=case,
+                how="prepare the data again; where patients are unknown the datalist makes each image its own",
+            )
+        return case, str(item["patient"])
+
+    def _label_map(self, item: Mapping[str, Any], key: str, case: str) -> NDArray:
+        """The item's label map without its channel: X x Y or X x Y x Z."""
+        if key not in item:
+            raise ConfigError(
+                f"the evaluator's output has no '{key}', only {sorted(map(str, item))}",
+                where=case,
+                how="give EvaluationReport the keys that postprocessing makes",
+            )
+        value = item[key]
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if array.ndim not in (3, 4) or array.shape[0] != 1:
+            raise ConfigError(
+                f"'{key}' is {array.shape}, not a label map with one channel (1 x X x Y x Z)",
+                where=case,
+                how="take the argmax in postprocessing",
+            )
+        return np.asarray(array[0])
+
+    def _affine(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> NDArray:
+        """The original grid's affine: the label's own, or the one the image was loaded with."""
+        label = item[self.key_label]
+        affine = label.affine if isinstance(label, MetaTensor) else meta["original_affine"]
+        return np.asarray(affine, dtype=np.float64)
+
+    def _keep_if_bad(
+        self,
+        case: str,
+        dice: float,
+        prediction: NDArray,
+        label: NDArray,
+        image: Any,
+        meta: Mapping[str, Any],
+        affine: NDArray | None,
+    ) -> None:
+        if self.n_worst == 0 or np.isnan(dice) or (len(self._worst) == self.n_worst and dice >= self._worst[-1].dice):
+            return
+        spatial = (*label.shape, 1)[:3]
+        true, predicted = (np.reshape(array == self._lesion, spatial) for array in (label, prediction))
+        index = telling_slice(true, predicted)
+        plane = None
+        if image is not None and tuple(image.shape[1:]) == label.shape and _untouched(image):
+            plane = np.array(image[0].detach().cpu().numpy().reshape(spatial)[:, :, index])
+        path = str(meta["filename_or_obj"]) if "filename_or_obj" in meta else None
+        planes = true[:, :, index].copy(), predicted[:, :, index].copy()
+        self._worst.append(_Candidate(case, dice, index, affine, plane, path, *planes))
+        self._worst.sort(key=lambda candidate: candidate.dice)
+        del self._worst[self.n_worst :]
+
+    def _finish(self, engine: Engine) -> None:
+        rows, pictures = _gathered(self._rows, [_picture(candidate) for candidate in self._worst])
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+            summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
+        else:
+            tolerance = ", ".join(f"{name} {distance:g}" for name, distance in NSD_TOLERANCE.items())
+            summary = write_evaluation(
+                rows,
+                self.output_dir,
+                self.prefix,
+                pictures=sorted(pictures, key=lambda picture: picture.dice)[: self.n_worst],
+                notes=[f"NSD tolerance in mm, for pictures of unknown spacing in pixels: {tolerance}."],
+                n_resamples=self.n_resamples,
+            )
+            logger.info("evaluated %d cases, report in %s", len(rows), self.output_dir)
+        engine.state.metrics.update(flatten(summary))
+        self._rows, self._worst = [], []
+
+
+def _untouched(image: Any) -> bool:
+    """Whether the image is still on the grid it was loaded with; an equal shape alone does not say so."""
+    if not isinstance(image, MetaTensor) or "original_affine" not in image.meta:
+        return True
+    original = np.asarray(image.meta["original_affine"], dtype=np.float64)
+    return bool(np.allclose(np.asarray(image.affine, dtype=np.float64), original, atol=1e-4))
+
+
+def _picture(candidate: _Candidate) -> CasePicture:
+    plane = None if candidate.image is None else grey(candidate.image)
+    if plane is None and candidate.image_path is not None:
+        try:
+            loaded = read_case(candidate.image_path)
+            window = _LUNG_WINDOW if loaded.intensity == "hu" else (0.0, 255.0)
+            plane = grey(loaded.array[:, :, candidate.slice_index], *window)
+        except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
+            logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
+    if plane is not None and plane.shape != candidate.label.shape:
+        logger.warning("%s: no image behind the outlines (it is not on the label's grid)", candidate.case)
+        plane = None
+    return CasePicture(
+        candidate.case,
+        candidate.dice,
+        None if plane is None else upright(plane, candidate.affine),
+        upright(candidate.label, candidate.affine),
+        upright(candidate.prediction, candidate.affine),
+    )
+
+
+def _gathered(rows: list[EvaluationRow], pictures: list[CasePicture]) -> tuple[list[EvaluationRow], list[CasePicture]]:
+    """Rows and pictures of all processes, each case once; in one process, these."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows, pictures
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, (rows, pictures))
+    by_case = {row["case"]: row for part_rows, _ in parts for row in part_rows}
+    picture_by_case = {picture.case: picture for _, part_pictures in parts for picture in part_pictures}
+    return sorted(by_case.values(), key=lambda row: row["case"]), list(picture_by_case.values())

@@ -1,0 +1,101 @@
+"""How far a mean over few cases can be trusted: bootstrap intervals over patients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its confidence interval.
+
+    Attributes:
+        estimate: the statistic of all defined values; NaN if there are none.
+        low: lower bound; NaN with fewer than two patients.
+        high: upper bound; NaN with fewer than two patients.
+        n: cases with a defined value.
+        n_patients: patients that these cases come from, what was resampled.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    n_patients: int
+
+
+def bootstrap_interval(
+    values: Sequence[float] | NDArray[np.floating],
+    patients: Sequence[Hashable],
+    *,
+    statistic: Callable[[NDArray[np.float64]], float] = np.mean,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Confidence interval of a statistic of cases, resampling patients.
+
+    Cases of one patient resemble each other, so patients are drawn with replacement and bring all their cases. The
+    interval is bias-corrected and accelerated (BCa; Efron 1987, https://doi.org/10.1080/01621459.1987.10478410, by
+    scipy.stats.bootstrap), or the percentile one where BCa is undefined, as when all values are equal. With few
+    patients (below about 20) intervals of either kind are somewhat too narrow.
+
+    Args:
+        values: one number a case; NaN is left out.
+        patients: the patient of each case.
+        statistic: from a 1D array of at least one value to a number.
+        n_resamples: bootstrap samples.
+        confidence: share of such intervals that shall hold the true value, above 0 and below 1.
+        seed: the same seed and cases in the same order give the same interval.
+
+    Raises:
+        ValueError: lengths differ, a value is infinite, or an argument is out of its range.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or len(numbers) != len(patients):
+        raise ValueError(f"one patient a value is needed, got {len(patients)} patients for {numbers.shape} values")
+    if np.isinf(numbers).any():
+        raise ValueError("an infinite value has no mean: give NaN where a metric is undefined")
+    if not 0 < confidence < 1 or n_resamples < 1:
+        raise ValueError(f"need 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
+
+    by_patient: dict[Hashable, list[float]] = {}
+    for patient, number in zip(patients, numbers, strict=True):
+        if not np.isnan(number):
+            by_patient.setdefault(patient, []).append(float(number))
+    groups = [np.asarray(group) for group in by_patient.values()]
+    n = sum(len(group) for group in groups)
+    nan = float("nan")
+    if not groups:
+        return Interval(nan, nan, nan, 0, 0)
+    estimate = float(statistic(np.concatenate(groups)))
+    if len(groups) == 1:
+        return Interval(estimate, nan, nan, n, 1)
+
+    def of_drawn(indices: NDArray[np.intp]) -> float:
+        return float(statistic(np.concatenate([groups[index] for index in indices])))
+
+    def bounds(method: str) -> tuple[float, float]:
+        result = stats.bootstrap(
+            (np.arange(len(groups)),),
+            of_drawn,
+            n_resamples=n_resamples,
+            confidence_level=confidence,
+            method=method,
+            vectorized=False,
+            random_state=np.random.default_rng(seed),
+        )
+        return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
+        low, high = bounds("BCa")
+        if not (np.isfinite(low) and np.isfinite(high)):
+            low, high = bounds("percentile")
+    return Interval(estimate, low, high, n, len(groups))

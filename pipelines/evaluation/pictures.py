@@ -1,0 +1,126 @@
+"""Pictures of cases: a slice with the outlines of label and prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Literal
+
+import nibabel
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+# Sky blue and orange of Okabe and Ito (https://jfly.uni-koeln.de/color/): told apart with any colour vision, and in
+# grey by line style.
+_Style = tuple[str, Literal["solid", "dashed"]]
+_LABEL: _Style = ("#56B4E9", "solid")
+_PREDICTION: _Style = ("#E69F00", "dashed")
+_COLUMNS = 3
+_NAME_LETTERS = 36
+
+
+@dataclass(frozen=True)
+class CasePicture:
+    """One slice of a case, upright: rows downwards, columns to the right.
+
+    Attributes:
+        case: name of the case.
+        dice: of the outlined class, in the whole case.
+        image: rows x columns, 0..255 uint8; None where the image could not be had.
+        label: rows x columns bool, the true mask.
+        prediction: rows x columns bool, the predicted mask.
+    """
+
+    case: str
+    dice: float
+    image: NDArray[np.uint8] | None
+    label: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+
+
+def telling_slice(label: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> int:
+    """Index along Z of the slice with most of the true mask; where there is none, with most of the predicted one."""
+    mask = label if label.any() else prediction
+    return int(mask.sum(axis=(0, 1)).argmax())
+
+
+def upright(plane: NDArray, affine: NDArray | None) -> NDArray:
+    """An axial X x Y plane as a radiologist sees it: front of the patient up, the patient's right on the left.
+
+    Args:
+        plane: X x Y of a volume's slice.
+        affine: 4 x 4 to RAS of the volume; None takes the plane for a picture held as columns x rows, as MONAI does.
+    """
+    if affine is None:
+        return plane.T
+    first, second, _ = nibabel.aff2axcodes(affine)
+    if first in ("A", "P"):
+        plane, first, second = plane.T, second, first
+    if first == "R":
+        plane = plane[::-1]
+    if second == "A":
+        plane = plane[:, ::-1]
+    return plane.T
+
+
+def grey(plane: NDArray, low: float | None = None, high: float | None = None) -> NDArray[np.uint8]:
+    """Values as 0..255 between low and high, by default the darkest and the brightest percent."""
+    values = np.nan_to_num(np.asarray(plane, dtype=np.float32))
+    bottom = float(np.percentile(values, 1)) if low is None else low
+    top = float(np.percentile(values, 99)) if high is None else high
+    return (np.clip((values - bottom) / max(top - bottom, 1e-6), 0, 1) * 255).astype(np.uint8)
+
+
+def draw_cases(pictures: Sequence[CasePicture], file: IO[bytes]) -> None:
+    """Write a PNG of all pictures side by side, each with its case's name and Dice.
+
+    Raises:
+        ValueError: there are no pictures.
+    """
+    if not pictures:
+        raise ValueError("there is nothing to draw")
+    columns = min(_COLUMNS, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    figure = Figure(figsize=(3.6 * columns, 3.8 * rows + 0.4), dpi=110, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, picture in zip(grid.flat, pictures, strict=False):
+        _draw_case(axes, picture)
+    handles = [
+        Line2D([], [], color=colour, linestyle=style, label=name)
+        for name, (colour, style) in (("label", _LABEL), ("prediction", _PREDICTION))
+    ]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=2, facecolor="black", edgecolor="black")
+    for text in legend.get_texts():
+        text.set_color("white")
+    figure.savefig(file, format="png")
+
+
+def _draw_case(axes: Axes, picture: CasePicture) -> None:
+    image = np.zeros(picture.label.shape, dtype=np.uint8) if picture.image is None else picture.image
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    name = "".join(letter if letter.isprintable() else "?" for letter in picture.case)
+    name = name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
+    dice = f"{picture.dice:.3f}" if math.isfinite(picture.dice) else "undefined"
+    # a dollar in a name is no formula
+    axes.set_title(f"{name}\nDice {dice}", fontsize=9, parse_math=False)
+    for mask, (colour, style) in ((picture.label, _LABEL), (picture.prediction, _PREDICTION)):
+        if mask.any():
+            framed = np.pad(mask.astype(np.float32), 1)  # so that outlines close at the border
+            rows, columns = (np.arange(-1, size - 1) for size in framed.shape)
+            axes.contour(
+                columns,
+                rows,
+                framed,
+                levels=[0.5],
+                colors=colour,
+                linestyles=style,
+                linewidths=1.2,
+            )
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)
+    axes.set_ylim(image.shape[0] - 0.5, -0.5)

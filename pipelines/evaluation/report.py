@@ -1,0 +1,207 @@
+"""The files of one evaluation: values a case, means with intervals, and the same to read."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TypedDict
+
+from pipelines.errors import DatalistError, OutputError
+from pipelines.evaluation.intervals import Interval, bootstrap_interval
+from pipelines.evaluation.pictures import CasePicture, draw_cases
+
+# A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+_RULES = (
+    "A class that neither label nor prediction has in a case gives no Dice, IoU or NSD there, one that only one "
+    "of them has gives 0; HD95 needs both. Undefined values are left out of the means and counted in the last column. "
+    "Background is in no value but the one named so."
+)
+
+
+class EvaluationRow(TypedDict):
+    """One case: its name, its patient and its metrics (``case_metrics``; NaN where undefined)."""
+
+    case: str
+    patient: str
+    metrics: Mapping[str, float]
+
+
+def write_evaluation(
+    rows: Sequence[EvaluationRow],
+    out_dir: str | os.PathLike[str],
+    prefix: str = "test",
+    *,
+    pictures: Sequence[CasePicture] = (),
+    notes: Sequence[str] = (),
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Write ``cases.csv``, ``summary.json``, ``summary.md`` and, where there are pictures, ``worst_cases.png``.
+
+    Each file is replaced in one step; what an earlier evaluation left under these names goes.
+
+    - ``cases.csv``: case, patient, and a column a metric, without prefix; an empty cell is an undefined value. Names
+      that a spreadsheet would take for a formula start with an apostrophe.
+    - ``summary.json``: ``{PREFIX_METRIC: {estimate, low, high, n, n_undefined}}``: mean over cases, its 95 % bootstrap
+      interval over patients, cases in it, cases left out. null where undefined.
+
+    Args:
+        rows: one a case; names are unique.
+        out_dir: made if it is not there.
+        prefix: what metric names start with in the summary (``test_lesion_dice``).
+        pictures: cases to draw, in this order.
+        notes: sentences for the summary, such as the NSD tolerance.
+        n_resamples: bootstrap samples.
+        seed: of the bootstrap.
+
+    Returns:
+        Interval of each prefixed metric.
+
+    Raises:
+        DatalistError: there are no rows, or a case is there twice.
+        OutputError: a file cannot be written.
+    """
+    if not rows:
+        raise DatalistError("no case was evaluated", how="give a datalist whose split has cases")
+    seen: set[str] = set()
+    for row in rows:
+        if row["case"] in seen:
+            raise DatalistError("this case was evaluated twice", where=row["case"], how="give each case its own name")
+        seen.add(row["case"])
+
+    folder = Path(out_dir)
+    summary, undefined = summarise(rows, prefix, n_resamples=n_resamples, seed=seed)
+    as_json = {
+        name: {
+            "estimate": _finite(interval.estimate),
+            "low": _finite(interval.low),
+            "high": _finite(interval.high),
+            "n": interval.n,
+            "n_undefined": undefined[name],
+        }
+        for name, interval in summary.items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder cannot be made ({error.strerror})", where=folder) from error
+    _write(folder / "cases.csv", _text(_cases_csv(rows)))
+    _write(folder / "summary.json", _text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
+    _write(folder / "summary.md", _text(_summary_markdown(rows, summary, undefined, pictures, notes)))
+    picture_path = folder / "worst_cases.png"
+    if pictures:
+        _write(picture_path, lambda file: draw_cases(pictures, file))
+    else:
+        picture_path.unlink(missing_ok=True)
+    return summary
+
+
+def summarise(
+    rows: Sequence[EvaluationRow], prefix: str = "test", *, n_resamples: int = 2000, seed: int = 0
+) -> tuple[dict[str, Interval], dict[str, int]]:
+    """Mean and interval of each metric, and in how many of the cases that have it it was undefined; names prefixed."""
+    summary: dict[str, Interval] = {}
+    undefined: dict[str, int] = {}
+    for metric in _metric_names(rows):
+        having = [row for row in rows if metric in row["metrics"]]
+        values = [float(row["metrics"][metric]) for row in having]
+        name = f"{prefix}_{metric}"
+        patients = [row["patient"] for row in having]
+        summary[name] = bootstrap_interval(values, patients, n_resamples=n_resamples, seed=seed)
+        undefined[name] = sum(map(math.isnan, values))
+    return summary, undefined
+
+
+def flatten(summary: Mapping[str, Interval]) -> dict[str, float]:
+    """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``."""
+    flat: dict[str, float] = {}
+    for name, interval in summary.items():
+        flat |= {name: interval.estimate, f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
+    return flat
+
+
+def _metric_names(rows: Sequence[EvaluationRow]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+
+
+def _cases_csv(rows: Sequence[EvaluationRow]) -> str:
+    names = _metric_names(rows)
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["case", "patient", *map(_safe_cell, names)])
+    for row in rows:
+        values = [row["metrics"].get(name, math.nan) for name in names]
+        cells = ["" if math.isnan(value) else repr(float(value)) for value in values]
+        writer.writerow([_safe_cell(row["case"]), _safe_cell(row["patient"]), *cells])
+    return buffer.getvalue()
+
+
+def _safe_cell(text: str) -> str:
+    return f"'{text}" if str(text).lstrip(" ").startswith(_FORMULA_STARTS) else str(text)
+
+
+def _summary_markdown(
+    rows: Sequence[EvaluationRow],
+    summary: Mapping[str, Interval],
+    undefined: Mapping[str, int],
+    pictures: Sequence[CasePicture],
+    notes: Sequence[str],
+) -> str:
+    patients = len({row["patient"] for row in rows})
+    lines = [
+        "# Evaluation",
+        "",
+        f"Cases: {len(rows)}; patients: {patients}. Each value is the mean over cases on their original grid, with its "
+        "95 % bootstrap interval over patients.",
+        "",
+        "| metric | mean | 95 % interval | cases | undefined |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, interval in summary.items():
+        bounds = f"{_shown(interval.low)} to {_shown(interval.high)}" if math.isfinite(interval.low) else "–"
+        lines.append(f"| {name} | {_shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
+    lines += ["", _RULES, *(line for note in notes for line in ("", note))]
+    if pictures:
+        lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", "| case | Dice |", "|---|---:|"]
+        lines += [f"| {_markdown_cell(picture.case)} | {_shown(picture.dice)} |" for picture in pictures]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(text: str) -> str:
+    """A name from outside as text and nothing else: no markup, link or table cell of its own."""
+    plain = html.escape("".join(letter if letter.isprintable() else "�" for letter in text))
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|!#" else letter for letter in plain)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "–"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(text: str) -> Callable[[IO[bytes]], object]:
+    # file names that are not UTF-8 arrive as surrogates, which no encoding takes
+    return lambda file: file.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Fill a file beside the target and put it there in one step, so that nobody sees half of it."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            fill(file)
+        unfinished.replace(path)
+    except OSError as error:
+        raise OutputError(f"the file cannot be written ({error.strerror})", where=path) from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""Label maps of volumes of any length by a 2D network, with memory that does not grow with the number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, sliding_window_inference
+from monai.utils import convert_to_dst_type
+from torch.nn.functional import interpolate
+
+from pipelines.inferers.mixed_precision import MixedPrecisionInferer
+
+FLIPS: tuple[tuple[int, ...], ...] = tuple(c for n in range(3) for c in combinations((2, 3), n))  # none, rows, columns, both
+
+
+class VolumeSliceInferer(Inferer):
+    """Applies a 2D network slice by slice and returns the label map, not the logits.
+
+    A few slices at a time are resampled to the size the network was trained at, run whole or in overlapping windows,
+    averaged over flips, resampled back as probabilities, and reduced to labels. Only the label map (one byte a voxel)
+    is kept for the volume, so a scan of 600 slices needs no more room beside it than one of 6.
+
+    Args:
+        slice_size: (H, W) to which each slice is resampled before the network; None keeps the slice's own size.
+        roi_size: (H, W) of the windows; a slice no larger than this is run whole. None always runs it whole.
+        overlap: of neighbouring windows, 0..1, with Gaussian weights.
+        batch_size: slices (or windows) a forward pass.
+        flips: average the probabilities over the four flips.
+        amp: bfloat16 autocast.
+    """
+
+    def __init__(
+        self,
+        slice_size: Sequence[int] | None = (256, 256),
+        roi_size: Sequence[int] | None = None,
+        overlap: float = 0.25,
+        batch_size: int = 4,
+        flips: bool = False,
+        amp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.slice_size = None if slice_size is None else tuple(slice_size)
+        self.roi_size = None if roi_size is None else tuple(roi_size)
+        self.overlap = overlap
+        self.batch_size = batch_size
+        self.flips = FLIPS if flips else FLIPS[:1]
+        self._forward = MixedPrecisionInferer(amp)
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Labels of a batch of cases.
+
+        Args:
+            inputs: (B, 1, X, Y, Z) or (B, 1, X, Y), values 0..1.
+            network: (N, 1, H, W) to logits (N, classes, H, W).
+
+        Returns:
+            uint8 of the inputs' shape: the class with the highest mean probability.
+        """
+        volume = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        flat = volume.ndim == 4
+        if flat:
+            volume = volume[..., None]
+        labels = torch.zeros(volume.shape, dtype=torch.uint8, device=volume.device)
+        for case in range(volume.shape[0]):
+            for start in range(0, volume.shape[-1], self.batch_size):
+                slices = volume[case, ..., start : start + self.batch_size].movedim(-1, 0).contiguous()
+                probabilities = self.probabilities(slices, network)
+                labels[case, 0, ..., start : start + self.batch_size] = (
+                    probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
+                )
+        labels = labels[..., 0] if flat else labels
+        return convert_to_dst_type(labels, inputs, dtype=torch.uint8)[0]  # with the meta that Invertd needs
+
+    def probabilities(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
+        """Class probabilities (N, classes, X, Y) of slices (N, 1, X, Y), at the slices' own size."""
+        size = slices.shape[2:]
+        resampled = slices
+        if self.slice_size is not None and tuple(size) != self.slice_size:
+            resampled = interpolate(slices, self.slice_size, mode="bilinear", antialias=True)
+        total = sum(self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
+        mean = total / len(self.flips)
+        return mean if mean.shape[2:] == size else interpolate(mean, size, mode="bilinear")
+
+    def _predict(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
+        if self.roi_size is None or all(s <= r for s, r in zip(slices.shape[2:], self.roi_size, strict=True)):
+            return self._forward(slices, network)
+        return sliding_window_inference(
+            slices,
+            self.roi_size,
+            self.batch_size,
+            lambda window: self._forward(window, network),
+            overlap=self.overlap,
+            mode="gaussian",
+        )

@@ -1,0 +1,8 @@
+"""Architectures that MONAI and torchvision lack, one a file (their promises: tests/networks/test_contract.py)."""
+
+from __future__ import annotations
+
+from pipelines.networks.lesion_unet import LesionUNet
+from pipelines.networks.tiny_unet import TinyUNet
+
+__all__ = ["LesionUNet", "TinyUNet"]

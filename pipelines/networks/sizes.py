@@ -1,0 +1,48 @@
+"""Any image size through networks that halve it: pad to a multiple going in, crop coming out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the far border until every spatial size is a multiple.
+
+    Padding the input once, and never a feature map, keeps skips and upsampled features the same size by construction,
+    with no branch on the size: tracing and exporting with dynamic sizes both stay right.
+
+    Args:
+        x: B x C x H x W or B x C x H x W x D.
+        multiple: what each spatial size shall divide by, at least 1.
+
+    Returns:
+        x grown by less than ``multiple`` at the end of each spatial axis; values there repeat the last row or column,
+        since zeros would be an edge that the anatomy does not have.
+    """
+    padding: list[int] = []
+    for axis in range(x.dim() - 1, 1, -1):  # torch wants the last axis first
+        padding.append(0)
+        padding.append((multiple - x.shape[axis] % multiple) % multiple)
+    return nn.functional.pad(x, padding, mode="replicate")
+
+
+def crop_to(x: Tensor, like: Tensor) -> Tensor:
+    """Undo :func:`pad_to_multiple`: the leading part of x that has the spatial shape of ``like``."""
+    for axis in range(2, x.dim()):
+        x = x.narrow(axis, 0, like.shape[axis])
+    return x
+
+
+def check_arguments(spatial_dims: int, in_channels: int, out_channels: int, dropout: float) -> None:
+    """Refuse what no network here can be built with.
+
+    Raises:
+        ValueError: naming the argument, what it must be and what it was.
+    """
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
+    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {channels!r}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")

@@ -1,0 +1,120 @@
+"""A thin door to a bundle's inference: a file or a folder in, masks and a manifest out, a bad case never stops the rest."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from pipelines.datasets.inference import cases_to_segment
+from pipelines.errors import ConfigError, OutputError, PipelinesError, UsageError
+from pipelines.handlers import PredictionWriter, WeightsLoader
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the manifest; paths are relative to the output folder, ``exit_code`` stays out of it."""
+
+    input: str
+    status: str  # done | refused (the input is at fault) | failed (we are, or the machine)
+    error: str | None
+    mask: str | None
+    report: str | None
+
+
+def network_overlays(bundle: Path) -> dict[str, Path]:
+    """The networks a bundle offers: name -> ``configs/networks/NAME.yaml``."""
+    return {path.stem: path for path in sorted((bundle / "configs" / "networks").glob("*.yaml"))}
+
+
+def predict(
+    bundle: str | Path, source: str | Path, out: str | Path, *, network: str | None = None, **overrides: Any
+) -> list[tuple[Outcome, int]]:
+    """Runs ``configs/inference.yaml`` of a bundle on each case at ``source`` and writes ``out/manifest.jsonl``.
+
+    Args:
+        bundle: the bundle's folder.
+        source: a picture, a NIfTI volume, a DICOM series folder, or a folder of many.
+        out: where masks, overlays, reports and the manifest go.
+        network: an overlay of ``configs/networks``; None for the bundle's default.
+        overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
+
+    Returns:
+        (outcome, exit code) of each case, in order.
+
+    Raises:
+        UsageError: there is no such bundle or network.
+        ConfigError: the bundle's config cannot be used.
+        WeightsError, UnreadableFileError: the weights or the source cannot be used.
+        OutputError: ``out`` cannot be written.
+    """
+    bundle, source, out = Path(bundle), Path(source), Path(out)
+    items = cases_to_segment(source, "", "")
+    workflow = open_inference(bundle, network, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides)
+    outcomes = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        manifest = (out / MANIFEST).open("w", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out") from error
+    with manifest:
+        for item in items:
+            outcome, code = _predict_case(workflow, item, out)
+            manifest.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+            manifest.flush()
+            outcomes.append((outcome, code))
+    return outcomes
+
+
+def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -> ConfigWorkflow:
+    """A bundle's inference workflow, parsed, its weights loaded.
+
+    Raises:
+        UsageError, ConfigError, WeightsError, UnreadableFileError: as ``predict``.
+    """
+    config = bundle / "configs" / "inference.yaml"
+    if not config.is_file():
+        raise UsageError("this is not a bundle with configs/inference.yaml", where=bundle, how="give the bundle's folder")
+    configs = [str(config)]
+    if network is not None:
+        overlays = network_overlays(bundle)
+        if network not in overlays:
+            raise UsageError(f"there is no network {network!r}", where=bundle, how=f"choose from {', '.join(overlays)}")
+        configs.append(str(overlays[network]))
+    unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
+    if unknown:
+        raise ConfigError(f"{unknown} are not ids of the config", where=config)
+    workflow = ConfigWorkflow(
+        config_file=configs, workflow_type="infer", logging_file=False, bundle_root=str(bundle.absolute()), **overrides
+    )
+    workflow.initialize()
+    for handler in workflow.handlers:
+        if isinstance(handler, WeightsLoader):
+            handler.load()  # a fault in the weights is not a fault of the first case
+    return workflow
+
+
+def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any], out: Path) -> tuple[Outcome, int]:
+    workflow.dataset.data = [item]
+    writer = next(handler for handler in workflow.handlers if isinstance(handler, PredictionWriter))
+    try:
+        workflow.evaluator.run()
+    except PipelinesError as error:
+        status = "failed" if isinstance(error, OutputError) else "refused"
+        logger.warning("%s: %s", status, error)
+        return Outcome(item["image"], status, str(error), None, None), error.exit_code
+    except Exception as error:
+        logger.debug("the case failed", exc_info=True)
+        logger.warning("failed: %s: %s: %s", item["image"], type(error).__name__, error)
+        return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
+    files = writer.written[item["case"]]
+    mask, report = (str(files[kind].relative_to(out.absolute())) for kind in ("mask", "report"))
+    return Outcome(item["image"], "done", None, mask, report), 0

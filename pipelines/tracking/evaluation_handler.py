@@ -1,0 +1,150 @@
+"""Test metrics go into the run that trained the checkpoint, so that one row of the store tells the whole story."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+
+from pipelines.tracking.run_contents import command_line, commit, numbers, versions
+from pipelines.tracking.run_file import RunRecord, read_run_file
+from pipelines.tracking.run_handler import rank
+from pipelines.tracking.run_writer import RunWriter
+from pipelines.tracking.store import checked_uri, redact, sqlite_path, tracking_uri
+
+logger = logging.getLogger(__name__)
+_FOLDER = "evaluation"
+
+
+def log_evaluation(
+    checkpoint: str | os.PathLike[str],
+    metrics: Mapping[str, Any],
+    artifacts: Iterable[str | os.PathLike[str]] = (),
+    *,
+    experiment: str = "evaluation",
+    uri: str | None = None,
+) -> str | None:
+    """Write metrics and files into the run that trained ``checkpoint``; its status and times stay as they are.
+
+    Args:
+        checkpoint: the weights, or the folder they lie in, beside the ``run.json`` of their training. Without it
+            (shipped weights), or if its run is not in the store, a run of its own is made, tagged ``evaluation_only``.
+        metrics: numbers; a name that does not begin with ``test_`` gets that before it. Not finite becomes NaN.
+        artifacts: files, and folders with all that is in them; kept in the artefact folder ``evaluation``.
+        experiment: where a run of its own goes: the bundle's name.
+        uri: the store of a run of its own; default ``tracking_uri()``.
+
+    Returns:
+        The id of the run; None if the store cannot be used, which is warned of once.
+
+    Raises:
+        TrackingError: the tracking URI is a folder, which MLflow no longer takes.
+    """
+    checkpoint = Path(checkpoint)
+    store = checked_uri(uri) if uri else tracking_uri()
+    record = read_run_file(checkpoint)
+    writer = None if record is None else _training_run(record, store)
+    alone = writer is None
+    if writer is None:
+        writer = RunWriter(store)
+        name = f"evaluation-{checkpoint.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        tags = {"evaluation_only": "true", "checkpoint": str(checkpoint.resolve()), "mlflow.source.name": sys.argv[0]}
+        writer.start(experiment, name, {**tags, **versions(), **commit()})
+    writer.metrics({k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()})
+    for path, folder in _files(artifacts):
+        writer.file(path, folder)
+    writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
+    if alone:
+        writer.end("FINISHED")
+    return None if writer.lost else writer.run_id
+
+
+class EvaluationTracker:
+    """Calls ``log_evaluation`` when the evaluator it is attached to has run to its end, whatever the handlers' order.
+
+    Args:
+        checkpoint: the weights that are evaluated.
+        experiment: the bundle's name, for weights that no run in the store has trained.
+        output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
+        patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
+        tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        experiment: str = "evaluation",
+        output_dir: str | os.PathLike[str] | None = None,
+        patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md"),
+        tracking_uri: str | None = None,
+    ) -> None:
+        self.checkpoint = Path(checkpoint)
+        self.experiment = experiment
+        self.output_dir = Path(output_dir) if output_dir else None
+        self.patterns = tuple(patterns)
+        self.uri = tracking_uri
+        self.run_id: str | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Log each run of ``engine`` that ends well. Does nothing on any rank but 0."""
+        if rank() > 0:
+            return
+        run: Callable[..., Any] = engine.run
+
+        def tracked_run(*args: Any, **kwargs: Any) -> Any:
+            result = run(*args, **kwargs)
+            self.run_id = log_evaluation(
+                self.checkpoint, engine.state.metrics, self._found(), experiment=self.experiment, uri=self.uri
+            )
+            return result
+
+        engine.run = tracked_run  # type: ignore[method-assign]
+
+    def _found(self) -> list[_Found]:
+        if self.output_dir is None:
+            return []
+        return [_Found(path, self.output_dir) for path in _matching(self.output_dir, self.patterns)]
+
+
+class _Found(os.PathLike[str]):
+    """A file together with the folder that its place among the artefacts is relative to."""
+
+    def __init__(self, path: Path, base: Path) -> None:
+        self.path, self.base = path, base
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def _training_run(record: RunRecord, configured: str) -> RunWriter | None:
+    """The run that ``record`` names, if it can be found; the store of the record counts, not the configured one."""
+    # The record has no password: the configured URI, if it is the same store, has.
+    uri = configured if redact(configured) == record.tracking_uri else record.tracking_uri
+    path = sqlite_path(uri)
+    if path is not None and not path.is_file():  # the project was moved, its store with it
+        uri = configured
+    writer = RunWriter(uri, record.run_id)
+    if writer.exists() or writer.lost:
+        return writer
+    logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))
+    return None
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
+
+
+def _files(artifacts: Iterable[str | os.PathLike[str]]) -> Iterable[tuple[Path, str]]:
+    """Each file with its artefact folder; what is in a folder keeps its place there."""
+    for each in artifacts:
+        path = Path(each)
+        base = each.base if isinstance(each, _Found) else path if path.is_dir() else path.parent
+        for file in _matching(path, ["*"]) if path.is_dir() else [path]:
+            yield file, (Path(_FOLDER) / file.parent.relative_to(base)).as_posix()

@@ -1,0 +1,109 @@
+"""Which process a run belongs to, whether it still lives, and what SIGTERM does to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+_KEYS = ("hostname", "pid", "process_start", "boot_id", "pid_namespace")
+
+
+def this_process() -> dict[str, str]:
+    """Tags that name this process for as long as the machine lives: a process id alone is given out again."""
+    return {
+        "hostname": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "process_start": _start_of(os.getpid()),
+        "boot_id": _read(Path("/proc/sys/kernel/random/boot_id")),
+        "pid_namespace": _link(Path("/proc/self/ns/pid")),
+    }
+
+
+def is_dead(tags: Mapping[str, str]) -> bool:
+    """Whether the process that ``this_process`` described in ``tags`` is gone for certain.
+
+    False where that cannot be told from here: another machine, another container's process numbers, no tags.
+    """
+    if any(key not in tags for key in _KEYS) or tags["hostname"] != socket.gethostname():
+        return False
+    here = this_process()
+    if tags["boot_id"] != here["boot_id"]:
+        return True
+    if tags["pid_namespace"] != here["pid_namespace"]:
+        return False
+    return _start_of(int(tags["pid"])) != tags["process_start"]
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived. It unwinds the stack, so that what is open is closed, and ends with exit code 143."""
+
+
+class SigtermUnwinds:
+    """While entered, SIGTERM raises ``Terminated`` in place of ending the process on the spot.
+
+    A handler that somebody else had installed is called instead, and decides. Outside the main thread, where Python
+    lets nobody install a handler, this does nothing. ``received`` says whether the signal came.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._owner = 0
+        self._previous: signal._HANDLER = None
+        self._installed = False
+
+    def __enter__(self) -> SigtermUnwinds:
+        if threading.current_thread() is threading.main_thread():
+            self._owner = os.getpid()
+            self._previous = signal.signal(signal.SIGTERM, self._handle)
+            self._installed = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._installed:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if self._previous is None else self._previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:  # a forked worker of a DataLoader has inherited this handler
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        if self._previous == signal.SIG_IGN:
+            return
+        self.received = True
+        if callable(self._previous):
+            self._previous(number, frame)
+            return
+        raise Terminated(128 + number)
+
+
+def _start_of(pid: int) -> str:
+    """When the process was started, in the system's own units; empty if it does not live."""
+    # Linux: clock ticks since boot, which setting the clock does not change; psutil's time of day would move
+    if Path("/proc/self/stat").exists():
+        fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()  # the name before may hold spaces
+        return fields[19] if fields and fields[0] not in "ZX" else ""
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""

@@ -1,0 +1,9 @@
+"""Dictionary transforms for CT: load, window, frame, draw slices."""
+
+from pipelines.transforms.chest import select_chest
+from pipelines.transforms.intensity import ScaleCTd, scale_ct
+from pipelines.transforms.load import LoadCTd, LoadLabeld
+from pipelines.transforms.lungs import derive_lung_mask
+from pipelines.transforms.slices import RandSlicesd
+
+__all__ = ["LoadCTd", "LoadLabeld", "RandSlicesd", "ScaleCTd", "derive_lung_mask", "scale_ct", "select_chest"]

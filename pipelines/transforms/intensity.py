@@ -1,0 +1,58 @@
+"""From stored values to the lung window that the networks see."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from pipelines.errors import IntensityError
+
+LUNG_WINDOW = (-1000.0, 400.0)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in lung-windowed 8-bit pictures
+
+
+def scale_ct(array: np.ndarray, intensity: str) -> np.ndarray:
+    """Maps Hounsfield units ("hu", window -1000..400) or 8-bit grey ("display", 0..255) to 0..1, clipped.
+
+    Args:
+        array: any shape, real values.
+        intensity: "hu" or "display".
+
+    Returns:
+        float32 of the same shape, 0..1.
+
+    Raises:
+        IntensityError: for any other word.
+    """
+    if intensity not in ("hu", "display"):
+        raise IntensityError(f"intensity is {intensity!r}", how="give 'hu' or 'display'")
+    low, high = LUNG_WINDOW if intensity == "hu" else (0.0, 255.0)
+    scaled = array.astype(np.float32)
+    scaled -= low
+    scaled /= high - low
+    return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+class ScaleCTd(MapTransform):
+    """``scale_ct`` as a dictionary transform: reads ``meta["intensity"]`` that ``LoadCTd`` left. Values 0..1 afterwards.
+
+    A tensor without that entry (from another loader, MONAI Label's for one) is taken as Hounsfield units if any value
+    is below -200, else as 0..255.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            image = d[key]
+            meta = getattr(image, "meta", {})
+            intensity = meta.get("intensity") or ("hu" if float(image.min()) < -200 else "display")
+            scaled = scale_ct(np.asarray(image), intensity)
+            d[key] = MetaTensor(scaled, meta=meta, applied_operations=getattr(image, "applied_operations", []))
+        return d

@@ -1,0 +1,76 @@
+"""Weights in and out, without ever running code from a file."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from pipelines.errors import UnreadableFileError, WeightsError
+
+logger = logging.getLogger(__name__)
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The state dict in a ``.safetensors`` file, or in a ``.pt`` file that holds tensors and nothing else.
+
+    Raises:
+        UnreadableFileError: missing, empty or damaged.
+        WeightsError: the file would run code (a pickle of anything but tensors), holds no state dict, or holds NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UnreadableFileError("there are no weights here", where=path, how="train first, or give another checkpoint")
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            "the file holds Python objects that run code when loaded, so it is refused",
+            where=path,
+            how="ask its author for .safetensors",
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UnreadableFileError("the weights are damaged", where=path, how="fetch or train them again") from error
+    if isinstance(state, dict) and "network" in state and isinstance(state["network"], dict):
+        state = state["network"]  # a training checkpoint (last.pt)
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError("the file holds no weights by name", where=path)
+    bad = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise WeightsError(f"{len(bad)} tensors hold NaN or infinity, {bad[0]} for one", where=path, how="train again")
+    return state
+
+
+def load_weights(network: torch.nn.Module, path: str | Path) -> None:
+    """Loads weights into a network whose keys and shapes they must match exactly.
+
+    Raises:
+        UnreadableFileError, WeightsError: see ``read_weights``; also WeightsError where they are another network's.
+    """
+    state = read_weights(path)
+    target = getattr(network, "module", network)
+    own = target.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
+    if missing or extra or shapes:
+        raise WeightsError(
+            f"the weights are not those of {type(target).__name__}: {len(missing)} tensors missing, {len(extra)} unknown, "
+            f"{len(shapes)} of another shape ({(missing + extra + shapes)[0]} for one)",
+            where=path,
+            how="choose the network's overlay (configs/networks) that belongs to them",
+        )
+    target.load_state_dict(state)
+    logger.info("loaded weights from %s", path)
+
+
+def save_weights(network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a network's weights as ``.safetensors`` with ``metadata`` (strings) in its head."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    safetensors.torch.save_file(state, path, metadata=metadata)

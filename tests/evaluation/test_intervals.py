@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipelines.evaluation import bootstrap_interval
+
+
+def test_equals_scipy_where_each_patient_has_one_case() -> None:
+    values = np.random.default_rng(1).beta(5, 2, size=30)
+    mine = bootstrap_interval(values, range(30), n_resamples=500, seed=4)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=500, method="BCa", vectorized=False, random_state=np.random.default_rng(4)
+    ).confidence_interval
+    assert mine.estimate == pytest.approx(values.mean())
+    assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high))
+    assert (mine.n, mine.n_patients) == (30, 30)
+
+
+def test_patients_are_resampled_not_cases() -> None:
+    """Copies of a patient's case say nothing new, so they must not narrow the interval."""
+    values = np.random.default_rng(2).random(15)
+    once = bootstrap_interval(values, range(15), n_resamples=400)
+    copied = bootstrap_interval(np.repeat(values, 8), np.repeat(np.arange(15), 8), n_resamples=400)
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+    assert (copied.n, copied.n_patients) == (120, 15)
+    as_independent = bootstrap_interval(np.repeat(values, 8), range(120), n_resamples=400)
+    assert as_independent.high - as_independent.low < 0.5 * (once.high - once.low)
+
+
+def test_coverage_with_patients_that_differ() -> None:
+    generator = np.random.default_rng(0)
+    n_patients, n_cases, repeats = 25, 4, 80
+    patients = np.repeat(np.arange(n_patients), n_cases)
+    covered = {"patients": 0, "cases": 0}
+    for _ in range(repeats):
+        of_patient = generator.normal(0.7, 0.1, n_patients)
+        values = of_patient[patients] + generator.normal(0, 0.03, len(patients))
+        for name, clusters in (("patients", patients), ("cases", np.arange(len(patients)))):
+            interval = bootstrap_interval(values, clusters.tolist(), n_resamples=150)
+            covered[name] += interval.low <= 0.7 <= interval.high
+    assert covered["patients"] >= 0.86 * repeats  # 95 % nominal; two in a thousand such simulations fall below
+    assert covered["cases"] < 0.8 * repeats
+
+
+def test_undefined_values_are_left_out() -> None:
+    with_gaps = bootstrap_interval([0.2, math.nan, 0.4, 0.9, math.nan], ["a", "a", "b", "c", "d"])
+    without = bootstrap_interval([0.2, 0.4, 0.9], ["a", "b", "c"])
+    assert with_gaps == without
+    assert with_gaps.n_patients == 3
+
+
+def test_one_patient_has_no_interval() -> None:
+    interval = bootstrap_interval([0.5, 0.7], ["a", "a"])
+    assert interval.estimate == pytest.approx(0.6)
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert (interval.n, interval.n_patients) == (2, 1)
+
+
+def test_nothing_defined_gives_nothing() -> None:
+    interval = bootstrap_interval([math.nan], ["a"])
+    assert math.isnan(interval.estimate)
+    assert interval.n == 0
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    interval = bootstrap_interval([0.5] * 4, list("abcd"))
+    assert (interval.low, interval.high) == (0.5, 0.5)
+
+
+def test_another_statistic_and_confidence() -> None:
+    values = np.random.default_rng(5).random(40)
+    wide = bootstrap_interval(values, range(40), statistic=np.median, n_resamples=300)
+    narrow = bootstrap_interval(values, range(40), statistic=np.median, n_resamples=300, confidence=0.5)
+    assert wide.estimate == np.median(values)
+    assert narrow.high - narrow.low < wide.high - wide.low
+
+
+def test_the_seed_decides() -> None:
+    values = np.random.default_rng(6).random(10)
+    first, again, other = (bootstrap_interval(values, range(10), n_resamples=200, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="one patient a value"):
+        bootstrap_interval([0.1, 0.2], ["a"])
+    with pytest.raises(ValueError, match="infinite"):
+        bootstrap_interval([0.1, math.inf], ["a", "b"])
+    with pytest.raises(ValueError, match="confidence"):
+        bootstrap_interval([0.1, 0.2], ["a", "b"], confidence=95)

@@ -1,0 +1,86 @@
+"""Weights: what fits is loaded, everything else is refused by name and runs no code (bad-inputs, item 8)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.networks import LesionUNet, TinyUNet
+from pipelines.weights import load_weights, read_weights, save_weights
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_what_is_saved_is_what_is_loaded(tmp_path, name):
+    torch.manual_seed(0)
+    network, other = TinyUNet(), TinyUNet()
+    if name.endswith(".pt"):
+        torch.save(network.state_dict(), tmp_path / name)
+    else:
+        save_weights(network, tmp_path / name, {"data": "none"})
+    load_weights(other, tmp_path / name)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+
+
+def test_a_training_checkpoint_gives_its_network(tmp_path):
+    network = TinyUNet()
+    torch.save({"network": network.state_dict(), "optimizer": {"state": {}}}, tmp_path / "last.pt")
+    assert read_weights(tmp_path / "last.pt").keys() == network.state_dict().keys()
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["EVIL_FOLDER"],)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVIL_FOLDER", str(tmp_path / "evil"))
+    torch.save({"weight": Evil()}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="run code"):
+        read_weights(tmp_path / "w.pt")
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all" * 10], ids=["empty", "text"])
+def test_damaged_files_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((UnreadableFileError, WeightsError), match=name):
+        read_weights(tmp_path / name)
+
+
+def test_truncated_safetensors(tmp_path):
+    save_weights(TinyUNet(), tmp_path / "w.safetensors")
+    whole = (tmp_path / "w.safetensors").read_bytes()
+    (tmp_path / "w.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableFileError, match="damaged"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+def test_missing_file():
+    with pytest.raises(UnreadableFileError, match="no weights here"):
+        read_weights(Path("nowhere") / "w.pt")
+
+
+def test_another_network(tmp_path):
+    save_weights(TinyUNet(), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="not those of LesionUNet.*missing"):
+        load_weights(LesionUNet(), tmp_path / "w.safetensors")
+
+
+def test_nan(tmp_path):
+    network = TinyUNet()
+    with torch.no_grad():
+        next(network.parameters())[0] = float("nan")
+    save_weights(network, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="NaN"):
+        load_weights(TinyUNet(), tmp_path / "w.safetensors")
+
+
+def test_no_tensors(tmp_path):
+    torch.save({"epochs": 3}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="no weights by name"):
+        read_weights(tmp_path / "w.pt")
