@@ -21,7 +21,7 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the manifest; paths are relative to the output folder, ``exit_code`` stays out of it."""
+    """One line of the manifest; ``mask`` and ``report`` are absolute paths, so that they hold from any directory."""
 
     input: str
     status: str  # done | refused (the input is at fault) | failed (we are, or the machine)
@@ -67,7 +67,7 @@ def predict(
         raise OutputError(f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out") from error
     with manifest:
         for item in items:
-            outcome, code = _predict_case(workflow, item, out)
+            outcome, code = _predict_case(workflow, item)
             manifest.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
             manifest.flush()
             outcomes.append((outcome, code))
@@ -92,6 +92,7 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
     unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
     if unknown:
         raise ConfigError(f"{unknown} are not ids of the config", where=config)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns of overlays in a folder of their own
     workflow = ConfigWorkflow(
         config_file=configs, workflow_type="infer", logging_file=False, bundle_root=str(bundle.absolute()), **overrides
     )
@@ -102,7 +103,7 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
     return workflow
 
 
-def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any], out: Path) -> tuple[Outcome, int]:
+def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outcome, int]:
     workflow.dataset.data = [item]
     writer = next(handler for handler in workflow.handlers if isinstance(handler, PredictionWriter))
     try:
@@ -116,5 +117,4 @@ def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any], out: Path) -> 
         logger.warning("failed: %s: %s: %s", item["image"], type(error).__name__, error)
         return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
     files = writer.written[item["case"]]
-    mask, report = (str(files[kind].relative_to(out.absolute())) for kind in ("mask", "report"))
-    return Outcome(item["image"], "done", None, mask, report), 0
+    return Outcome(item["image"], "done", None, str(files["mask"]), str(files["report"])), 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from pipelines.datasets.covid_ct import NAME, PHANTOM_FORMATS, phantom_covid_ct, prepare_covid_ct
@@ -66,7 +67,7 @@ def _prepare(args: argparse.Namespace) -> int:
     numbers = ", ".join(f"{len(prepared.split[section])} {section}" for section in SECTIONS)
     for fault in prepared.left_out:
         logger.warning("left out: %s", fault)
-    logger.info("%s: %s; see %s", prepared.folder, numbers, prepared.folder / "report.md")
+    sys.stdout.write(f"{prepared.folder}: {numbers} cases; see {prepared.folder / 'report.md'}\n")
     return 0
 
 
@@ -84,5 +85,5 @@ def _phantom(args: argparse.Namespace) -> int:
         folds=args.folds,
         force=args.force,
     )
-    logger.info("%s: %d phantoms", args.out, len(names))
+    sys.stdout.write(f"{args.out}: {len(names)} phantoms\n")
     return 0

@@ -77,7 +77,12 @@ def prepare_covid_ct(
     check_target(out, is_prepared, force)
     if out.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(out.resolve()):
         raise UsageError("raw and prepared data lie inside each other", where=out, how="choose another --out")
-    raw_set = find_layout(raw, mask_values)
+    try:
+        raw_set = find_layout(raw, mask_values)
+    except OSError as error:
+        raise UnreadableFileError(
+            f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
+        ) from None
     checked, faults = _check_all(raw_set)
     if faults and not skip_bad:
         raise _joined(faults, len(raw_set.cases), raw)

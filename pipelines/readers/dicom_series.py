@@ -176,10 +176,9 @@ def read_header(path: Path) -> SliceHeader:
         raise
     except InvalidDicomError:
         raise UnreadableFileError("is not a DICOM file, whatever its name says", where=path, how=_AGAIN) from None
-    except Exception as error:  # pydicom raises nearly anything on damaged files
-        raise UnreadableFileError(
-            f"the DICOM header is truncated or damaged ({error})", where=path, how=_AGAIN
-        ) from None
+    except Exception as error:  # pydicom raises nearly anything on damaged files; its words may quote a patient's name
+        fault = f"the DICOM header is truncated or damaged ({type(error).__name__})"
+        raise UnreadableFileError(fault, where=path, how=_AGAIN) from None
 
 
 def check_decoder(syntax: UID, path: Path) -> None:

@@ -47,7 +47,8 @@ def read_nifti(path: Path) -> RawImage:
     size = file_size(path)
     zipped = path.name.lower().endswith(".gz")
     try:
-        with path.open("rb") as file:
+        # Values that are no numbers, or overflow float32, are judged by their results.
+        with path.open("rb") as file, np.errstate(invalid="ignore", over="ignore"):
             if (file.read(2) == _GZIP_MAGIC) != zipped:
                 named = "is" if zipped else "is not"
                 raise UnreadableFileError(
@@ -145,7 +146,11 @@ def _shape(header: Header, path: Path, notes: list[str]) -> tuple[int, int, int]
 
 
 def _dtype(header: Header, path: Path) -> np.dtype:
-    dtype = header.get_data_dtype()
+    try:
+        dtype = header.get_data_dtype()
+    except KeyError:
+        code = int(header["datatype"])
+        raise UnreadableFileError(f"NIfTI has no kind of voxels numbered {code}", where=path, how=_AGAIN) from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         named = "RGB colours" if dtype.fields else str(dtype)
         raise UnsupportedImageError(

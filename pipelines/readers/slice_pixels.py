@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pydicom
+from pydicom.pixels import pixel_array
 from scipy import ndimage
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError
@@ -38,7 +39,8 @@ def read_hounsfield(header: SliceHeader) -> tuple[np.ndarray, int]:
                 expected = header.rows * header.columns * int(dataset.BitsAllocated) // 8
                 if len(dataset.PixelData) < expected:
                     raise UnreadableFileError("the pixels are truncated", where=path, how="copy or export it again")
-            stored = np.asarray(dataset.pixel_array)
+            # pydicom would drop unused bits before padding or overlays can be told from damage.
+            stored = np.asarray(pixel_array(dataset, correct_unused_bits=False))
             padding = _padding(dataset, stored)
             stored = _stored_bits(dataset, stored, padding, header)
             slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)

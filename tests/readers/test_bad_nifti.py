@@ -263,3 +263,16 @@ def test_pair_of_files(tmp_path, ct):
     (tmp_path / "case.hdr").rename(tmp_path / "case.nii")
     with pytest.raises(UnreadableFileError, match=r"\.hdr and \.img"):
         read_case(tmp_path / "case.nii")
+
+
+def test_unknown_kind_of_voxels(write_nifti, ct):
+    def edit(header):
+        header["datatype"] = 12
+
+    with pytest.raises(UnreadableFileError, match="numbered 12"):
+        read_case(write_nifti(ct, edit=edit))
+
+
+def test_float64_that_float32_cannot_hold(write_nifti, ct):
+    with pytest.raises(IntensityError, match="infinite"):
+        read_case(write_nifti(ct * 1e300))

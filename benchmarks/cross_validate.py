@@ -1,0 +1,131 @@
+"""Cross-validates a network of the lesion bundle on a prepared folder, and trains the weights that are shipped.
+
+    python -m pipelines data prepare covid_ct --raw RAW --out data/covid_ct --folds 5
+    python -m pipelines data phantom covid_ct --out data/phantoms --cases 10 --size 192 --slices 20 --seed 11
+    python benchmarks/cross_validate.py data/covid_ct --phantoms data/phantoms --network basic_unet --out cv
+    python benchmarks/cross_validate.py data/covid_ct --phantoms data/phantoms --network basic_unet --out cv --ship
+
+Each fold is left out once, and nothing is chosen on it: the schedule is fixed and the weights of the last epoch are
+measured. Phantoms only ever join the training: they teach what neither a lung nor its neighbourhood is.
+Every step is a command of the bundle; the runs are tracked like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipelines.demo import ALLOCATOR
+from pipelines.evaluation import bootstrap_interval
+from pipelines.weights import read_weights
+
+PROJECT = Path(__file__).resolve().parent.parent
+BUNDLE = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
+CONFIGS = BUNDLE / "configs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--phantoms", type=Path, required=True, help="a prepared folder of phantoms")
+    parser.add_argument("--network", default="basic_unet")
+    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2, help="folds at a time, a thread each")
+    parser.add_argument("--folds", type=int, nargs="*", help="only these")
+    parser.add_argument("--ship", action="store_true", help="train on all cases and write models/NETWORK.safetensors")
+    args, knobs = parser.parse_known_args()
+    args.out = args.out.absolute()
+    if args.ship:
+        return ship(args, knobs)
+    lists = sorted(args.prepared.glob("datalist_fold*.json"))
+    chosen = [k for k in range(len(lists)) if not args.folds or k in args.folds]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        rows = [row for fold in pool.map(lambda k: run_fold(args, lists[k], k, knobs), chosen) for row in fold]
+    print(table(args.network, rows))
+    (args.out / args.network / "cases.json").write_text(json.dumps(rows, indent=1))
+
+
+def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[str]) -> list[dict]:
+    """Trains without the fold and measures on it; returns the rows of its cases."""
+    content = json.loads(datalist.read_text())
+    training, left_out = content["training"] + content["validation"], content["test"]
+    folder = args.out / args.network / f"fold{fold}"
+    data = combine(folder / "data", args, content, training, left_out)
+    run(args, data, folder, ["train.yaml"], [*knobs, "--run_name", f"{args.network}-fold{fold}"], folder / "train.log")
+    run(
+        args, data, folder, ["train.yaml", "evaluate.yaml"],
+        [*knobs, "--checkpoint", str(folder / "last.pt")], folder / "evaluate.log",
+    )  # fmt: skip
+    with (folder / "evaluation" / "cases.csv").open(newline="") as file:
+        return [{"fold": fold, **row} for row in csv.DictReader(file)]
+
+
+def ship(args: argparse.Namespace, knobs: list[str]) -> None:
+    """Trains on every case, and keeps the last epoch's weights; phantoms are watched, nothing is measured."""
+    from safetensors.torch import save_file
+
+    content = json.loads((args.prepared / "datalist.json").read_text())
+    training = content["training"] + content["validation"] + content["test"]
+    folder = args.out / args.network / "ship"
+    data = combine(folder / "data", args, content, training, [])
+    run(args, data, folder, ["train.yaml"], [*knobs, "--run_name", f"{args.network}-shipped"], folder / "train.log")
+    target = BUNDLE / "models" / f"{args.network}.safetensors"
+    note = {
+        "data": "COVID-SemiSeg training part, 50 slices; phantoms", "fingerprint": content["fingerprint"],
+        "use": "research only", "epochs": str(args.epochs),
+    }  # fmt: skip
+    save_file({k: v.contiguous() for k, v in read_weights(folder / "last.pt").items()}, target, metadata=note)
+    print(f"{target.relative_to(PROJECT)}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+def combine(folder: Path, args: argparse.Namespace, content: dict, training: list, test: list) -> Path:
+    """A prepared folder: the cases and the phantoms to train on, phantoms to watch, and what is measured at the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    phantoms = json.loads((args.phantoms / "datalist.json").read_text())
+    parts = {
+        "training": [(args.prepared, item) for item in training] + [(args.phantoms, item) for item in phantoms["training"]],
+        "validation": [(args.phantoms, item) for item in phantoms["validation"]],
+        "test": [(args.prepared, item) for item in test] or [(args.phantoms, item) for item in phantoms["test"]],
+    }
+    for source, item in (pair for part in parts.values() for pair in part):
+        for key in ("image", "label"):
+            target = folder / item[key]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / item[key], target)
+    head = {key: value for key, value in content.items() if key not in (*parts, "counts")}
+    lists = {name: [item for _, item in part] for name, part in parts.items()}
+    (folder / "datalist.json").write_text(json.dumps({**head, **lists}, indent=1))
+    return folder
+
+
+def run(args: argparse.Namespace, data: Path, ckpt_dir: Path, configs: list[str], knobs: list[str], log: Path) -> None:
+    files = [str(CONFIGS / name) for name in configs]
+    files.insert(1, str(CONFIGS / "networks" / f"{args.network}.yaml"))
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(BUNDLE)]
+    command += ["--dataset_dir", str(data), "--ckpt_dir", str(ckpt_dir), "--epochs", str(args.epochs)]
+    command += ["--val_interval", str(args.epochs), *knobs]
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}
+    with log.open("w") as file:
+        subprocess.run(command, env={**ALLOCATOR, **os.environ, **threads}, stdout=file, stderr=subprocess.STDOUT, check=True)
+
+
+def table(network: str, rows: list[dict]) -> str:
+    """Means over the cases of all folds, each measured once by a network that never saw it."""
+    lines = [f"{network}: {len(rows)} cases", "| metric | mean | 95 % interval |", "|---|---|---|"]
+    for metric in [key for key in rows[0] if key.startswith(("lesion_", "lung_", "pixel_"))]:
+        values = [float(row[metric]) if row[metric] else float("nan") for row in rows]
+        interval = bootstrap_interval(values, [row["patient"] for row in rows])
+        lines.append(f"| {metric} | {interval.estimate:.4f} | {interval.low:.4f} to {interval.high:.4f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
