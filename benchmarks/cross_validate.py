@@ -6,7 +6,8 @@
     python benchmarks/cross_validate.py data/covid_ct --phantoms data/phantoms --network basic_unet --out cv --ship
 
 Each fold is left out once, and nothing is chosen on it: the schedule is fixed and the weights of the last epoch are
-measured. Phantoms only ever join the training: they teach what neither a lung nor its neighbourhood is.
+measured. A training slice that looks like one left out (the same patient, most likely) is dropped. Phantoms only ever
+join the training: they teach what neither a lung nor its neighbourhood is.
 Every step is a command of the bundle; the runs are tracked like any other.
 """
 
@@ -22,8 +23,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval
+from pipelines.readers import read_case
+from pipelines.transforms import scale_ct
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -57,6 +61,7 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
     """Trains without the fold and measures on it; returns the rows of its cases."""
     content = json.loads(datalist.read_text())
     training, left_out = content["training"] + content["validation"], content["test"]
+    training = without_twins(args.prepared, training, left_out)
     folder = args.out / args.network / f"fold{fold}"
     data = combine(folder / "data", args, content, training, left_out)
     run(args, data, folder, ["train.yaml"], [*knobs, "--run_name", f"{args.network}-fold{fold}"], folder / "train.log")
@@ -66,6 +71,17 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
     )  # fmt: skip
     with (folder / "evaluation" / "cases.csv").open(newline="") as file:
         return [{"fold": fold, **row} for row in csv.DictReader(file)]
+
+
+def without_twins(prepared: Path, training: list[dict], left_out: list[dict]) -> list[dict]:
+    """The training cases that do not nearly equal a left-out one."""
+    hashes = {}
+    for item in training + left_out:
+        case = read_case(prepared / item["image"])
+        hashes[item["case"]] = perceptual_hash(scale_ct(case.array, case.intensity))
+    sections = {"training": [item["case"] for item in training], "test": [item["case"] for item in left_out]}
+    twins = {name for first, second, _ in near_pairs(hashes, sections) for name in (first, second)}
+    return [item for item in training if item["case"] not in twins]
 
 
 def ship(args: argparse.Namespace, knobs: list[str]) -> None:
@@ -91,7 +107,8 @@ def combine(folder: Path, args: argparse.Namespace, content: dict, training: lis
     shutil.rmtree(folder, ignore_errors=True)
     phantoms = json.loads((args.phantoms / "datalist.json").read_text())
     parts = {
-        "training": [(args.prepared, item) for item in training] + [(args.phantoms, item) for item in phantoms["training"]],
+        "training": [(args.prepared, item) for item in training]
+        + [(args.phantoms, item) for item in phantoms["training"]],
         "validation": [(args.phantoms, item) for item in phantoms["validation"]],
         "test": [(args.prepared, item) for item in test] or [(args.phantoms, item) for item in phantoms["test"]],
     }
@@ -114,7 +131,9 @@ def run(args: argparse.Namespace, data: Path, ckpt_dir: Path, configs: list[str]
     command += ["--val_interval", str(args.epochs), *knobs]
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}
     with log.open("w") as file:
-        subprocess.run(command, env={**ALLOCATOR, **os.environ, **threads}, stdout=file, stderr=subprocess.STDOUT, check=True)
+        subprocess.run(
+            command, env={**ALLOCATOR, **os.environ, **threads}, stdout=file, stderr=subprocess.STDOUT, check=True
+        )
 
 
 def table(network: str, rows: list[dict]) -> str:

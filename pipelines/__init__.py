@@ -1,4 +1,4 @@
-"""What MONAI does not have for this project: networks, transforms, datasets, evaluation and tracking for MONAI Bundles."""
+"""What MONAI lacks for this project's bundles: networks, transforms, datasets, evaluation, tracking."""
 
 from __future__ import annotations
 

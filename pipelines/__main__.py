@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipelines import data_command
 from pipelines.errors import PipelinesError
 
 EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused or failed
@@ -19,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+        level=logging.DEBUG if args.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        force=True,
     )
     if not args.verbose:
         logging.getLogger("monai").setLevel(logging.CRITICAL)  # its engines log each error that we print ourselves
@@ -38,8 +41,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pipelines.datasets import command as data_command
-
     parser = argparse.ArgumentParser(prog="pipelines", description=__doc__.splitlines()[0])
     parser.add_argument("--verbose", action="store_true", help="log everything, with stack traces")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -49,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
     predict.add_argument("input", type=Path, metavar="INPUT")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR")
-    predict.add_argument("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
+    predict.add_argument(
+        "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
+    )
     predict.add_argument("--checkpoint", type=Path, help="weights (default: those shipped for the network)")
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips: a quarter of the time")

@@ -22,7 +22,9 @@ def locate(bundle_root: str | Path = ".") -> str:
     for folder in (Path(bundle_root), *map(Path, sys.path[:3])):
         if (folder / MARK).is_file():
             return str(folder.resolve())
-    raise ConfigError("there is no bundle here", where=Path(bundle_root).resolve(), how="give --bundle_root the bundle's folder")
+    raise ConfigError(
+        "there is no bundle here", where=Path(bundle_root).resolve(), how="give --bundle_root the bundle's folder"
+    )
 
 
 def project_root(bundle_root: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""The first five minutes: phantoms in, a tracked training, honest figures and an overlay out. Each step is a printed command."""
+"""The first minutes: phantoms in; a tracked training, its figures and an overlay out. Each step is a printed command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.errors import OutputError, UsageError
 logger = logging.getLogger(__name__)
 
 BUNDLE = "covid_ct_lesion_segmentation"
-# The allocator otherwise gives every large tensor back to the system and asks for it again: a third of the time on a CPU.
+# The allocator else gives each large tensor back to the system and asks for it again: a third of a CPU step.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 KNOBS = ["--slice_size", "[128,128]", "--batch_size", "2", "--slices_per_case", "8", "--val_interval", "5"]
 
@@ -56,8 +56,19 @@ def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
         ("evaluate on phantoms that were kept aside", [*monai, f"['{train}','{evaluate}']", *knobs]),
         (
             "segment them",
-            [*monai, str(configs / "inference.yaml"), "--bundle_root", str(bundle), "--dataset_dir", data]
-            + ["--checkpoint", str(Path(runs) / "model.pt"), "--output_dir", str(out / "predictions"), *KNOBS[:2]],
+            [
+                *monai,
+                str(configs / "inference.yaml"),
+                "--bundle_root",
+                str(bundle),
+                "--dataset_dir",
+                data,
+                *KNOBS[:2],
+                "--checkpoint",
+                str(Path(runs) / "model.pt"),
+                "--output_dir",
+                str(out / "predictions"),
+            ],
         ),
     ]
     environment = {**ALLOCATOR, **os.environ}
@@ -70,7 +81,7 @@ def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
             return code
     overlays = sorted((out / "predictions").glob("*_overlay.png"))
     sys.stdout.write(
-        f"\nDone in {time.monotonic() - started:.0f} s. These are phantoms: the figures show that it works, not how well.\n"
+        f"\nDone in {time.monotonic() - started:.0f} s. On phantoms, figures show that it works, not how well.\n"
         f"  look at       {overlays[0] if overlays else out / 'predictions'}\n"
         f"  figures       {Path(runs) / 'evaluation' / 'summary.md'}\n"
         f"  the run       make ui\n"

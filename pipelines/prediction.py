@@ -1,4 +1,4 @@
-"""A thin door to a bundle's inference: a file or a folder in, masks and a manifest out, a bad case never stops the rest."""
+"""A thin door to a bundle's inference: a file or folder in, masks and a manifest out; a bad case never stops the rest."""
 
 from __future__ import annotations
 
@@ -58,13 +58,17 @@ def predict(
     """
     bundle, source, out = Path(bundle), Path(source), Path(out)
     items = cases_to_segment(source, "", "")
-    workflow = open_inference(bundle, network, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides)
+    workflow = open_inference(
+        bundle, network, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
+    )
     outcomes = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         manifest = (out / MANIFEST).open("w", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out") from error
+        raise OutputError(
+            f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out"
+        ) from error
     with manifest:
         for item in items:
             outcome, code = _predict_case(workflow, item)
@@ -82,7 +86,9 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
     """
     config = bundle / "configs" / "inference.yaml"
     if not config.is_file():
-        raise UsageError("this is not a bundle with configs/inference.yaml", where=bundle, how="give the bundle's folder")
+        raise UsageError(
+            "this is not a bundle with configs/inference.yaml", where=bundle, how="give the bundle's folder"
+        )
     configs = [str(config)]
     if network is not None:
         overlays = network_overlays(bundle)
@@ -104,17 +110,31 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
 
 
 def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outcome, int]:
-    workflow.dataset.data = [item]
     writer = next(handler for handler in workflow.handlers if isinstance(handler, PredictionWriter))
     try:
+        # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine half-way.
+        workflow.dataset.data, workflow.dataset.transform = [workflow.preprocessing(item)], _as_it_is
         workflow.evaluator.run()
-    except PipelinesError as error:
-        status = "failed" if isinstance(error, OutputError) else "refused"
-        logger.warning("%s: %s", status, error)
-        return Outcome(item["image"], status, str(error), None, None), error.exit_code
     except Exception as error:
-        logger.debug("the case failed", exc_info=True)
-        logger.warning("failed: %s: %s: %s", item["image"], type(error).__name__, error)
-        return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
+        workflow.initialize()  # a failed engine is not run again
+        fault = _fault(error)
+        if fault is None:
+            logger.debug("the case failed", exc_info=True)
+            return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
+        status = "failed" if isinstance(fault, OutputError) else "refused"
+        return Outcome(item["image"], status, str(fault), None, None), fault.exit_code
+    finally:
+        workflow.dataset.data = []
     files = writer.written[item["case"]]
     return Outcome(item["image"], "done", None, str(files["mask"]), str(files["report"])), 0
+
+
+def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
+    return item
+
+
+def _fault(error: BaseException | None) -> PipelinesError | None:
+    """The user's fault behind an error: MONAI's transforms wrap what they raise."""
+    while error is not None and not isinstance(error, PipelinesError):
+        error = error.__cause__
+    return error

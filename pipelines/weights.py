@@ -24,7 +24,9 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UnreadableFileError("there are no weights here", where=path, how="train first, or give another checkpoint")
+        raise UnreadableFileError(
+            "there are no weights here", where=path, how="train first, or give another checkpoint"
+        )
     try:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)
@@ -61,8 +63,8 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> None:
     shapes = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
     if missing or extra or shapes:
         raise WeightsError(
-            f"the weights are not those of {type(target).__name__}: {len(missing)} tensors missing, {len(extra)} unknown, "
-            f"{len(shapes)} of another shape ({(missing + extra + shapes)[0]} for one)",
+            f"the weights are not those of {type(target).__name__}: {len(missing)} tensors missing, "
+            f"{len(extra)} unknown, {len(shapes)} of another shape ({(missing + extra + shapes)[0]} for one)",
             where=path,
             how="choose the network's overlay (configs/networks) that belongs to them",
         )

@@ -67,7 +67,7 @@ def test_missing_file():
 
 def test_another_network(tmp_path):
     save_weights(TinyUNet(), tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="not those of LesionUNet.*missing"):
+    with pytest.raises(WeightsError, match=r"not those of LesionUNet.*missing"):
         load_weights(LesionUNet(), tmp_path / "w.safetensors")
 
 

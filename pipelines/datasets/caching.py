@@ -11,7 +11,7 @@ from monai.data import CacheDataset, Dataset, PersistentDataset
 
 
 def cached_dataset(data: Sequence[dict[str, Any]], transform: Callable, cache_dir: str | None = None) -> Dataset:
-    """A CacheDataset, or a PersistentDataset in ``cache_dir``: the transforms before the first random one run once a case.
+    """A CacheDataset, or a PersistentDataset in ``cache_dir``: what comes before the first random transform runs once.
 
     Args:
         data: items of a datalist.

@@ -9,7 +9,7 @@ from pipelines.readers import find_cases
 
 
 def cases_to_segment(source: str | Path | None, dataset_dir: str | Path, datalist: str) -> list[dict[str, Any]]:
-    """Items ``{"image": path, "case": name}`` of a file or a folder of many; without a source, the datalist's test cases.
+    """Items ``{"image": path, "case": name}`` of a file or a folder; without a source, the datalist's test cases.
 
     A case's name is its path below the folder without its extension; where two files would share it, with it.
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from skimage.segmentation import find_boundaries
 
+from pipelines.transforms import scale_ct
+
 LUNG_FLOOR_ML = 100.0  # an adult's lungs hold litres; below this the ratio would divide by noise
 LUNG_FLOOR_SHARE = 0.01  # of a picture's area, where millimetres are unknown
 COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
@@ -42,17 +44,18 @@ def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -
     }
 
 
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:
     """Outlines of lung (blue) and lesion (orange) on one slice, upright as a person sees it.
 
     Args:
-        image: (X, Y) in the lung window, 0..1; X to the patient's left, Y to the back.
+        image: (X, Y), X to the patient's left, Y to the back.
         mask: (X, Y) label values.
+        intensity: "hu" or "display", what the image's values are.
 
     Returns:
         uint8 (Y, X, 3).
     """
-    grey = (np.clip(image, 0, 1) * 255).astype(np.uint8).T
+    grey = (scale_ct(image, intensity) * 255).astype(np.uint8).T
     picture = np.stack([grey] * 3, axis=-1)
     upright = mask.T
     for regions, value in ((upright > 0, 1), (upright == 2, 2)):
@@ -60,12 +63,13 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return picture
 
 
-def volume_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def volume_overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:
     """Up to ``TILES`` slices of a volume side by side: evenly through the lungs, and the one with the largest lesion.
 
     Args:
-        image: (X, Y, Z) in the lung window, 0..1, in LPS order.
+        image: (X, Y, Z) in LPS order.
         mask: (X, Y, Z) label values in the same order.
+        intensity: "hu" or "display", what the image's values are.
 
     Returns:
         uint8 (rows, columns, 3); slices run from feet to head, left to right, top to bottom.
@@ -79,7 +83,7 @@ def volume_overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if lesion_by_slice[largest] and largest not in chosen:
         chosen.remove(min(chosen, key=lambda z: abs(z - largest)))
         chosen.add(largest)
-    tiles = [overlay(image[:, :, z], mask[:, :, z]) for z in sorted(chosen)]
+    tiles = [overlay(image[:, :, z], mask[:, :, z], intensity) for z in sorted(chosen)]
     columns = min(4, len(tiles))
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)

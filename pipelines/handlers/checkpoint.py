@@ -43,7 +43,9 @@ def save_atomically(content: Any, path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise OutputError(f"the checkpoint cannot be written ({error})", where=path, how="free space or choose another ckpt_dir") from error
+        raise OutputError(
+            f"the checkpoint cannot be written ({error})", where=path, how="free space or choose another ckpt_dir"
+        ) from error
 
 
 class TrainingCheckpoint:
@@ -123,7 +125,7 @@ class TrainingCheckpoint:
             raise WeightsError(f"the checkpoint and the training differ in {sorted(missing)}", where=path)
         if progress["epoch_length"] != engine.state.epoch_length:
             raise WeightsError(
-                f"the checkpoint comes from epochs of {progress['epoch_length']} iterations, not {engine.state.epoch_length}",
+                f"its epochs had {progress['epoch_length']} iterations, these have {engine.state.epoch_length}",
                 where=path,
                 how="resume with the data and batch size it was trained with",
             )

@@ -37,4 +37,5 @@ class EpochSeed:
         torch.manual_seed(seed)
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=seed)
-        engine.set_data(engine.state.dataloader)
+        if engine.state.dataloader is not None:
+            engine.set_data(engine.state.dataloader)

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +19,6 @@ from PIL import Image
 from pipelines.errors import OutputError
 from pipelines.evaluation.case_report import measure_case, overlay, volume_overlay
 from pipelines.readers import CaseImage, read_case
-from pipelines.transforms import scale_ct
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,8 @@ class PredictionWriter:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+        batch, outputs = cast(list, engine.state.batch), cast(list, engine.state.output)
+        for item, output in zip(batch, outputs, strict=True):
             path = Path(item["image"].meta["filename_or_obj"])
             name = str(item.get("case") or path.name.split(".")[0])
             mask = np.asarray(output[self.key].cpu())[0].astype(np.uint8)
@@ -62,7 +62,9 @@ class PredictionWriter:
     def write(self, name: str, case: CaseImage, mask: np.ndarray) -> dict[str, Path]:
         """Writes the three files of one case and returns their paths by kind (mask, overlay, report)."""
         if mask.shape != case.array.shape:
-            raise ValueError(f"the mask is {mask.shape} and the case {case.array.shape}: invert the preprocessing first")
+            raise ValueError(
+                f"the mask is {mask.shape} and the case {case.array.shape}: invert the preprocessing first"
+            )
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.output_dir, prefix=".writing-") as folder:
@@ -70,7 +72,7 @@ class PredictionWriter:
                 final = {kind: self.output_dir / file.relative_to(folder) for kind, file in files.items()}
                 for kind, file in files.items():
                     final[kind].parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(file, final[kind])
+                    file.replace(final[kind])
         except OSError as error:
             for kind in ("mask", "overlay", "report"):
                 with contextlib.suppress(OSError, UnboundLocalError):
@@ -116,7 +118,7 @@ def mask_image(mask: np.ndarray, case: CaseImage) -> nib.Nifti1Image:
         image = nib.Nifti1Image(mask, case.affine)
         image.header.set_xyzt_units("mm")
         return image
-    source = nib.load(case.path)
+    source = cast(nib.Nifti1Image, nib.load(case.path))
     header = source.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
@@ -127,24 +129,13 @@ def mask_image(mask: np.ndarray, case: CaseImage) -> nib.Nifti1Image:
 def render(case: CaseImage, mask: np.ndarray) -> np.ndarray:
     """The overlay picture of a case: the picture itself, or slices of the volume turned upright (LPS)."""
     if case.kind == "picture":
-        return overlay(scale_ct(case.array[:, :, 0], case.intensity), mask[:, :, 0])
+        return overlay(case.array[:, :, 0], mask[:, :, 0], case.intensity)
     orientation = nib.orientations.ornt_transform(
         nib.orientations.io_orientation(case.affine), nib.orientations.axcodes2ornt("LPS")
     )
     image, labels = (nib.orientations.apply_orientation(a, orientation) for a in (case.array, mask))
-    return volume_overlay(_Scaled(image, case.intensity), labels)
-
-
-class _Scaled:
-    """A volume that is scaled to 0..1 slice by slice when it is looked at: a whole scaled copy would be large."""
-
-    def __init__(self, array: np.ndarray, intensity: str) -> None:
-        self.array, self.intensity = array, intensity
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return scale_ct(self.array[index], self.intensity)
+    return volume_overlay(image, labels, case.intensity)
 
 
 def _without_folder(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and os.sep in value else value
-

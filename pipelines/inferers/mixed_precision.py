@@ -9,7 +9,7 @@ from monai.inferers import Inferer
 
 
 def supports_bfloat16(device: torch.device | str) -> bool:
-    """Whether the device computes in bfloat16 faster than in float32 (CPU: AVX512-BF16 or AMX; CUDA: Ampere and later)."""
+    """Whether the device is faster in bfloat16 than in float32 (CPU: AVX512-BF16 or AMX; CUDA: Ampere and later)."""
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.inferers import Inferer, sliding_window_inference
@@ -13,7 +14,9 @@ from torch.nn.functional import interpolate
 
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer
 
-FLIPS: tuple[tuple[int, ...], ...] = tuple(c for n in range(3) for c in combinations((2, 3), n))  # none, rows, columns, both
+FLIPS: tuple[tuple[int, ...], ...] = tuple(
+    c for n in range(3) for c in combinations((2, 3), n)
+)  # none, rows, columns, both
 
 
 class VolumeSliceInferer(Inferer):
@@ -80,14 +83,14 @@ class VolumeSliceInferer(Inferer):
         resampled = slices
         if self.slice_size is not None and tuple(size) != self.slice_size:
             resampled = interpolate(slices, self.slice_size, mode="bilinear", antialias=True)
-        total = sum(self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
-        mean = total / len(self.flips)
+        answers = (self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
+        mean = functools.reduce(torch.add, answers) / len(self.flips)
         return mean if mean.shape[2:] == size else interpolate(mean, size, mode="bilinear")
 
     def _predict(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         if self.roi_size is None or all(s <= r for s, r in zip(slices.shape[2:], self.roi_size, strict=True)):
             return self._forward(slices, network)
-        return sliding_window_inference(
+        windows = sliding_window_inference(
             slices,
             self.roi_size,
             self.batch_size,
@@ -95,3 +98,4 @@ class VolumeSliceInferer(Inferer):
             overlap=self.overlap,
             mode="gaussian",
         )
+        return cast(torch.Tensor, windows)

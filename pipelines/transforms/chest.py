@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -59,7 +61,7 @@ def _lung_box(small: np.ndarray, body: list[tuple[int, int]]) -> list[tuple[int,
     return box if large and not touches else None
 
 
-def _box(mask: np.ndarray) -> list[tuple[int, int]] | None:
+def _box(mask: Any) -> list[tuple[int, int]] | None:
     """(first, last + 1) along each axis of a 2D mask, or None where it is empty."""
     if not mask.any():
         return None

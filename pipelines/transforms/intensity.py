@@ -12,7 +12,10 @@ from monai.transforms import MapTransform
 
 from pipelines.errors import IntensityError
 
-LUNG_WINDOW = (-1000.0, 400.0)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in lung-windowed 8-bit pictures
+LUNG_WINDOW = (
+    -1000.0,
+    400.0,
+)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in lung-windowed 8-bit pictures
 
 
 def scale_ct(array: np.ndarray, intensity: str) -> np.ndarray:
@@ -38,7 +41,7 @@ def scale_ct(array: np.ndarray, intensity: str) -> np.ndarray:
 
 
 class ScaleCTd(MapTransform):
-    """``scale_ct`` as a dictionary transform: reads ``meta["intensity"]`` that ``LoadCTd`` left. Values 0..1 afterwards.
+    """``scale_ct`` as a dictionary transform: reads ``meta["intensity"]`` that ``LoadCTd`` left; gives values 0..1.
 
     A tensor without that entry (from another loader, MONAI Label's for one) is taken as Hounsfield units if any value
     is below -200, else as 0..255.

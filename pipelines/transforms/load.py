@@ -23,7 +23,7 @@ class LoadCTd(MapTransform):
     """Loads NIfTI, a DICOM series folder or a picture as a MetaTensor (1, X, Y, Z), float32.
 
     A picture is a volume of one slice. ``meta`` holds ``intensity`` ("hu" or "display"), ``kind`` ("volume" or
-    "picture"), ``notes``, ``filename_or_obj``, ``original_affine`` and ``spatial_shape``; the affine is RAS millimetres.
+    "picture"), ``notes``, ``filename_or_obj``, ``original_affine`` and ``spatial_shape``; the affine is RAS, in mm.
 
     Args:
         keys: whose values are paths.
@@ -43,7 +43,12 @@ class LoadCTd(MapTransform):
             for note in case.notes:
                 logger.info("%s: %s", case.path, note)
             d[key] = _meta_tensor(
-                case.array, case.affine, str(case.path), intensity=case.intensity, kind=case.kind, notes="; ".join(case.notes)
+                case.array,
+                case.affine,
+                str(case.path),
+                intensity=case.intensity,
+                kind=case.kind,
+                notes="; ".join(case.notes),
             )
         return d
 

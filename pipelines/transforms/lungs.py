@@ -1,6 +1,6 @@
 """Where the lungs and the chest are, from grey values alone: for labels that lack a lung mask, and for cropping.
 
-All functions take an image in the lung window (``scale_ct``): float in 0..1, air near 0, soft tissue near 0.75, shape (X, Y, Z).
+All functions take an image (X, Y, Z) in the lung window (``scale_ct``): float 0..1, air near 0, soft tissue near 0.75.
 The approach is the usual one (Hu, Hoffman and Reinhardt, IEEE TMI 20:490, 2001): threshold, drop the air outside the
 body, keep the large components, close them so that vessels and dense lesions stay inside.
 """
@@ -37,7 +37,7 @@ def derive_lung_mask(image: np.ndarray, lesion: np.ndarray | None = None) -> np.
 
 
 def air_threshold(image: np.ndarray) -> float:
-    """The grey value between aerated lung and soft tissue: Otsu's, held within what the lung window allows (0.3 to 0.6)."""
+    """The grey value between aerated lung and soft tissue: Otsu's, held between 0.3 and 0.6."""
     step = max(1, image.size // 1_000_000)
     sample = image.reshape(-1)[::step]
     return float(np.clip(threshold_otsu(sample) if np.ptp(sample) > 0 else 0.45, 0.3, 0.6))
@@ -104,10 +104,10 @@ def _airways(slice_: np.ndarray, components: np.ndarray, keep: list[int], sizes:
 
 
 def close_lungs(lungs: np.ndarray) -> np.ndarray:
-    """Closes a slice's lungs (X, Y) bool by ``CLOSING`` of the longer side and fills their holes, each lung on its own."""
+    """Closes a slice's lungs, (X, Y) bool, by ``CLOSING`` of the longer side and fills holes, each lung on its own."""
     radius = max(1.0, CLOSING * max(lungs.shape))
     width = int(np.ceil(radius)) + 1
-    components, count = ndimage.label(lungs, structure=disk(1))
+    components, _ = ndimage.label(lungs, structure=disk(1))
     closed = lungs.copy()
     for k, box in enumerate(ndimage.find_objects(components), start=1):
         # each component by itself: closing both lungs at once would bridge the mediastinum

@@ -1,4 +1,4 @@
-"""Training that is stopped and resumed equals one that was not: weights, optimiser, schedule, epoch, best metric, patience."""
+"""Training that is stopped and resumed equals one that was not: weights, optimiser, schedule, best metric, patience."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ignite.metrics import Average
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
-from monai.transforms import Compose, RandGaussianNoised, RandFlipd
+from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 
 from pipelines.errors import UnreadableFileError, WeightsError
 from pipelines.handlers import EpochSeed, ResumableEarlyStop, TrainingCheckpoint
@@ -23,29 +23,50 @@ class StopHere(Exception):
     """Stands for the kill."""
 
 
-def train(folder: Path, *, resume: bool = False, kill_in_epoch: int | None = None, hidden: int = 4, dropout: float = 0.2):
+def train(
+    folder: Path, *, resume: bool = False, kill_in_epoch: int | None = None, hidden: int = 4, dropout: float = 0.2
+):
     """A small regression with dropout, noise, shuffling, momentum and a schedule; returns the trainer and its parts."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    data = [{"image": torch.rand(1, 8, generator=generator), "label": torch.rand(1, generator=generator)} for _ in range(10)]
+    data = [
+        {"image": torch.rand(1, 8, generator=generator), "label": torch.rand(1, generator=generator)} for _ in range(10)
+    ]
     transform = Compose([RandFlipd("image", prob=0.5), RandGaussianNoised("image", prob=0.5)])
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, hidden), torch.nn.BatchNorm1d(hidden), torch.nn.Dropout(dropout), torch.nn.Linear(hidden, 1))
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, hidden),
+        torch.nn.BatchNorm1d(hidden),
+        torch.nn.Dropout(dropout),
+        torch.nn.Linear(hidden, 1),
+    )
     optimizer = torch.optim.AdamW(network.parameters(), 0.05)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=EPOCHS * 5)
     # a metric that gets worse after the third epoch
     scores = iter([0.1, 0.4, 0.9, 0.3, 0.2, 0.1][0 if not resume else (kill_in_epoch or 4) - 1 :])
     early = ResumableEarlyStop(patience=10, score_function=lambda engine: engine.state.metrics["score"])
     evaluator = SupervisedEvaluator(
-        device="cpu", val_data_loader=DataLoader(Dataset(data[:2]), batch_size=2), network=network,
-        key_val_metric={"score": Average(output_transform=lambda _: next(scores))}, val_handlers=[early], decollate=False,
+        device="cpu",
+        val_data_loader=DataLoader(Dataset(data[:2]), batch_size=2),
+        network=network,
+        key_val_metric={"score": Average(output_transform=lambda _: next(scores))},
+        val_handlers=[early],
+        decollate=False,
     )
     state = {"network": network, "optimizer": optimizer, "lr_scheduler": scheduler, "early_stopping": early}
     trainer = SupervisedTrainer(
-        device="cpu", max_epochs=EPOCHS, train_data_loader=DataLoader(Dataset(data, transform), batch_size=2, shuffle=True),
-        network=network, optimizer=optimizer, loss_function=torch.nn.MSELoss(), decollate=False,
+        device="cpu",
+        max_epochs=EPOCHS,
+        train_data_loader=DataLoader(Dataset(data, transform), batch_size=2, shuffle=True),
+        network=network,
+        optimizer=optimizer,
+        loss_function=torch.nn.MSELoss(),
+        decollate=False,
         train_handlers=[
-            EpochSeed(7, transform), LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
-            ValidationHandler(1, evaluator), TrainingCheckpoint(str(folder), state, network, evaluator, resume=resume),
+            EpochSeed(7, transform),
+            LrScheduleHandler(scheduler, print_lr=False, epoch_level=False),
+            ValidationHandler(1, evaluator),
+            TrainingCheckpoint(str(folder), state, network, evaluator, resume=resume),
         ],
     )
     early.set_trainer(trainer)
@@ -92,7 +113,9 @@ def test_best_is_not_last(uninterrupted):
 def test_resuming_what_is_finished_changes_nothing(uninterrupted):
     whole, (_, state, _) = uninterrupted
     _, resumed, _ = train(whole, resume=True, kill_in_epoch=7)
-    assert all(torch.equal(a, b) for a, b in zip(state["network"].parameters(), resumed["network"].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(state["network"].parameters(), resumed["network"].parameters(), strict=True)
+    )
 
 
 def test_resume_without_a_checkpoint_starts_at_the_beginning(tmp_path):

@@ -21,12 +21,18 @@ def blocks(x: int, y: int, z: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("flips", [False, True])
-@pytest.mark.parametrize("options", [{"slice_size": None}, {"slice_size": None, "roi_size": (32, 32)}, {"slice_size": (128, 96)}])
+@pytest.mark.parametrize(
+    "options", [{"slice_size": None}, {"slice_size": None, "roi_size": (32, 32)}, {"slice_size": (128, 96)}]
+)
 def test_labels_are_those_of_the_classes_at_the_input_size(options, flips):
     torch.manual_seed(0)
     volume = blocks(77, 51, 5)
     labels = VolumeSliceInferer(batch_size=2, flips=flips, **options)(volume, Threshold())
-    truth = Threshold()(volume[..., 0]).argmax(1) if volume.ndim == 4 else torch.cat([Threshold()(volume[..., z]).argmax(1)[..., None] for z in range(5)], -1)
+    truth = (
+        Threshold()(volume[..., 0]).argmax(1)
+        if volume.ndim == 4
+        else torch.cat([Threshold()(volume[..., z]).argmax(1)[..., None] for z in range(5)], -1)
+    )
     assert labels.shape == volume.shape
     assert labels.dtype == torch.uint8
     agreement = (labels[0] == truth).float().mean()
@@ -49,9 +55,15 @@ def test_flip_averaging_makes_the_answer_flip_with_the_picture():
     slices = torch.rand(2, 1, 48, 48)
     with torch.no_grad():
         with_flips = VolumeSliceInferer(slice_size=None, flips=True)
-        assert torch.allclose(with_flips.probabilities(slices.flip(3), network).flip(3), with_flips.probabilities(slices, network), atol=1e-5)
+        assert torch.allclose(
+            with_flips.probabilities(slices.flip(3), network).flip(3),
+            with_flips.probabilities(slices, network),
+            atol=1e-5,
+        )
         without = VolumeSliceInferer(slice_size=None)
-        assert not torch.allclose(without.probabilities(slices.flip(3), network).flip(3), without.probabilities(slices, network), atol=1e-5)
+        assert not torch.allclose(
+            without.probabilities(slices.flip(3), network).flip(3), without.probabilities(slices, network), atol=1e-5
+        )
 
 
 def test_mixed_precision_returns_float32_near_to_it():

@@ -44,7 +44,13 @@ def test_finds_both_lungs_but_neither_trachea_nor_room_air(cropped):
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_does_not_depend_on_how_the_picture_is_turned(turn):
     image, _ = draw_slice()
-    assert dice(np.rot90(derive_lung_mask(image[..., None])[..., 0], turn), derive_lung_mask(np.rot90(image, turn)[..., None])[..., 0]) > 0.99
+    assert (
+        dice(
+            np.rot90(derive_lung_mask(image[..., None])[..., 0], turn),
+            derive_lung_mask(np.rot90(image, turn)[..., None])[..., 0],
+        )
+        > 0.99
+    )
 
 
 def test_keeps_vessels_and_a_dense_lesion_inside():

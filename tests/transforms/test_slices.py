@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.transforms import RandSlicesd, scale_ct
 from pipelines.errors import IntensityError
+from pipelines.transforms import RandSlicesd, scale_ct
 
 
 def make_case() -> dict[str, torch.Tensor]:

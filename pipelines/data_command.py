@@ -7,9 +7,10 @@ import logging
 import sys
 from pathlib import Path
 
-from pipelines.datasets.covid_ct import NAME, PHANTOM_FORMATS, phantom_covid_ct, prepare_covid_ct
-from pipelines.datasets.dicom_layout import MASK_VALUES
-from pipelines.datasets.splits import SECTIONS
+# What the datasets room knows too: named here again so that --help need not import it (a test holds them together).
+DATASETS = ("covid_ct",)
+PHANTOM_FORMATS = ("nifti", "dicom", "both")
+MASK_VALUES = ("lung-lesion", "lesion")
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     data = subparsers.add_parser("data", help="prepare a dataset, or draw phantoms")
     actions = data.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
-    prepare.add_argument("dataset", choices=[NAME])
+    prepare.add_argument("dataset", choices=DATASETS)
     prepare.add_argument("--raw", type=Path, required=True, help="the unpacked dataset")
     prepare.add_argument(
         "--mask-values", choices=MASK_VALUES, help="DICOM series only: what the values of the masks mean"
@@ -28,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     prepare.add_argument("--skip-bad", action="store_true", help="leave faulty cases out and list them in the report")
     prepare.set_defaults(func=_prepare)
     phantom = actions.add_parser("phantom", help="draw phantoms, for trying commands without data")
-    phantom.add_argument("dataset", choices=[NAME])
+    phantom.add_argument("dataset", choices=DATASETS)
     phantom.add_argument("--cases", type=int, default=12)
     phantom.add_argument("--size", type=int, default=160, help="columns and rows (default 160)")
     phantom.add_argument("--slices", type=int, default=24)
@@ -53,6 +54,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
+    from pipelines.datasets.covid_ct import prepare_covid_ct
+    from pipelines.datasets.splits import SECTIONS
+
     prepared = prepare_covid_ct(
         args.raw,
         args.out,
@@ -72,6 +76,8 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _phantom(args: argparse.Namespace) -> int:
+    from pipelines.datasets.covid_ct import phantom_covid_ct
+
     names = phantom_covid_ct(
         args.out,
         cases=args.cases,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.datasets import load_datalist
-from pipelines.datasets.command import add_parser
+from pipelines import data_command
+from pipelines.data_command import add_parser
+from pipelines.datasets import covid_ct, dicom_layout, load_datalist
 from pipelines.errors import UnreadableFileError
 
 
@@ -34,3 +35,9 @@ def test_faults_reach_the_caller(tmp_path: Path) -> None:
         run("data", "prepare", "covid_ct", "--raw", tmp_path / "absent", "--out", tmp_path / "out")
     with pytest.raises(SystemExit):
         run("data", "prepare", "other", "--raw", tmp_path, "--out", tmp_path / "out")
+
+
+def test_the_choices_are_those_of_the_datasets_room():
+    assert data_command.DATASETS == (covid_ct.NAME,)
+    assert tuple(covid_ct.PHANTOM_FORMATS) == data_command.PHANTOM_FORMATS
+    assert tuple(dicom_layout.MASK_VALUES) == data_command.MASK_VALUES
