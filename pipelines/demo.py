@@ -1,4 +1,4 @@
-"""The first minutes: phantoms in; a tracked training, its figures and an overlay out. Each step is a printed command."""
+"""The first minutes: phantoms in; a tracked training, its figures and an overlay out. Every step is a command."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every error that a user can meet: what is wrong, where, and how to mend it, each kind with its exit code.
 
-Raise these for faults in what a user gave (files, labels, lists, weights, configs); programming errors stay Python's own.
+Raise these for faults in what a user gave (files, labels, lists, weights, configs); other errors stay Python's own.
 The command line prints ``str(error)`` on one line, without a stack trace, and exits with ``error.exit_code``.
 """
 

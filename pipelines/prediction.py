@@ -1,4 +1,4 @@
-"""A thin door to a bundle's inference: a file or folder in, masks and a manifest out; a bad case never stops the rest."""
+"""A thin door to a bundle's inference: a file or folder in, masks and a manifest out; one bad case stops no other."""
 
 from __future__ import annotations
 

@@ -1,0 +1,156 @@
+"""One bundle as the contract sees it: its files, its configs, and small knobs with which it runs in seconds.
+
+Nothing here knows a bundle by its name. What differs between bundles is looked up in them: the dataset is the last part
+of ``dataset_dir`` in ``train.yaml`` (its card is ``data/NAME.yaml``, its phantoms come from ``data phantom NAME``), the
+task is the format of ``pred`` in ``metadata.json``, the networks are the files of ``configs/networks``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from pipelines.demo import ALLOCATOR
+
+PROJECT = Path(__file__).resolve().parents[2]
+BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))
+SIDE = 64  # pixels a side of all that is trained on here
+SMALL = {"epochs": 2, "batch_size": 2, "val_interval": 1, "workers": 0}
+CPU = "$torch.device('cpu')"
+
+
+class Bundle:
+    """A folder under ``bundles/``.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.name
+        self.configs = root / "configs"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        return json.loads((self.configs / "metadata.json").read_text(encoding="utf-8"))
+
+    @property
+    def task(self) -> str:
+        """What the network's output is: "segmentation", "classification", …"""
+        return str(self.metadata["network_data_format"]["outputs"]["pred"]["format"])
+
+    @cached_property
+    def networks(self) -> dict[str, Path]:
+        """The overlays that choose another network, by name."""
+        return {path.stem: path for path in sorted((self.configs / "networks").glob("*.yaml"))}
+
+    @cached_property
+    def smallest(self) -> str:
+        """The network with the fewest parameters."""
+        return min(self.networks, key=lambda name: sum(p.numel() for p in self.network(name).parameters()))
+
+    @cached_property
+    def dataset(self) -> str:
+        """Name of the dataset, its card and its phantoms."""
+        default = self.config("train")["dataset_dir"]
+        found = re.search(r"([\w-]+)['\"]?\s*$", default)
+        assert found, f"{self.name}: dataset_dir ends with no name of a dataset: {default}"
+        return found.group(1)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The dataset's card."""
+        return yaml.safe_load((PROJECT / "data" / f"{self.dataset}.yaml").read_text(encoding="utf-8"))
+
+    def file(self, name: str) -> Path:
+        """A config by its name: ``train``, ``evaluate``, …, or the name of a network."""
+        return self.networks[name] if name in self.networks else self.configs / f"{name}.yaml"
+
+    def config(self, *names: str) -> dict[str, Any]:
+        """Configs merged as MONAI merges them."""
+        return ConfigParser.load_config_files([str(self.file(name)) for name in names])
+
+    def written(self, name: str) -> dict[str, Any]:
+        """A config as it is written, its keys not yet merged onto anything."""
+        return ConfigParser.load_config_file(str(self.file(name)))
+
+    def network(self, name: str) -> torch.nn.Module:
+        """A network with random weights."""
+        return ConfigParser(self.config("inference", name)).get_parsed_content("network_def")
+
+    def small(self, *names: str) -> dict[str, Any]:
+        """Knobs that make a run of these configs small: those that they have, and each size in pixels."""
+        config = self.config(*names)
+        sizes = {
+            key: [SIDE] * len(value)
+            for key, value in config.items()
+            if key.endswith("_size") and isinstance(value, list) and all(isinstance(each, int) for each in value)
+        }
+        return {"device": CPU, **{key: value for key, value in SMALL.items() if key in config}, **sizes}
+
+    def workflow(self, kind: str, *names: str, **overrides: Any) -> ConfigWorkflow:
+        """A workflow in this process; ``kind`` is "train" or "infer"."""
+        return ConfigWorkflow(
+            config_file=[str(self.file(name)) for name in names],
+            meta_file=str(self.configs / "metadata.json"),
+            logging_file=False,
+            workflow_type=kind,
+            bundle_root=str(self.root),
+            **self.small(*names) | {key: str(v) if isinstance(v, Path) else v for key, v in overrides.items()},
+        )
+
+    def command(self, *files: str | Path, **knobs: Any) -> list[str]:
+        """The words after ``python``: ``-m monai.bundle run`` with these configs (names, or paths) and knobs."""
+        paths = [str(file if isinstance(file, Path) else self.file(file)) for file in files]
+        names = [file for file in files if isinstance(file, str)]
+        flags = [word for key, value in (self.small(*names) | knobs).items() for word in (f"--{key}", str(value))]
+        return ["-m", "monai.bundle", "run", "--config_file", paths[0] if len(paths) == 1 else str(paths), *flags]
+
+
+def environment(store: str, **more: str) -> dict[str, str]:
+    """For a command that a test starts: the store of the tests, one thread, the package and these tests importable."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RANK", "LOCAL_RANK"))}
+    paths = [str(PROJECT), str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return {**ALLOCATOR, **kept, **threads, "PYTHONPATH": os.pathsep.join(paths), "MLFLOW_TRACKING_URI": store, **more}
+
+
+def python(
+    words: Sequence[str], cwd: Path, env: dict[str, str], *, code: int | None = 0
+) -> subprocess.CompletedProcess[str]:
+    """Runs ``python WORDS`` in ``cwd`` and holds its exit code against ``code`` (None: any)."""
+    done = subprocess.run(
+        [sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert code is None or done.returncode == code, (
+        f"exit code {done.returncode}, not {code}, of: python {' '.join(words)}\n{(done.stdout + done.stderr)[-6000:]}"
+    )
+    return done
+
+
+def listing(folder: Path) -> set[str]:
+    """Every file below a folder, Python's own caches left out."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in paths if "__pycache__" not in path.parts}
+
+
+def plain_list(text: str) -> list[str]:
+    """A list as it is written for ``--config_file``."""
+    value = ast.literal_eval(text)
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,148 @@
+"""Every test that names ``bundle`` runs for every bundle; one that names ``network`` too, for each of its networks.
+
+One phantom folder and one tiny training a bundle, made by the commands a user types, serve most tests.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import monai
+import numpy as np
+import pytest
+import torch
+from bundle_under_test import BUNDLES, SIDE, Bundle, environment, listing, python
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from pipelines.tracking.store import checked_uri
+
+_BUNDLES = [Bundle(path) for path in BUNDLES]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "network" in metafunc.fixturenames:
+        pairs = [(bundle, network) for bundle in _BUNDLES for network in bundle.networks]
+        names = [f"{bundle}-{network}" for bundle, network in pairs]
+        metafunc.parametrize(("bundle", "network"), pairs, ids=names, indirect=["bundle"], scope="session")
+    elif "bundle" in metafunc.fixturenames:
+        metafunc.parametrize("bundle", _BUNDLES, ids=str, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    """The bundle that is tested."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a store that these tests share; the project's own is never touched."""
+    return checked_uri(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+
+
+@pytest.fixture(autouse=True)
+def as_before(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests' store; and what a workflow in this process changes (seeds, determinism, sys.path) is put back."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    path, threads = list(sys.path), torch.get_num_threads()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the global one is meant
+    torch.set_num_threads(1)  # as in the commands: sums in another order would give other weights
+    yield
+    monai.utils.set_determinism(None)
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    torch.set_rng_state(states[2])
+    torch.set_num_threads(threads)
+    sys.path[:] = path
+
+
+@pytest.fixture(scope="session")
+def env(store: str) -> dict[str, str]:
+    """The environment of commands."""
+    return environment(store)
+
+
+@pytest.fixture(scope="session")
+def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of eight phantoms of the bundle's dataset."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    words = ["-m", "pipelines", "data", "phantom", bundle.dataset, "--out", str(folder / bundle.dataset)]
+    python([*words, "--cases", "8", "--size", str(SIDE)], folder, env)
+    return folder / bundle.dataset
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the three commands of a user left: train, evaluate, inference, each started from ``cwd``."""
+
+    cwd: Path
+    ckpt_dir: Path
+    evaluation: Path
+    predictions: Path
+    in_bundle_before: set[str]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best weights."""
+        return self.ckpt_dir / "model.pt"
+
+
+@pytest.fixture(scope="session")
+def trained(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """A training of two epochs of the smallest network, from a folder that has nothing to do with the bundle."""
+    folder = tmp_path_factory.mktemp("chain")
+    chain = Chain(
+        folder / "elsewhere", folder / "ckpt", folder / "evaluation", folder / "predictions", listing(bundle.root)
+    )
+    chain.cwd.mkdir()
+    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=chain.ckpt_dir)
+    python(words, chain.cwd, env)
+    return chain
+
+
+@pytest.fixture(scope="session")
+def evaluated(bundle: Bundle, phantoms: Path, env: dict[str, str], trained: Chain) -> Chain:
+    """The training's best weights, measured on the test cases."""
+    knobs = {"dataset_dir": phantoms, "ckpt_dir": trained.ckpt_dir, "output_dir": trained.evaluation}
+    python(bundle.command("train", bundle.smallest, "evaluate", **knobs), trained.cwd, env)
+    return trained
+
+
+@pytest.fixture(scope="session")
+def predicted(bundle: Bundle, phantoms: Path, env: dict[str, str], trained: Chain) -> Chain:
+    """The training's best weights, used on the test cases."""
+    knobs = {"dataset_dir": phantoms, "checkpoint": trained.checkpoint, "output_dir": trained.predictions}
+    python(bundle.command("inference", bundle.smallest, **knobs), trained.cwd, env)
+    return trained
+
+
+class Runs:
+    """The runs in the tests' store."""
+
+    def __init__(self, uri: str) -> None:
+        self.client = MlflowClient(tracking_uri=uri)
+
+    def all(self) -> dict[str, Run]:
+        """Every run by its id."""
+        experiments = [each.experiment_id for each in self.client.search_experiments()]
+        return {run.info.run_id: run for run in self.client.search_runs(experiments)}
+
+    def files(self, run_id: str, folder: str | None = None) -> set[str]:
+        """Paths of the artefacts, in subfolders too."""
+        found: set[str] = set()
+        for each in self.client.list_artifacts(run_id, folder):
+            found |= self.files(run_id, each.path) if each.is_dir else {each.path}
+        return found
+
+
+@pytest.fixture
+def runs(store: str) -> Runs:
+    """The runs that the commands have left."""
+    return Runs(store)

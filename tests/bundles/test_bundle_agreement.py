@@ -1,0 +1,120 @@
+"""Training and serving do not drift apart: what both state is the same, for every network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bundle_under_test import Bundle
+from config_reading import at, reach, references, target
+from monai.bundle import ConfigParser
+from monai.transforms import Randomizable
+
+DETERMINISTIC = "deterministic_transforms"
+
+
+def listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def same_for(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two transforms do the same to ``key``; an argument may be written once or as a list, one entry a key."""
+    if one.keys() != other.keys():
+        return False
+    for name in one.keys() - {"keys"}:
+        choices = [
+            [each[name], *([each[name][listed(each["keys"]).index(key)]] if _is_a_key_each(each, name) else [])]
+            for each in (one, other)
+        ]
+        if not any(left == right for left in choices[0] for right in choices[1]):
+            return False
+    return True
+
+
+def _is_a_key_each(transform: dict[str, Any], name: str) -> bool:
+    return isinstance(transform[name], list) and len(transform[name]) == len(listed(transform["keys"]))
+
+
+def for_key(key: str, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The transforms that touch ``key``."""
+    return [each for each in transforms if key in listed(each.get("keys", key))]
+
+
+def test_network_is_the_same(bundle: Bundle) -> None:
+    for name in ("", *bundle.networks):
+        overlay = [name] if name else []
+        train, inference = bundle.config("train", *overlay), bundle.config("inference", *overlay)
+        assert train["network_def"] == inference["network_def"], name
+        assert train["network_name"] == inference["network_name"] == (name or train["network_name"])
+
+
+def test_default_network_is_one_of_the_overlays(bundle: Bundle) -> None:
+    default = bundle.config("train")
+    assert bundle.written(default["network_name"])["network_def"] == default["network_def"]
+
+
+def test_labels_are_the_same_everywhere(bundle: Bundle) -> None:
+    said = {
+        "train.yaml": bundle.config("train")["label_names"],
+        "inference.yaml": bundle.config("inference")["label_names"],
+        "the dataset's card": bundle.card["labels"],
+        "metadata.json": bundle.metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
+    }
+    said = {where: [(int(value), name) for value, name in labels.items()] for where, labels in said.items()}
+    assert len({str(labels) for labels in said.values()}) == 1, said
+
+
+def test_validation_prepares_an_image_as_inference_does(bundle: Bundle) -> None:
+    validation = for_key("image", at(bundle.config("train"), f"validate#{DETERMINISTIC}"))
+    inference = at(bundle.config("inference"), DETERMINISTIC)
+    assert [each["_target_"] for each in validation] == [each["_target_"] for each in inference]
+    for one, other in zip(validation, inference, strict=True):
+        assert same_for("image", one, other), f"{one} is not {other}"
+
+
+def test_training_prepares_an_image_as_inference_does(bundle: Bundle) -> None:
+    """It begins as inference does. Steps after that stand for what the inferer does, and obey the same knobs."""
+    config, serving = bundle.config("train"), bundle.config("inference")
+    training = for_key("image", at(config, f"train#{DETERMINISTIC}"))
+    inference = at(serving, DETERMINISTIC)
+    assert len(training) >= len(inference)
+    for one, other in zip(training, inference, strict=False):
+        assert same_for("image", one, other), f"{one} is not {other}"
+    for extra in training[len(inference) :]:
+        knobs = references(extra)
+        assert knobs, f"{extra} is done in training only"
+        assert knobs <= references(serving["inferer"]), f"{extra} is done in training only"
+
+
+def test_what_both_depend_on_has_the_same_value(bundle: Bundle) -> None:
+    train, inference = bundle.config("train"), bundle.config("inference")
+    used = reach(inference, "network_def", DETERMINISTIC, "inferer") & train.keys() - {"network_def", DETERMINISTIC}
+    used |= {"bundle_root", "dataset_dir", "datalist", "device", "label_names", "network_name"}
+    differing = {id: (train[id], inference[id]) for id in used if id in train and train[id] != inference[id]}
+    assert differing == {}
+
+
+def test_validation_infers_as_inference_does(bundle: Bundle) -> None:
+    validation, inference = at(bundle.config("train"), "validate#inferer"), bundle.config("inference")["inferer"]
+    shared = validation.keys() & inference.keys()
+    assert "_target_" in shared
+    assert {key: validation[key] for key in shared} == {key: inference[key] for key in shared}
+
+
+def test_preprocessing_is_made_of_the_deterministic_transforms(bundle: Bundle) -> None:
+    train, inference = bundle.config("train"), bundle.config("inference")
+    assert at(inference, "preprocessing#transforms") == f"@{DETERMINISTIC}"
+    assert at(train, "validate#preprocessing#transforms") == f"@validate#{DETERMINISTIC}"
+    assert f"train#{DETERMINISTIC}" in references(at(train, "train#preprocessing"))
+
+
+def test_deterministic_transforms_are_deterministic(bundle: Bundle) -> None:
+    for name, id in (("train", "train#"), ("train", "validate#"), ("inference", "")):
+        for transform in at(bundle.config(name), f"{id}{DETERMINISTIC}"):
+            assert not issubclass(target(transform), Randomizable), f"{name}: {transform['_target_']} is random"
+
+
+def test_random_transforms_come_after_what_is_cached(bundle: Bundle) -> None:
+    """A cache keeps what is done before the first random transform, and no more."""
+    parser = ConfigParser(bundle.config("train") | {"bundle_root": str(bundle.root)})
+    steps = parser.get_parsed_content("train#preprocessing").transforms
+    assert isinstance(steps[len(at(bundle.config("train"), f"train#{DETERMINISTIC}"))], Randomizable)
