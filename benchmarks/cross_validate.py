@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--phantoms", type=Path, required=True, help="a prepared folder of phantoms")
     parser.add_argument("--network", default="basic_unet")
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="folds at a time, a thread each")
     parser.add_argument("--folds", type=int, nargs="*", help="only these")

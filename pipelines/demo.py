@@ -21,13 +21,13 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "
 KNOBS = ["--slice_size", "[128,128]", "--batch_size", "2", "--slices_per_case", "8", "--val_interval", "5"]
 
 
-def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
+def run_demo(out: Path, project: Path, epochs: int = 30) -> int:
     """Makes phantoms, trains, evaluates and predicts into ``out``; returns the exit code of the first step that fails.
 
     Args:
         out: replaced if an earlier demo made it.
         project: the folder that holds ``bundles/``.
-        epochs: of the training; 15 take some two minutes on 2 cores.
+        epochs: of the training; 30 take some two minutes on 2 cores.
 
     Raises:
         UsageError: the bundle is not there.

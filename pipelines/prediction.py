@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,17 @@ def predict(
         OutputError: ``out`` cannot be written.
     """
     bundle, source, out = Path(bundle), Path(source), Path(out)
-    items = cases_to_segment(source, "", "")
+    try:
+        items = cases_to_segment(source, "", "")
+    except PipelinesError as error:
+        if not source.is_file():
+            raise
+        items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
+    else:
+        unusable = []
     workflow = open_inference(
         bundle, network, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )
-    outcomes = []
     try:
         out.mkdir(parents=True, exist_ok=True)
         manifest = (out / MANIFEST).open("w", encoding="utf-8")
@@ -70,8 +77,8 @@ def predict(
             f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out"
         ) from error
     with manifest:
-        for item in items:
-            outcome, code = _predict_case(workflow, item)
+        outcomes = []
+        for outcome, code in chain(unusable, (_predict_case(workflow, item) for item in items)):
             manifest.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
             manifest.flush()
             outcomes.append((outcome, code))

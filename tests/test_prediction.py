@@ -148,8 +148,12 @@ def test_a_folder_of_many_goes_on_past_the_bad_ones(project, tmp_path, phantom, 
     by_name = {Path(line["input"]).relative_to(source).as_posix(): line for line in lines}
     status = {name: line["status"] for name, line in by_name.items()}
     assert status == {
-        "same.png": "done", "same.jpg": "done", "deeper/b.png": "done", "empty.png": "refused", "constant.nii.gz": "refused",
-    }  # fmt: skip
+        "same.png": "done",
+        "same.jpg": "done",
+        "deeper/b.png": "done",
+        "empty.png": "refused",
+        "constant.nii.gz": "refused",
+    }
     assert "empty" in by_name["empty.png"]["error"]
     assert by_name["empty.png"]["mask"] is by_name["empty.png"]["report"] is None
     masks = {line["mask"] for line in lines if line["status"] == "done"}

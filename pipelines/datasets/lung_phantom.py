@@ -17,6 +17,7 @@ from pipelines.datasets.lung_vessels import draw_tubes, grow_tree
 from pipelines.errors import UsageError
 
 SEVERITIES = ("normal", "mild", "severe")
+MIN_SLICES = 7  # fewer would be more than 50 mm apart, which no reader takes for a CT
 # slices a class in the reference set of this task
 _REFERENCE_COUNTS = {"normal": 1441, "mild": 1954, "severe": 159}
 _FIELD_OF_VIEW_MM = 400.0
@@ -87,8 +88,8 @@ def make_lung_phantom(
     Raises:
         UsageError: a size, number of slices, extent or part that cannot be drawn.
     """
-    if size < 48 or slices < 6:
-        raise UsageError("a phantom needs at least 48 pixels and 6 slices", where=f"{size} pixels, {slices} slices")
+    if size < 48 or slices < MIN_SLICES:
+        raise UsageError("a phantom needs at least 48 pixels and 7 slices", where=f"{size} pixels, {slices} slices")
     if not 0 <= extent <= 0.8 or (consolidation is not None and not 0 <= consolidation <= 1):
         raise UsageError(
             "the extent of a phantom must lie in 0..0.8 and the consolidated part in 0..1", where=str(extent)

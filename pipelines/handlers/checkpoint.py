@@ -97,7 +97,7 @@ class TrainingCheckpoint:
         if best.best_metric_epoch == state.epoch:
             save_atomically(_plain_state(self.network), self.folder / BEST)
         if state.epoch % self.interval == 0 or state.epoch == state.max_epochs:
-            content = {name: item.state_dict() for name, item in self.state.items()}
+            content = {name: _unwrapped(item).state_dict() for name, item in self.state.items()}
             content["progress"] = {
                 "epoch": state.epoch,
                 "epoch_length": state.epoch_length,
@@ -129,9 +129,17 @@ class TrainingCheckpoint:
                 where=path,
                 how="resume with the data and batch size it was trained with",
             )
+        for name, item in self.state.items():
+            steps = content[name].get("total_steps")
+            if steps is not None and steps != getattr(item, "total_steps", steps):
+                raise WeightsError(
+                    f"its learning rate was planned for {steps} steps, this training plans {item.total_steps}",
+                    where=path,
+                    how="resume with the same number of epochs, or start over",
+                )
         try:
             for name, item in self.state.items():
-                item.load_state_dict(content[name])
+                _unwrapped(item).load_state_dict(content[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise WeightsError(
                 f"the checkpoint does not fit this training ({str(error).splitlines()[0]})",
@@ -148,7 +156,12 @@ class TrainingCheckpoint:
 
 
 def _plain_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {key: value.detach().cpu() for key, value in getattr(network, "module", network).state_dict().items()}
+    return {key: value.detach().cpu() for key, value in _unwrapped(network).state_dict().items()}
+
+
+def _unwrapped(item: Any) -> Any:
+    """Without DistributedDataParallel, so that a checkpoint serves any number of processes."""
+    return item.module if isinstance(item, torch.nn.parallel.DistributedDataParallel) else item
 
 
 class WeightsLoader:

@@ -148,6 +148,7 @@ class RunTracker:
         self._rates: dict[str, float] = {}
         self._epoch_start = self._last_iteration = 0.0
         self._started = time.time()
+        self._unwritten: RunRecord | None = None
 
     def _begin(self, engine: Engine) -> None:
         self._forget()
@@ -160,14 +161,9 @@ class RunTracker:
             tags |= {} if earlier is None else {"resumed_run": earlier.run_id}
         self._writer = writer = RunWriter(self.uri)
         run_id = writer.start(self.experiment, name, {**tags, **self.more_tags})
-        record = RunRecord(
+        self._unwritten = RunRecord(
             run_id or "", self.experiment, redact(self.uri), self.network_name, started.isoformat(timespec="seconds")
         )
-        if self.ckpt_dir is not None:
-            try:
-                write_run_file(self.ckpt_dir, record if run_id else None)
-            except OSError as error:  # checkpoints will not be written there either, and that raises
-                logger.warning("%s: run.json cannot be written (%s)", self.ckpt_dir, error)
         if run_id is None:
             return
         logger.info("run %s (%s) in %s", name, run_id, redact(self.uri))
@@ -194,7 +190,18 @@ class RunTracker:
                 self._writer.dataset(dataset, "training")
         return params
 
+    def _write_run_file(self) -> None:
+        """``run.json``, once the first epoch starts: a resume that is refused leaves the earlier run's in its place."""
+        record, self._unwritten = self._unwritten, None
+        if record is None or self.ckpt_dir is None:
+            return
+        try:
+            write_run_file(self.ckpt_dir, record if record.run_id else None)
+        except OSError as error:  # checkpoints will not be written there either, and that raises
+            logger.warning("%s: run.json cannot be written (%s)", self.ckpt_dir, error)
+
     def _epoch_started(self, engine: Engine) -> None:
+        self._write_run_file()
         self._loss_sum, self._loss_count = 0.0, 0
         self._epoch_start = self._last_iteration = time.monotonic()
         groups = getattr(getattr(engine, "optimizer", None), "param_groups", [])

@@ -5,5 +5,15 @@ from pipelines.transforms.intensity import ScaleCTd, scale_ct
 from pipelines.transforms.load import LoadCTd, LoadLabeld
 from pipelines.transforms.lungs import derive_lung_mask
 from pipelines.transforms.slices import RandSlicesd
+from pipelines.transforms.stray import RemoveStrayLabelsd
 
-__all__ = ["LoadCTd", "LoadLabeld", "RandSlicesd", "ScaleCTd", "derive_lung_mask", "scale_ct", "select_chest"]
+__all__ = [
+    "LoadCTd",
+    "LoadLabeld",
+    "RandSlicesd",
+    "RemoveStrayLabelsd",
+    "ScaleCTd",
+    "derive_lung_mask",
+    "scale_ct",
+    "select_chest",
+]

@@ -100,7 +100,7 @@ def _locator() -> ComponentLocator:
 
 
 def target(component: dict[str, Any]) -> Any:
-    """The class or function a component names; ImportError if there is none, ValueError if there are two of the name."""
+    """The class or function a component names; ImportError if there is none, ValueError if there are two."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="there are more than 1 component")
         try:

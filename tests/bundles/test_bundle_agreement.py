@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from bundle_under_test import Bundle
 from config_reading import at, reach, references, target
 from monai.bundle import ConfigParser
@@ -98,6 +99,14 @@ def test_validation_infers_as_inference_does(bundle: Bundle) -> None:
     shared = validation.keys() & inference.keys()
     assert "_target_" in shared
     assert {key: validation[key] for key in shared} == {key: inference[key] for key in shared}
+
+
+def test_validation_finishes_a_mask_as_inference_does(bundle: Bundle) -> None:
+    """What is left on top of an argmax (stray islands, the way back to the grid) is measured as it is served."""
+    validation = at(bundle.config("train"), "validate#postprocessing")
+    assert yaml.safe_dump(validation).replace("@validate#", "@") == yaml.safe_dump(
+        bundle.config("inference")["postprocessing"]
+    )
 
 
 def test_preprocessing_is_made_of_the_deterministic_transforms(bundle: Bundle) -> None:

@@ -1,0 +1,55 @@
+"""What cannot be lung in a scan, taken out of a predicted label map."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
+from scipy import ndimage
+
+from pipelines.transforms.lungs import body_mask
+
+
+class RemoveStrayLabelsd(MapTransform):
+    """Sets to background, in volumes, what lies outside the body and small parts that hang together with no lung.
+
+    A slice alone does not tell bowel gas, the aorta or the air above the table from lung and lesion; the volume does:
+    lungs and the lesions in them are few large bodies. A wholly opaque lung is large too, and stays. Pictures are left
+    as they are: in one that is cropped to the lungs neither rule holds.
+
+    Args:
+        keys: label maps (1, X, Y, Z), 0 background, 1 lung, 2 lesion.
+        image_key: the preprocessed image (0..1) on the same grid; its ``meta["kind"]`` tells a volume from a picture.
+        fraction: parts (of lung and lesion together, in 3D) smaller than this of the largest are removed.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_key: str = "image",
+        fraction: float = 0.02,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.fraction = fraction
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        image = d[self.image_key]
+        if getattr(image, "meta", {}).get("kind", "volume") == "picture":
+            return d
+        for key in self.key_iterator(d):
+            labels = np.array(d[key])
+            labels[0][~body_mask(np.asarray(image)[0])] = 0
+            parts, count = ndimage.label(labels[0] > 0)
+            if count > 1:
+                sizes = np.bincount(parts.ravel())
+                sizes[0] = 0
+                labels[0][(sizes < self.fraction * sizes.max())[parts]] = 0
+            d[key] = convert_to_dst_type(labels, d[key])[0]
+        return d

@@ -1,0 +1,170 @@
+"""A predicted mask lies on its input's grid, and on what it was predicted from, however the input is stored.
+
+The network's output is known (``stub_networks``): a brighter pixel gets a higher label, so a mask that is shifted,
+mirrored or turned no longer goes with its image.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from bundle_under_test import SIDE, Bundle, python
+from numpy.typing import NDArray
+from PIL import Image
+from test_bundle_metrics import stub
+
+ODD = (slice(3, None), slice(0, -2), slice(1, None))  # an odd number of voxels along each axis of a phantom
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where the inputs lie, and their masks."""
+
+    inputs: Path
+    outputs: Path
+    volumes: bool
+
+
+@pytest.fixture(scope="module")
+def masks(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Masks:
+    """One inference over a folder of one phantom stored in many ways."""
+    if bundle.task != "segmentation":
+        pytest.skip("no masks")
+    folder = tmp_path_factory.mktemp("geometry")
+    inputs, outputs = folder / "inputs", folder / "outputs"
+    inputs.mkdir()
+    first = phantoms / json.loads((phantoms / "datalist.json").read_text())["test"][0]["image"]
+    volumes = first.name.endswith(".nii.gz")
+    if volumes:
+        store_volumes(nib.load(first), inputs)
+        words = ["-m", "pipelines", "data", "phantom", bundle.dataset, "--raw", "--format", "both", "--cases", "1"]
+        python([*words, "--size", str(SIDE), "--out", str(folder / "raw")], folder, env)
+        series = next((folder / "raw").rglob("*.dcm")).parent
+        (twin,) = [path for path in (folder / "raw").rglob("*.nii.gz") if np.ptp(nib.load(path).get_fdata()) > 10]
+        shutil.copytree(series, inputs / "series")
+        shutil.copy(twin, inputs / "twin.nii.gz")
+    else:
+        picture = Image.open(first)
+        picture.crop((0, 0, picture.width - 1, picture.height - 3)).save(inputs / "odd.png")
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(inputs / "mirrored.png")
+        picture.save(inputs / "plain.png")
+    workflow = bundle.workflow("infer", "inference", **stub(bundle, folder), input=inputs, output_dir=outputs)
+    workflow.initialize()
+    workflow.run()
+    return Masks(inputs, outputs, volumes)
+
+
+def store_volumes(volume: nib.Nifti1Image, folder: Path) -> None:
+    """The same chest with odd sizes, unequal spacing, other orders of the axes, a tilt, and one slice as a picture."""
+
+    def save(name: str, image: nib.Nifti1Image) -> None:
+        nib.save(image, folder / f"{name}.nii.gz")
+
+    def turned(axes: str) -> nib.Nifti1Image:
+        return volume.as_reoriented(nib.orientations.ornt_transform(
+            nib.io_orientation(volume.affine), nib.orientations.axcodes2ornt(axes)
+        ))  # fmt: skip
+
+    save("plain", volume)
+    save("odd", volume.slicer[ODD])
+    for axes in ("RAS", "PIR", "SAL", "ASR"):
+        save(f"stored_{axes}", turned(axes))
+    angle = np.deg2rad(8)
+    tilt = np.eye(4)
+    tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    save("tilted", nib.Nifti1Image(np.asarray(volume.dataobj), tilt @ volume.affine, volume.header))
+    values = np.asarray(volume.dataobj, dtype=np.float32)
+    low, high = np.percentile(values, [1, 97])
+    plane = np.clip((values[ODD][:, :, values.shape[2] // 2] - low) / (high - low), 0, 1)
+    Image.fromarray((plane.T * 255).astype(np.uint8)).save(folder / "picture.png")
+
+
+def goes_with(mask: NDArray, image: NDArray) -> float:
+    """Correlation of labels with grey values, within the box of the labels: 1 where they lie on one another."""
+    inside = np.nonzero(mask)
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in inside)
+    grey = np.clip(image.astype(float), *np.percentile(image, [2, 98]))[box]
+    return float(np.corrcoef(mask[box].reshape(-1), grey.reshape(-1))[0, 1])
+
+
+def canonical(path: Path) -> nib.Nifti1Image:
+    return nib.as_closest_canonical(nib.load(path))
+
+
+def agreement(one: NDArray, other: NDArray) -> float:
+    return float((np.asarray(one) == np.asarray(other)).mean())
+
+
+def volumes_only(masks: Masks) -> None:
+    if not masks.volumes:
+        pytest.skip("the dataset has no volumes")
+
+
+def test_every_input_has_a_mask_of_its_kind(masks: Masks) -> None:
+    wanted = {path.name for path in masks.inputs.glob("*.*")} | ({"series.nii.gz"} if masks.volumes else set())
+    found = {path.name.replace("_mask", "") for path in masks.outputs.glob("*_mask.*")}
+    assert found == wanted
+
+
+def test_shape_and_affine_are_the_inputs(masks: Masks) -> None:
+    volumes_only(masks)
+    for path in masks.inputs.glob("*.nii.gz"):
+        image, mask = nib.load(path), nib.load(masks.outputs / path.name.replace(".nii.gz", "_mask.nii.gz"))
+        assert mask.shape == image.shape, path.name
+        np.testing.assert_array_equal(mask.affine, image.affine, err_msg=path.name)
+        assert mask.get_data_dtype() == np.uint8
+
+
+def test_mask_lies_on_its_image(masks: Masks) -> None:
+    volumes_only(masks)
+    for path in masks.inputs.glob("*.nii.gz"):
+        mask = np.asarray(nib.load(masks.outputs / path.name.replace(".nii.gz", "_mask.nii.gz")).dataobj)
+        image = np.asarray(nib.load(path).dataobj)
+        fit = goes_with(mask, image)
+        assert fit > 0.9, path.name
+        moved: dict[str, Callable[[NDArray], NDArray]] = {
+            f"{change.__name__} {axis}": lambda a, c=change, x=axis: c(a, x)
+            for axis in range(3)
+            for change in (lambda a, x: np.flip(a, x), lambda a, x: np.roll(a, 3, x))
+        }
+        for name, change in moved.items():
+            assert goes_with(change(mask), image) < fit - 0.02, f"{path.name}: {name} would not show"
+
+
+def test_mask_does_not_depend_on_how_the_volume_is_stored(masks: Masks) -> None:
+    volumes_only(masks)
+    plain = canonical(masks.outputs / "plain_mask.nii.gz")
+    assert len(np.unique(np.asarray(plain.dataobj))) > 2
+    for path in masks.outputs.glob("stored_*_mask.nii.gz"):
+        stored = canonical(path)
+        np.testing.assert_allclose(stored.affine, plain.affine, atol=1e-3)
+        assert agreement(stored.dataobj, plain.dataobj) > 0.99, path.name
+    tilted = nib.load(masks.outputs / "tilted_mask.nii.gz")
+    assert agreement(tilted.dataobj, nib.load(masks.outputs / "plain_mask.nii.gz").dataobj) > 0.99
+
+
+def test_mask_of_a_dicom_series_lies_where_that_of_its_nifti_twin_does(masks: Masks) -> None:
+    volumes_only(masks)
+    series, twin = (canonical(masks.outputs / f"{name}_mask.nii.gz") for name in ("series", "twin"))
+    assert series.shape == twin.shape
+    np.testing.assert_allclose(series.affine, twin.affine, atol=0.01)  # mm
+    assert agreement(series.dataobj, twin.dataobj) > 0.99
+
+
+def test_mask_of_a_picture_has_its_size_and_lies_on_it(masks: Masks) -> None:
+    pictures = list(masks.inputs.glob("*.png"))
+    assert pictures
+    for path in pictures:
+        image, mask = Image.open(path), Image.open(masks.outputs / f"{path.stem}_mask.png")
+        assert mask.size == image.size
+        assert mask.mode == "L"
+        values = np.asarray(mask)
+        assert values.max() <= 10, "label values, not grey ones"
+        assert goes_with(values, np.asarray(image.convert("L"))) > 0.8

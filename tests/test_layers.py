@@ -1,0 +1,103 @@
+"""The house stands: imports run one way, modules stay small, and none is named after nothing."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "pipelines"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# From the ground up. A room may import what lies below it, and nothing of its own floor but itself.
+FLOORS = [
+    {"errors"},
+    {"bundle", "networks", "readers", "weights"},
+    {"transforms", "inferers"},
+    {"datasets", "evaluation"},
+    {"handlers", "tracking"},
+    {"data_command", "demo", "prediction"},
+    {"__main__"},
+]
+LONGEST = 400
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "base", "core", "tools"}
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(path) for path in MODULES}
+
+
+def imports(path: Path) -> set[str]:
+    """The package's modules that a module imports, at its top or within a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the whole name, not a relative import"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in NAMES else str(node.module) for name in whole}
+    return {name for name in found if name in NAMES}
+
+
+def room(module: str) -> str:
+    """``pipelines.readers.nifti`` is in ``readers``; the package itself in no room."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room(name) for name in NAMES} - {""}
+    assert rooms == set().union(*FLOORS), "give a new room its floor in FLOORS, and take away what is gone"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports_run_one_way(path: Path) -> None:
+    here = room(dotted(path))
+    if not here:
+        assert imports(path) == set(), "whoever imports one room would import them all"
+        return
+    for module in imports(path):
+        there = room(module)
+        assert there == here or floor(there) < floor(here), f"{here} imports {module}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {dotted(path): imports(path) - {dotted(path)} for path in MODULES}
+    for name, needed in graph.items():  # importing a module runs its packages' __init__ first, and those import it
+        graph[name] = {each for each in needed if not name.startswith(f"{each}.") and not each.startswith(f"{name}.")}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_package_does_not_know_the_tests_or_the_benchmarks() -> None:
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & {"tests", "benchmarks", "bundles", "pytest"}, path
+
+
+@pytest.mark.parametrize("folder", ["pipelines", "tests", "benchmarks", "bundles"])
+def test_modules_are_small_and_named_after_what_they_hold(folder: str) -> None:
+    for path in (PROJECT / folder).rglob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= LONGEST, f"{path} has {lines} lines"
+    named = {path.stem.lower() for path in (PROJECT / folder).rglob("*") if path.suffix == ".py" or path.is_dir()}
+    assert named & EMPTY_NAMES == set()
+
+
+def test_tests_mirror_the_package() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert {name for name in rooms if not list((PROJECT / "tests" / name).glob("test_*.py"))} == set()

@@ -1,0 +1,43 @@
+"""Stray labels in volumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from pipelines.transforms import RemoveStrayLabelsd
+
+
+def scan(kind: str) -> dict[str, MetaTensor]:
+    """A body with two lungs, one of them wholly lesion; a blob in the middle and a patch of room air, both labelled."""
+    image = np.zeros((1, 60, 50, 6), np.float32)
+    image[:, 5:55, 5:45] = 0.75
+    labels = np.zeros(image.shape, np.uint8)
+    for low, value in ((10, 1), (36, 2)):
+        labels[:, low : low + 14, 15:35] = value
+    image[labels == 1] = 0.1
+    labels[:, 28:31, 20:23, 2:4] = 2  # no lung near it
+    labels[:, 0:4, 0:30] = 1  # above the patient
+    meta = {"kind": kind}
+    return {"image": MetaTensor(image, meta=meta), "pred": MetaTensor(labels, meta=meta)}
+
+
+def test_volume_keeps_both_lungs_and_nothing_else():
+    pred = RemoveStrayLabelsd("pred")(scan("volume"))["pred"]
+    assert isinstance(pred, MetaTensor)
+    assert pred.dtype == torch.uint8
+    assert (pred[0, 10:24, 15:35] == 1).all()
+    assert (pred[0, 36:50, 15:35] == 2).all()
+    assert int((pred > 0).sum()) == 2 * 14 * 20 * 6
+
+
+def test_picture_is_left_alone():
+    before = scan("picture")
+    assert torch.equal(RemoveStrayLabelsd("pred")(before)["pred"], before["pred"])
+
+
+def test_empty_prediction_stays_empty():
+    data = scan("volume")
+    data["pred"] = data["pred"] * 0
+    assert not RemoveStrayLabelsd("pred")(data)["pred"].any()
