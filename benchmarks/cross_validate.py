@@ -44,9 +44,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="folds at a time, a thread each")
     parser.add_argument("--folds", type=int, nargs="*", help="only these")
+    parser.add_argument("--start", type=Path, help="the --out of an earlier call, whose weights training starts from")
     parser.add_argument("--ship", action="store_true", help="train on all cases and write models/NETWORK.safetensors")
     args, knobs = parser.parse_known_args()
     args.out = args.out.absolute()
+    if args.start and args.start.absolute() == args.out:
+        parser.error("--start and --out must differ")
     if args.ship:
         return ship(args, knobs)
     lists = sorted(args.prepared.glob("datalist_fold*.json"))
@@ -64,13 +67,19 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
     training = without_twins(args.prepared, training, left_out)
     folder = args.out / args.network / f"fold{fold}"
     data = combine(folder / "data", args, content, training, left_out)
-    run(args, data, folder, ["train.yaml"], [*knobs, "--run_name", f"{args.network}-fold{fold}"], folder / "train.log")
+    names = [*start(args, folder), "--run_name", f"{args.network}-fold{fold}"]
+    run(args, data, folder, ["train.yaml"], [*knobs, *names], folder / "train.log")
     run(
         args, data, folder, ["train.yaml", "evaluate.yaml"],
         [*knobs, "--checkpoint", str(folder / "last.pt")], folder / "evaluate.log",
     )  # fmt: skip
     with (folder / "evaluation" / "cases.csv").open(newline="") as file:
         return [{"fold": fold, **row} for row in csv.DictReader(file)]
+
+
+def start(args: argparse.Namespace, folder: Path) -> list[str]:
+    """The flag that makes a training begin with the weights of the same fold in an earlier call."""
+    return ["--pretrained", str(args.start.absolute() / folder.relative_to(args.out) / "last.pt")] if args.start else []
 
 
 def without_twins(prepared: Path, training: list[dict], left_out: list[dict]) -> list[dict]:
@@ -92,7 +101,8 @@ def ship(args: argparse.Namespace, knobs: list[str]) -> None:
     training = content["training"] + content["validation"] + content["test"]
     folder = args.out / args.network / "ship"
     data = combine(folder / "data", args, content, training, [])
-    run(args, data, folder, ["train.yaml"], [*knobs, "--run_name", f"{args.network}-shipped"], folder / "train.log")
+    names = [*start(args, folder), "--run_name", f"{args.network}-shipped"]
+    run(args, data, folder, ["train.yaml"], [*knobs, *names], folder / "train.log")
     target = BUNDLE / "models" / f"{args.network}.safetensors"
     note = {
         "data": "COVID-SemiSeg training part, 50 slices; phantoms", "fingerprint": content["fingerprint"],
