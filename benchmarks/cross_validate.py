@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, data: Path, ckpt_dir: Path, configs: list[str]
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}
     with log.open("w") as file:
         subprocess.run(
-            command, env={**ALLOCATOR, **os.environ, **threads}, stdout=file, stderr=subprocess.STDOUT, check=True
+            command, env={**ALLOCATOR, **threads, **os.environ}, stdout=file, stderr=subprocess.STDOUT, check=True
         )
 
 

@@ -1,0 +1,62 @@
+"""Volumes, extent and pictures of a predicted mask, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.evaluation.case_report import COLOURS, TILES, measure_case, overlay, volume_overlay
+
+
+def mask() -> np.ndarray:
+    """100 x 100 x 10 voxels: 30,000 of lung in slices 2 to 7, 3,000 of them lesion, most in slice 5."""
+    labels = np.zeros((100, 100, 10), np.uint8)
+    labels[10:60, 10:110, 2:8] = 1  # 50 x 90 x 6
+    labels[60:70, 10:70, 2:7] = 1  # 10 x 60 x 5
+    labels[10:20, 10:20, 4:6] = 2
+    labels[20:60, 10:80, 5] = 2  # 40 x 70
+    return labels
+
+
+def test_volumes_and_extent():
+    report = measure_case(mask(), (2.0, 2.0, 5.0))
+    assert report["lung_px"] == 50 * 90 * 6 + 10 * 60 * 5 == 30_000
+    assert report["lesion_px"] == 2 * 100 + 40 * 70 == 3_000
+    assert report["lung_ml"] == 30_000 * 0.02
+    assert report["lesion_ml"] == 3_000 * 0.02
+    assert report["extent"] == 0.1
+    assert report["slices_with_lesion"] == 2
+    assert report["largest_lesion_slice"] == 5
+
+
+def test_a_picture_has_no_millilitres():
+    report = measure_case(mask()[:, :, 5:6], None)
+    assert report["lung_ml"] is report["lesion_ml"] is None
+    assert report["extent"] == pytest.approx(2_900 / (50 * 90 + 600), abs=1e-6)
+
+
+@pytest.mark.parametrize("side", [0, 2])
+def test_below_the_lung_floor_nothing_is_divided(side):
+    labels = np.zeros((50, 50, 4), np.uint8)
+    labels[:side, :side] = 2
+    for spacing in ((1.0, 1.0, 1.0), None):
+        assert measure_case(labels, spacing)["extent"] is None
+
+
+def test_overlay_stands_upright_with_both_outlines():
+    image, labels = np.full((40, 30), -900.0, np.float32), np.zeros((40, 30), np.uint8)
+    labels[5:35, 5:25] = 1
+    labels[10:15, 10:15] = 2
+    picture = overlay(image, labels, "hu")
+    assert picture.shape == (30, 40, 3)  # rows run to the back, columns to the patient's left
+    assert tuple(picture[5, 20]) == COLOURS[1]
+    assert tuple(picture[10, 12]) == COLOURS[2]
+    assert tuple(picture[20, 20]) == (18, 18, 18)  # (-900 + 1000) / 1400 of 255
+
+
+def test_volume_overlay_shows_the_slice_with_the_largest_lesion():
+    image, labels = np.zeros((32, 24, 60), np.float32), np.ones((32, 24, 60), np.uint8)
+    labels[10:20, 8:16, 1] = 2  # between the evenly spaced slices 0 and 5
+    picture = volume_overlay(image, labels, "display")
+    assert picture.shape == (24 * TILES // 4, 32 * 4, 3)
+    assert (picture == COLOURS[2]).all(axis=-1).any()

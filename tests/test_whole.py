@@ -1,0 +1,73 @@
+"""The promises of the README as a user meets them: the demo, and a long scan in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pipelines.datasets import make_lung_phantom
+from pipelines.networks import TinyUNet
+from pipelines.weights import save_weights
+
+GIB = 2**30
+
+
+@pytest.mark.slow
+def test_demo_ends_with_an_overlay_figures_and_a_tracked_run(project, tmp_path):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
+    command = [sys.executable, "-m", "pipelines", "demo", "--out", str(tmp_path / "demo"), "--epochs", "2"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list((tmp_path / "demo" / "predictions").glob("*_overlay.png"))
+    summary = json.loads((tmp_path / "demo" / "training" / "evaluation" / "summary.json").read_text())
+    assert 0 <= summary["test_lung_dice"]["estimate"] <= 1
+    assert json.loads((tmp_path / "demo" / "training" / "run.json").read_text())["run_id"]
+    again = subprocess.run(
+        [*command[:-4], "--out", str(project / "tests")], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 19
+    assert "holds something else" in again.stderr
+
+
+MEASURE = """
+import resource, sys
+from pipelines.__main__ import main
+import pipelines.prediction
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+code = main(sys.argv[1:])
+print(code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_600_slices_stay_under_3_gib_above_the_input(project, tmp_path):
+    slices = make_lung_phantom(1, size=512, slices=8)
+    volume = np.repeat(slices.array, 75, axis=2)
+    affine = slices.affine.copy()
+    affine[:3, 2] /= 75
+    nib.save(nib.Nifti1Image(volume, affine), tmp_path / "long.nii")
+    save_weights(TinyUNet(), tmp_path / "w.safetensors")
+    command = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path / "long.nii")]
+    command += [
+        "--out",
+        str(tmp_path / "out"),
+        "--network",
+        "tiny_unet",
+        "--checkpoint",
+        str(tmp_path / "w.safetensors"),
+    ]
+    output = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command, "--fast"], capture_output=True, text=True, check=True
+    )
+    code, above = output.stdout.split()[-2:]
+    assert code == "0"
+    assert nib.load(tmp_path / "out" / "long_mask.nii.gz").shape == (512, 512, 600)
+    assert int(above) - volume.size * 4 < 3 * GIB
+    assert Path(tmp_path / "out" / "long_overlay.png").is_file()
