@@ -32,6 +32,8 @@ class VolumeSliceInferer(Inferer):
         overlap: of neighbouring windows, 0..1, with Gaussian weights.
         batch_size: slices (or windows) a forward pass.
         flips: average the probabilities over the four flips.
+        scales: and over the slice resampled to these multiples of ``slice_size`` (of the slice's own size where that
+            is None): small lesions show at the larger, large ones at the smaller.
         amp: bfloat16 autocast.
     """
 
@@ -42,6 +44,7 @@ class VolumeSliceInferer(Inferer):
         overlap: float = 0.25,
         batch_size: int = 4,
         flips: bool = False,
+        scales: Sequence[float] = (1.0,),
         amp: bool = False,
     ) -> None:
         super().__init__()
@@ -50,6 +53,7 @@ class VolumeSliceInferer(Inferer):
         self.overlap = overlap
         self.batch_size = batch_size
         self.flips = FLIPS if flips else FLIPS[:1]
+        self.scales = tuple(scales)
         self._forward = MixedPrecisionInferer(amp)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -79,13 +83,15 @@ class VolumeSliceInferer(Inferer):
 
     def probabilities(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         """Class probabilities (N, classes, X, Y) of slices (N, 1, X, Y), at the slices' own size."""
-        size = slices.shape[2:]
-        resampled = slices
-        if self.slice_size is not None and tuple(size) != self.slice_size:
-            resampled = interpolate(slices, self.slice_size, mode="bilinear", antialias=True)
+        return functools.reduce(torch.add, (self._at_scale(slices, s, network) for s in self.scales)) / len(self.scales)
+
+    def _at_scale(self, slices: torch.Tensor, scale: float, network: Any) -> torch.Tensor:
+        own = tuple(slices.shape[2:])
+        size = tuple(round(side * scale) for side in self.slice_size or own)
+        resampled = slices if size == own else interpolate(slices, size, mode="bilinear", antialias=True)
         answers = (self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
         mean = functools.reduce(torch.add, answers) / len(self.flips)
-        return mean if mean.shape[2:] == size else interpolate(mean, size, mode="bilinear")
+        return mean if size == own else interpolate(mean, own, mode="bilinear")
 
     def _predict(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         if self.roi_size is None or all(s <= r for s, r in zip(slices.shape[2:], self.roi_size, strict=True)):

@@ -80,3 +80,17 @@ def test_mixed_precision_returns_float32_near_to_it():
 def test_support_is_known_for_the_cpu():
     assert supports_bfloat16("cpu") in (True, False)
     assert supports_bfloat16("meta") is False
+
+
+def test_scales_are_averaged():
+    torch.manual_seed(0)
+    network, slices = TinyUNet().eval(), torch.rand(1, 1, 40, 40)
+    with torch.no_grad():
+        one, two, both = (
+            VolumeSliceInferer(slice_size=(32, 32), scales=scales).probabilities(slices, network)
+            for scales in ((1.0,), (1.25,), (1.0, 1.25))
+        )
+    assert both.shape == (1, 3, 40, 40)
+    assert torch.allclose(both, (one + two) / 2, atol=1e-6)
+    assert not torch.allclose(one, two, atol=1e-4)
+    assert torch.equal(two, network(slices).softmax(1))  # 32 x 1.25 is the slices' own size
