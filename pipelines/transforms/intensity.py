@@ -12,10 +12,9 @@ from monai.transforms import MapTransform
 
 from pipelines.errors import IntensityError
 
-LUNG_WINDOW = (
-    -1000.0,
-    400.0,
-)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in lung-windowed 8-bit pictures
+SOFT_TISSUE = 0.74  # 40 HU in the lung window
+BRIGHT, MIN_BRIGHT = 0.55, 0.05  # above -230 HU in that window; the share of a picture that must be so
+LUNG_WINDOW = (-1000.0, 400.0)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in most 8-bit pictures
 
 
 def scale_ct(array: np.ndarray, intensity: str) -> np.ndarray:
@@ -40,8 +39,28 @@ def scale_ct(array: np.ndarray, intensity: str) -> np.ndarray:
     return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
+def anchor_soft_tissue(scaled: np.ndarray) -> np.ndarray:
+    """Brightens or darkens a picture so that its soft tissue lies where the window in Hounsfield units puts it.
+
+    Pictures come in windows that nobody wrote down: soft tissue is anything from 0.7 to white. Its grey value is taken
+    as the median of what is bright; air stays 0.
+
+    Args:
+        scaled: (…), 0..1.
+
+    Returns:
+        float32 of the same shape, 0..1; unchanged where hardly anything is bright.
+    """
+    bright = scaled[scaled > BRIGHT]
+    if bright.size < MIN_BRIGHT * scaled.size:
+        return scaled
+    return np.clip(scaled * (SOFT_TISSUE / float(np.median(bright))), 0.0, 1.0).astype(np.float32)
+
+
 class ScaleCTd(MapTransform):
     """``scale_ct`` as a dictionary transform: reads ``meta["intensity"]`` that ``LoadCTd`` left; gives values 0..1.
+
+    What comes in 0..255 is anchored at its soft tissue too (``anchor_soft_tissue``).
 
     A tensor without that entry (from another loader, MONAI Label's for one) is taken as Hounsfield units if any value
     is below -200, else as 0..255.
@@ -57,5 +76,7 @@ class ScaleCTd(MapTransform):
             meta = getattr(image, "meta", {})
             intensity = meta.get("intensity") or ("hu" if float(image.min()) < -200 else "display")
             scaled = scale_ct(np.asarray(image), intensity)
+            if intensity == "display":
+                scaled = anchor_soft_tissue(scaled)
             d[key] = MetaTensor(scaled, meta=meta, applied_operations=getattr(image, "applied_operations", []))
         return d

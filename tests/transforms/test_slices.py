@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from pipelines.errors import IntensityError
-from pipelines.transforms import RandSlicesd, scale_ct
+from pipelines.transforms import RandSlicesd, ScaleCTd, scale_ct
 
 
 def make_case() -> dict[str, torch.Tensor]:
@@ -52,3 +53,23 @@ def test_windows():
     assert scale_ct(np.array([0, 51, 255], np.uint8), "display").tolist() == pytest.approx([0, 0.2, 1])
     with pytest.raises(IntensityError, match="'raw'"):
         scale_ct(np.zeros(3), "raw")
+
+
+@pytest.mark.parametrize("tissue", [180, 220, 255])
+def test_pictures_in_any_window_show_soft_tissue_alike(tissue):
+    picture = np.zeros((1, 40, 40, 1), np.float32)
+    picture[:, 10:] = tissue
+    picture[:, 30:] = 30
+    scaled = ScaleCTd("image")({"image": MetaTensor(picture, meta={"intensity": "display"})})["image"]
+    assert float(scaled[0, 20, 0, 0]) == pytest.approx(0.74, abs=1e-6)
+    assert float(scaled[0, 0, 0, 0]) == 0
+    assert 0 < float(scaled[0, 35, 0, 0]) < 0.13
+
+
+def test_scans_in_hounsfield_units_and_dark_pictures_are_not_anchored():
+    scan = np.full((1, 10, 10, 1), 400.0, np.float32)
+    scan[:, :5] = -1000
+    scaled = ScaleCTd("image")({"image": MetaTensor(scan, meta={"intensity": "hu"})})["image"]
+    assert sorted(set(scaled.flatten().tolist())) == [0, 1]
+    dark = MetaTensor(np.full((1, 10, 10, 1), 25.5, np.float32), meta={"intensity": "display"})
+    assert float(ScaleCTd("image")({"image": dark})["image"].max()) == pytest.approx(0.1)
