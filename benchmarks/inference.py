@@ -1,6 +1,6 @@
 """Time and memory of segmenting one scan, by network and by options; times are ratios to the first row.
 
-    python benchmarks/inference.py [--slices 600] [--size 512]
+    python benchmarks/inference.py [--slices 100] [--size 512]
 
 Draws a phantom scan of that length, and segments it with `python -m pipelines predict`, each row in a process of its
 own. "above the input" is the process's peak less what the libraries take and less the scan as float32.
@@ -39,7 +39,7 @@ print(code, baseline, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.m
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slices", type=int, default=600)
+    parser.add_argument("--slices", type=int, default=100)
     parser.add_argument("--size", type=int, default=512)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from pipelines.errors import OutputError, UsageError
 logger = logging.getLogger(__name__)
 
 BUNDLE = "covid_ct_lesion_segmentation"
-# The allocator else gives each large tensor back to the system and asks for it again: a third of a CPU step.
+# The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 KNOBS = ["--slice_size", "[128,128]", "--batch_size", "2", "--slices_per_case", "8", "--val_interval", "5"]
 
