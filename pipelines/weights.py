@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 from pathlib import Path
@@ -70,6 +71,20 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> None:
         )
     target.load_state_dict(state)
     logger.info("loaded weights from %s", path)
+
+
+def weights_digest(path: str | Path) -> str:
+    """``sha256:…`` of the numbers in a file of weights: the same for .pt and .safetensors, in float32.
+
+    Raises:
+        UnreadableFileError, WeightsError: see ``read_weights``.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(read_weights(path).items()):
+        value = value.float() if value.is_floating_point() else value
+        digest.update(f"{key} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def save_weights(network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:

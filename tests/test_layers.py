@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A room may import what lies below it, and nothing of its own floor but itself.
 FLOORS = [
     {"errors"},
-    {"bundle", "networks", "readers", "weights"},
+    {"bundle", "networks", "readers", "severity", "weights"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},

@@ -8,14 +8,19 @@ from pipelines.datasets.covid_ct import phantom_covid_ct, prepare_covid_ct
 from pipelines.datasets.datalist import files, load_datalist
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.datasets.lung_phantom import Phantom, make_lung_phantom
+from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
 
 __all__ = [
     "Phantom",
+    "RatedSlices",
     "cached_dataset",
     "cases_to_segment",
+    "class_weights",
     "files",
     "load_datalist",
     "make_lung_phantom",
     "phantom_covid_ct",
     "prepare_covid_ct",
+    "slice_sampler",
+    "slice_weights",
 ]

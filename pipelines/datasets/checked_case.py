@@ -15,9 +15,26 @@ from pipelines.datasets.likeness import content_hash, perceptual_hash
 from pipelines.datasets.raw_case import RawCase, RawSet
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import CaseImage, read_case
+from pipelines.severity import SCALES, slice_counts, slice_extents, volume_extent, volume_floor
 from pipelines.transforms import scale_ct
 
 _TILE = 180
+SEVERITY = SCALES["normal_mild_severe"]
+
+
+@dataclass(frozen=True)
+class CaseSeverity:
+    """Severity by the true mask (``pipelines.severity``); None where there is too little lung to divide by.
+
+    Attributes:
+        extent: lesion over lung voxels of the case, 0..1.
+        volume: the class of that.
+        slices: the class of each axial slice, feet to head.
+    """
+
+    extent: float | None
+    volume: str | None
+    slices: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class CheckedCase:
     lesion_voxels: int
     lung_voxels: int
     lesion_slices: int
+    severity: CaseSeverity
     content: str
     look: NDArray[np.bool_]
     tile: NDArray[np.uint8]
@@ -82,6 +100,7 @@ def check_case(raw_set: RawSet, raw: RawCase) -> CheckedCase:
         lesion_voxels=int(per_slice.sum()),
         lung_voxels=int(np.count_nonzero(label)),
         lesion_slices=int(np.count_nonzero(per_slice)),
+        severity=case_severity(label, image),
         content=content_hash(image.array),
         look=perceptual_hash(scaled),
         tile=tile,
@@ -89,6 +108,18 @@ def check_case(raw_set: RawSet, raw: RawCase) -> CheckedCase:
         notes=tuple(image.notes) + built.notes,
         packed_label=zlib.compress(label.tobytes(), 1),
     )
+
+
+def case_severity(label: NDArray[np.uint8], image: CaseImage) -> CaseSeverity:
+    """Severity of a label (X, Y, Z) on its image's grid, however that is stored."""
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt("LPS")
+    )
+    axial = nib.orientations.apply_orientation(label, turn)
+    lesion, lung = slice_counts(axial)
+    extents = slice_extents(lesion, lung, axial.shape[0] * axial.shape[1])
+    extent = volume_extent(int(lesion.sum()), int(lung.sum()), volume_floor(label.shape, image.spacing))
+    return CaseSeverity(extent, SEVERITY.name(extent), tuple(SEVERITY.name(each) for each in extents))
 
 
 def write_case(checked: CheckedCase, image_path: Path, label_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.datasets.checked_case import CheckedCase, check_case, write_case
+from pipelines.datasets.checked_case import SEVERITY, CheckedCase, check_case, write_case
 from pipelines.datasets.ct_seg_layout import find_ct_seg
 from pipelines.datasets.datalist import DATALIST, fingerprint, write_datalist
 from pipelines.datasets.dicom_layout import MASK_VALUES, find_dicom
@@ -278,6 +278,7 @@ def _datalist(
         "description": f"{about} Layout: {findings.layout}.",
         "fingerprint": fingerprint((folder / _image(c), folder / _label(c)) for c in listed),
         "labels": {str(value): word for value, word in LABELS.items()},
+        "severity_scale": {"names": SEVERITY.names, "thresholds": SEVERITY.thresholds, "rule": str(SEVERITY)},
         "phantom": findings.phantom,
         "counts": counts(checked, split),
         "split": {"seed": seed, "rule": RULE, "patients_known": findings.patients_known},
@@ -285,7 +286,16 @@ def _datalist(
     }
     for section in SECTIONS:
         content[section] = [
-            {"image": _image(c), "label": _label(c), "patient": c.raw.patient, "case": c.case, "lung": c.lung}
+            {
+                "image": _image(c),
+                "label": _label(c),
+                "patient": c.raw.patient,
+                "case": c.case,
+                "lung": c.lung,
+                "severity": c.severity.volume,
+                "extent": None if c.severity.extent is None else round(c.severity.extent, 6),
+                "slice_severity": c.severity.slices,
+            }
             for c in (checked[name] for name in split[section])
         ]
     return content

@@ -75,7 +75,7 @@ def files(dataset_dir: str | os.PathLike[str], datalist: str, section: str) -> l
         raise DatalistError(
             f"there is no section {section!r}", where=datalist, how=f"choose one of {', '.join(SECTIONS)}"
         )
-    return load_datalist(dataset_dir, datalist)[section]
+    return [{key: item[key] for key in _KEYS} for item in load_datalist(dataset_dir, datalist)[section]]
 
 
 def write_datalist(path: Path, content: Mapping[str, Any]) -> None:

@@ -15,8 +15,8 @@ from scipy import ndimage
 from pipelines.datasets.chest_anatomy import HEIGHT_MM, Body, draw_slice
 from pipelines.datasets.lung_vessels import draw_tubes, grow_tree
 from pipelines.errors import UsageError
+from pipelines.severity import SCALES
 
-SEVERITIES = ("normal", "mild", "severe")
 MIN_SLICES = 7  # fewer would be more than 50 mm apart, which no reader takes for a CT
 # slices a class in the reference set of this task
 _REFERENCE_COUNTS = {"normal": 1441, "mild": 1954, "severe": 159}
@@ -50,16 +50,9 @@ class Phantom:
     seed: int
 
 
-def severity_of(extent: float) -> str:
-    """The severity class of an extent (0..1): normal below 0.1 %, mild below 25 %, severe from there on."""
-    if extent < 0.001:
-        return "normal"
-    return "mild" if extent < 0.25 else "severe"
-
-
 def plan_extents(cases: int, seed: int = 0) -> list[float]:
-    """Lesion extents (0..1) for so many phantoms, in the class imbalance of the reference set (1441 : 1954 : 159
-    slices).
+    """Lesion extents (0..1) for so many phantoms, in about the class imbalance of the reference set (1441 : 1954 : 159
+    slices); of cases exactly as rounding allows, of their slices roughly, since lesions lie unevenly along a lung.
 
     From six cases on there is at least one without lesions and one severe.
     """
@@ -69,7 +62,7 @@ def plan_extents(cases: int, seed: int = 0) -> list[float]:
     normal = min(normal, max(cases - 3, 0))  # each of three splits needs lesions
     mild = cases - severe - normal
     rng = np.random.default_rng([seed, 7])
-    extents = [0.0] * normal + list(rng.uniform(0.01, 0.22, mild)) + list(rng.uniform(0.28, 0.5, severe))
+    extents = [0.0] * normal + list(rng.uniform(0.01, 0.16, mild)) + list(rng.uniform(0.28, 0.5, severe))
     return [float(extents[i]) for i in rng.permutation(cases)]
 
 
@@ -119,7 +112,7 @@ def make_lung_phantom(
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
     affine[:3, 3] = (-origin[0], -origin[1], origin[2])
     part = int(np.count_nonzero(dense)) / max(int(np.count_nonzero(lesion)), 1)
-    return Phantom(array, label, lungs, affine, found, severity_of(found), part, seed)
+    return Phantom(array, label, lungs, affine, found, str(SCALES["normal_mild_severe"].name(found)), part, seed)
 
 
 def _smooth_noise(

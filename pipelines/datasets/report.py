@@ -5,15 +5,17 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from pipelines.datasets.checked_case import CheckedCase
+from pipelines.datasets.checked_case import SEVERITY, CheckedCase
 from pipelines.datasets.splits import SECTIONS, Split
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and both stand out on grey.
@@ -43,9 +45,10 @@ def plain(text: str) -> str:
     return f"'{text}" if text[:1] in "=+-@" else text
 
 
-def counts(checked: Mapping[str, CheckedCase], split: Split) -> dict[str, dict[str, int]]:
-    """Per section: cases, patients, slices, and how many of cases and slices have lesions."""
-    found = {}
+def counts(checked: Mapping[str, CheckedCase], split: Split) -> dict[str, dict[str, Any]]:
+    """Per section: cases, patients, slices, how many of cases and slices have lesions, and of which severity they are
+    (``unrated``: too little lung)."""
+    found: dict[str, dict[str, Any]] = {}
     for section in SECTIONS:
         cases = [checked[name] for name in split[section]]
         found[section] = {
@@ -54,8 +57,15 @@ def counts(checked: Mapping[str, CheckedCase], split: Split) -> dict[str, dict[s
             "slices": sum(c.shape[2] for c in cases),
             "lesion_cases": sum(c.lesion_voxels > 0 for c in cases),
             "lesion_slices": sum(c.lesion_slices for c in cases),
+            "severity_cases": _by_class(c.severity.volume for c in cases),
+            "severity_slices": _by_class(each for c in cases for each in c.severity.slices),
         }
     return found
+
+
+def _by_class(found: Iterable[str | None]) -> dict[str, int]:
+    number = Counter(found)
+    return {**{name: number[name] for name in SEVERITY.names}, "unrated": number[None]}
 
 
 def write_report(
@@ -82,6 +92,13 @@ def write_report(
             f"| {number['lesion_slices']} | {spread} |"
         )
     lines += ["", "The lesion share is lesion over lung voxels, the lung with its lesions.", ""]
+    lines += ["## Severity", "", f"Extent of the true mask: {SEVERITY}. Slices with too little lung are not rated.", ""]
+    names = [*SEVERITY.names, "unrated"]
+    lines += [f"| split | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for section, number in counts(checked, split).items():
+        cells = [f"{number['severity_cases'][n]} cases, {number['severity_slices'][n]} slices" for n in names]
+        lines.append(f"| {section} | {' | '.join(cells)} |")
+    lines.append("")
     lines += _section("Warnings", findings.warnings)
     pairs = [
         f"{a} and {b} look alike ({100 * part:.0f} % of their hashes differ) and are in different splits"
@@ -95,8 +112,8 @@ def write_report(
     lines += [
         "## Cases",
         "",
-        "| case | patient | split | size | spacing in mm | values | lung | lesion share |",
-        "|---|---|---|---|---|---|---|---|",
+        "| case | patient | split | size | spacing in mm | values | lung | lesion share | severity |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for section in SECTIONS:
         for name in split[section]:
@@ -104,7 +121,7 @@ def write_report(
             spacing = " x ".join(f"{s:.2f}" for s in c.spacing) if c.spacing else "unknown"
             lines.append(
                 f"| {plain(c.case)} | {plain(c.raw.patient)} | {section} | {' x '.join(map(str, c.shape))} | {spacing} "
-                f"| {c.intensity} | {c.lung} | {100 * c.share:.2f} % |"
+                f"| {c.intensity} | {c.lung} | {100 * c.share:.2f} % | {c.severity.volume or 'unrated'} |"
             )
     lines += ["", "![contact sheet](contact_sheet.png)", ""]
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from skimage.segmentation import find_boundaries
 
+from pipelines.severity import slice_counts, volume_extent, volume_floor
 from pipelines.transforms import scale_ct
 
-LUNG_FLOOR_ML = 100.0  # an adult's lungs hold litres; below this the ratio would divide by noise
-LUNG_FLOOR_SHARE = 0.01  # of a picture's area, where millimetres are unknown
 COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
 TILES = 12  # slices shown of a volume
 
@@ -27,18 +26,16 @@ def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -
         ``lung_px`` and ``lesion_px`` counts of voxels; ``extent`` = lesion / lung, 0..1, None below the lung floor;
         ``slices_with_lesion``; ``largest_lesion_slice``, an index along Z or None.
     """
-    lesion_by_slice = (mask == 2).sum(axis=(0, 1))
-    lesion, lung = int(lesion_by_slice.sum()), int((mask > 0).sum())
+    lesion_by_slice, lung_by_slice = slice_counts(mask)
+    lesion, lung = int(lesion_by_slice.sum()), int(lung_by_slice.sum())
     ml = None if spacing is None else float(np.prod(spacing)) / 1000.0
-    floor = LUNG_FLOOR_SHARE * mask.size if ml is None else LUNG_FLOOR_ML / ml
-    if mask.shape[2] == 1:
-        floor = LUNG_FLOOR_SHARE * mask.size  # a single slice of a scan holds some millilitres only
+    extent = volume_extent(lesion, lung, volume_floor(mask.shape, spacing))
     return {
         "lung_ml": None if ml is None else round(lung * ml, 3),
         "lesion_ml": None if ml is None else round(lesion * ml, 3),
         "lung_px": lung,
         "lesion_px": lesion,
-        "extent": round(lesion / lung, 6) if lung >= max(floor, 1) else None,
+        "extent": None if extent is None else round(extent, 6),
         "slices_with_lesion": int((lesion_by_slice > 0).sum()),
         "largest_lesion_slice": int(lesion_by_slice.argmax()) if lesion else None,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +99,66 @@ def bootstrap_interval(
         if not (np.isfinite(low) and np.isfinite(high)):
             low, high = bounds("percentile")
     return Interval(estimate, low, high, n, len(groups))
+
+
+def bootstrap_scores(
+    score: Callable[[NDArray[np.intp]], Mapping[str, float]],
+    patients: Sequence[Hashable],
+    *,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Confidence intervals of scores of a set as a whole (accuracy, area under a curve), resampling patients.
+
+    As ``bootstrap_interval``, for scores that are no mean over cases, all from the same resamples. A resample in which a
+    score is undefined (no case of a class was drawn) has no part in that score's interval, which is the percentile one
+    then.
+
+    Args:
+        score: from the indices of the drawn items, with repeats, to scores by name; the names are always the same.
+        patients: the patient of each item.
+        n_resamples, confidence, seed: as ``bootstrap_interval``.
+
+    Raises:
+        ValueError: no items, or an argument out of its range.
+    """
+    if not len(patients) or not 0 < confidence < 1 or n_resamples < 1:
+        raise ValueError(f"need items, 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
+    by_patient: dict[Hashable, list[int]] = {}
+    for index, patient in enumerate(patients):
+        by_patient.setdefault(patient, []).append(index)
+    groups = [np.asarray(group) for group in by_patient.values()]
+    estimate = score(np.arange(len(patients)))
+    names = list(estimate)
+    low = high = np.full(len(names), np.nan)
+
+    def of_drawn(drawn: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
+        rows = drawn.reshape(-1, drawn.shape[-1])
+        values = [score(np.concatenate([groups[index] for index in row])) for row in rows]
+        return np.array([[each[name] for each in values] for name in names]).reshape(len(names), *drawn.shape[:-1])
+
+    if len(groups) > 1:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
+            result = stats.bootstrap(
+                (np.arange(len(groups)),),
+                of_drawn,
+                n_resamples=n_resamples,
+                confidence_level=confidence,
+                vectorized=True,
+                random_state=np.random.default_rng(seed),
+            )
+            tails = 100 * np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+            plain = np.nanpercentile(result.bootstrap_distribution, tails, axis=-1)
+        bca = np.asarray(result.confidence_interval)
+        low, high = np.where(np.isfinite(bca).all(axis=0), bca, plain)
+    return {
+        name: Interval(
+            float(estimate[name]),
+            *((float(low[k]), float(high[k])) if np.isfinite(estimate[name]) else (float("nan"), float("nan"))),
+            len(patients) if np.isfinite(estimate[name]) else 0,
+            len(groups),
+        )
+        for k, name in enumerate(names)
+    }

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import TypedDict
 
-from pipelines.errors import DatalistError, OutputError
+from pipelines.errors import DatalistError
+from pipelines.evaluation.files import finite, make_folder, markdown_cell, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_interval
 from pipelines.evaluation.pictures import CasePicture, draw_cases
-
-# A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _RULES = (
     "A class that neither label nor prediction has in a case gives no Dice, IoU or NSD there, one that only one "
@@ -79,26 +74,16 @@ def write_evaluation(
 
     folder = Path(out_dir)
     summary, undefined = summarise(rows, prefix, n_resamples=n_resamples, seed=seed)
-    as_json = {
-        name: {
-            "estimate": _finite(interval.estimate),
-            "low": _finite(interval.low),
-            "high": _finite(interval.high),
-            "n": interval.n,
-            "n_undefined": undefined[name],
-        }
-        for name, interval in summary.items()
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder cannot be made ({error.strerror})", where=folder) from error
-    _write(folder / "cases.csv", _text(_cases_csv(rows)))
-    _write(folder / "summary.json", _text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
-    _write(folder / "summary.md", _text(_summary_markdown(rows, summary, undefined, pictures, notes)))
+    as_json = {name: as_entry(interval, undefined[name]) for name, interval in summary.items()}
+    make_folder(folder)
+    names = _metric_names(rows)
+    cells = [[r["case"], r["patient"], *(float(r["metrics"].get(n, math.nan)) for n in names)] for r in rows]
+    write_file(folder / "cases.csv", text(table(["case", "patient", *names], cells)))
+    write_file(folder / "summary.json", text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
+    write_file(folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes)))
     picture_path = folder / "worst_cases.png"
     if pictures:
-        _write(picture_path, lambda file: draw_cases(pictures, file))
+        write_file(picture_path, lambda file: draw_cases(pictures, file))
     else:
         picture_path.unlink(missing_ok=True)
     return summary
@@ -120,6 +105,17 @@ def summarise(
     return summary, undefined
 
 
+def as_entry(interval: Interval, undefined: int) -> dict[str, float | int | None]:
+    """One metric's entry in ``summary.json``."""
+    return {
+        "estimate": finite(interval.estimate),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
+        "n": interval.n,
+        "n_undefined": undefined,
+    }
+
+
 def flatten(summary: Mapping[str, Interval]) -> dict[str, float]:
     """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``."""
     flat: dict[str, float] = {}
@@ -130,22 +126,6 @@ def flatten(summary: Mapping[str, Interval]) -> dict[str, float]:
 
 def _metric_names(rows: Sequence[EvaluationRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row["metrics"]))
-
-
-def _cases_csv(rows: Sequence[EvaluationRow]) -> str:
-    names = _metric_names(rows)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["case", "patient", *map(_safe_cell, names)])
-    for row in rows:
-        values = [row["metrics"].get(name, math.nan) for name in names]
-        cells = ["" if math.isnan(value) else repr(float(value)) for value in values]
-        writer.writerow([_safe_cell(row["case"]), _safe_cell(row["patient"]), *cells])
-    return buffer.getvalue()
-
-
-def _safe_cell(text: str) -> str:
-    return f"'{text}" if str(text).lstrip(" ").startswith(_FORMULA_STARTS) else str(text)
 
 
 def _summary_markdown(
@@ -166,42 +146,10 @@ def _summary_markdown(
         "|---|---:|---:|---:|---:|",
     ]
     for name, interval in summary.items():
-        bounds = f"{_shown(interval.low)} to {_shown(interval.high)}" if math.isfinite(interval.low) else "–"
-        lines.append(f"| {name} | {_shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
+        bounds = f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
+        lines.append(f"| {name} | {shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
     lines += ["", _RULES, *(line for note in notes for line in ("", note))]
     if pictures:
         lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", "| case | Dice |", "|---|---:|"]
-        lines += [f"| {_markdown_cell(picture.case)} | {_shown(picture.dice)} |" for picture in pictures]
+        lines += [f"| {markdown_cell(picture.case)} | {shown(picture.dice)} |" for picture in pictures]
     return "\n".join(lines) + "\n"
-
-
-def _markdown_cell(text: str) -> str:
-    """A name from outside as text and nothing else: no markup, link or table cell of its own."""
-    plain = html.escape("".join(letter if letter.isprintable() else "�" for letter in text))
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|!#" else letter for letter in plain)
-
-
-def _shown(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "–"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _text(text: str) -> Callable[[IO[bytes]], object]:
-    # file names that are not UTF-8 arrive as surrogates, which no encoding takes
-    return lambda file: file.write(text.encode("utf-8", errors="backslashreplace"))
-
-
-def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Fill a file beside the target and put it there in one step, so that nobody sees half of it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            fill(file)
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"the file cannot be written ({error.strerror})", where=path) from error
-    finally:
-        unfinished.unlink(missing_ok=True)

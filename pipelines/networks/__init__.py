@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pipelines.networks.lesion_unet import LesionUNet
+from pipelines.networks.severity_resnet import SeverityResNet
+from pipelines.networks.severity_shufflenet import SeverityShuffleNet
 from pipelines.networks.tiny_unet import TinyUNet
 
-__all__ = ["LesionUNet", "TinyUNet"]
+__all__ = ["LesionUNet", "SeverityResNet", "SeverityShuffleNet", "TinyUNet"]

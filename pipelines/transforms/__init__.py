@@ -4,15 +4,21 @@ from pipelines.transforms.chest import select_chest
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
 from pipelines.transforms.load import LoadCTd, LoadLabeld
 from pipelines.transforms.lungs import derive_lung_mask
+from pipelines.transforms.severity import SeverityLabeld
 from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.stray import RemoveStrayLabelsd
+from pipelines.transforms.temperature import Calibration, TemperatureScaled, calibration_path
 
 __all__ = [
+    "Calibration",
     "LoadCTd",
     "LoadLabeld",
     "RandSlicesd",
     "RemoveStrayLabelsd",
     "ScaleCTd",
+    "SeverityLabeld",
+    "TemperatureScaled",
+    "calibration_path",
     "derive_lung_mask",
     "scale_ct",
     "select_chest",

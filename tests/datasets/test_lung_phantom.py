@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.datasets.lung_phantom import make_lung_phantom, plan_extents, severity_of
+from pipelines.datasets.lung_phantom import make_lung_phantom, plan_extents
+from pipelines.severity import SCALES
 from pipelines.errors import UsageError
 
 
@@ -62,7 +63,7 @@ def test_left_lung_is_at_the_patients_left() -> None:
 
 @pytest.mark.parametrize("cases", [3, 4, 6, 12, 50])
 def test_plan_has_the_imbalance_of_the_reference(cases: int) -> None:
-    kinds = [severity_of(extent) for extent in plan_extents(cases, 1)]
+    kinds = [SCALES["normal_mild_severe"].name(extent) for extent in plan_extents(cases, 1)]
     assert len(kinds) == cases
     assert sum(kind != "normal" for kind in kinds) >= 3
     if cases >= 6:

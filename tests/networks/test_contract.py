@@ -33,6 +33,7 @@ class Promise:
     any_size_when_traced: bool = True  # one trace, and one ONNX file, serves every size
     dense: bool = True  # logits have the spatial shape of the input; otherwise they are B x out_channels
     dropout: bool = True  # takes dropout= and validates it
+    volumes: bool = True  # takes spatial_dims=3
 
 
 def _basic_unet(**arguments: Any) -> nn.Module:
@@ -42,6 +43,10 @@ def _basic_unet(**arguments: Any) -> nn.Module:
 NETWORKS = {
     "LesionUNet": Promise(pipelines.networks.LesionUNet, parameters=7_762_531),
     "TinyUNet": Promise(pipelines.networks.TinyUNet, parameters=9_235),
+    "SeverityResNet": Promise(pipelines.networks.SeverityResNet, parameters=11_175_683, dense=False),
+    "SeverityShuffleNet": Promise(
+        pipelines.networks.SeverityShuffleNet, parameters=345_371, dense=False, volumes=False
+    ),
     # MONAI's, the default of the lung CT bundle; its padding branches on the size, so a trace holds for one size only
     "BasicUNet": Promise(_basic_unet, parameters=1_978_499, smallest=16, any_size_when_traced=False),
 }
@@ -202,15 +207,22 @@ def test_bad_arguments_are_named(name: str, argument: dict[str, Any]) -> None:
 
 @our_networks
 def test_volumes_and_channels(name: str) -> None:
-    network = NETWORKS[name].build(spatial_dims=3, in_channels=2, out_channels=4).eval()
+    promise = NETWORKS[name]
+    sides = (9, 16, 5) if promise.volumes else (9, 16)
+    network = promise.build(spatial_dims=len(sides), in_channels=2, out_channels=4).eval()
     with torch.no_grad():
-        assert network(torch.rand(1, 2, 9, 16, 5)).shape == (1, 4, 9, 16, 5)
+        assert network(torch.rand(1, 2, *sides)).shape == (1, 4, *(sides if promise.dense else ()))
+    if not promise.volumes:
+        with pytest.raises(ValueError, match="spatial_dims"):
+            promise.build(spatial_dims=3)
 
 
 @our_networks
 def test_padding_changes_nothing_where_it_is_not_needed(name: str) -> None:
     """An input that the network's multiple divides gives what the same pixels give inside a padded one's interior."""
     promise = NETWORKS[name]
+    if not promise.dense:
+        pytest.skip("a network without a map of logits pads nothing")
     network, image = _ready(promise), _image(promise, 48, 64)
     by_hand = nn.functional.pad(image[..., :47, :], (0, 0, 0, 1), mode="replicate")
     with torch.no_grad():

@@ -1,0 +1,69 @@
+"""Class logits of volumes of any length by a 2D classifier, slice by slice."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch.nn.functional import interpolate
+
+from pipelines.inferers.mixed_precision import MixedPrecisionInferer
+from pipelines.inferers.slices import FLIPS
+
+
+class SliceClassInferer(Inferer):
+    """Applies a 2D classifier to each slice.
+
+    Args:
+        slice_size: (H, W) to which each slice is resampled before the network; None keeps the slice's own size.
+        batch_size: slices a forward pass.
+        flips: average the logits over the four flips.
+        amp: bfloat16 autocast.
+    """
+
+    def __init__(
+        self,
+        slice_size: Sequence[int] | None = (512, 512),
+        batch_size: int = 8,
+        flips: bool = False,
+        amp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.slice_size = None if slice_size is None else tuple(slice_size)
+        self.batch_size = batch_size
+        self.flips = FLIPS if flips else FLIPS[:1]
+        self._forward = MixedPrecisionInferer(amp)
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits of a batch of cases.
+
+        Args:
+            inputs: (B, 1, X, Y, Z), values 0..1; or (B, 1, X, Y), a picture without its third axis (MONAI Label's).
+            network: (N, 1, H, W) to logits (N, classes).
+
+        Returns:
+            float32 (B, classes, Z); (B, classes) without a third axis.
+        """
+        volume = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        if volume.ndim == 4:
+            return self._logits(volume, network)
+        parts = [
+            torch.cat(
+                [
+                    self._logits(case[..., start : start + self.batch_size].movedim(-1, 0).contiguous(), network)
+                    for start in range(0, case.shape[-1], self.batch_size)
+                ]
+            ).T
+            for case in volume
+        ]
+        return torch.stack(parts)
+
+    def _logits(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
+        size = tuple(slices.shape[2:]) if self.slice_size is None else self.slice_size
+        if size != tuple(slices.shape[2:]):
+            slices = interpolate(slices, size, mode="bilinear", antialias=True)
+        answers = (self._forward(slices.flip(axes), network) for axes in self.flips)
+        return functools.reduce(torch.add, answers) / len(self.flips)

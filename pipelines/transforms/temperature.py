@@ -1,0 +1,120 @@
+"""Calibration at inference: the temperature that was fitted for certain weights lies in a file beside them.
+
+Source: Guo et al., On Calibration of Modern Neural Networks (https://arxiv.org/abs/1706.04599).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.weights import weights_digest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the validation cases taught about a network's confidence.
+
+    Attributes:
+        temperature: what logits are divided by, above 0; above 1 where the network was too sure.
+        ece_before, ece_after: expected calibration error on the validation slices, 0..1.
+        nll_before, nll_after: mean negative log-likelihood there.
+        slices, mistakes: how many slices that was, and how many of them were classified wrongly.
+        weights: digest of the weights it belongs to (``pipelines.weights.weights_digest``).
+        note: anything to be known of it.
+    """
+
+    temperature: float
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
+    slices: int
+    mistakes: int
+    weights: str
+    note: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, in one step."""
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def calibration_path(checkpoint: str | Path) -> Path:
+    """Where the calibration of a checkpoint lies: ``model.pt`` has ``model.calibration.json`` beside it."""
+    return Path(checkpoint).with_suffix(".calibration.json")
+
+
+def read_calibration(checkpoint: str | Path) -> Calibration | None:
+    """The calibration of a checkpoint, None where it has none.
+
+    Raises:
+        UnreadableFileError: the file is damaged, or its temperature is not above 0.
+        WeightsError: it belongs to other weights.
+    """
+    path = calibration_path(checkpoint)
+    if not path.is_file():
+        return None
+    try:
+        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        sound = math.isfinite(found.temperature) and found.temperature > 0
+    except (OSError, ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise UnreadableFileError(
+            "the calibration is damaged", where=path, how="train again, or delete it to infer without"
+        )
+    if found.weights != weights_digest(checkpoint):
+        raise WeightsError(
+            "the calibration belongs to other weights", where=path, how="train again, or delete it to infer without"
+        )
+    return found
+
+
+class TemperatureScaled(MapTransform):
+    """Divides logits by the temperature that was fitted for a checkpoint (``Calibration``).
+
+    Args:
+        keys: logits, any shape.
+        checkpoint: the weights that made them; None (while training) and a checkpoint without a calibration leave the
+            logits as they are. The file is read at the first call, so that a config may be built before it is there.
+
+    Raises:
+        UnreadableFileError, WeightsError: at the first call, see ``read_calibration``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, checkpoint: str | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.checkpoint = checkpoint
+        self._temperature: float | None = None
+
+    @property
+    def temperature(self) -> float:
+        """The temperature in use, 1 without a calibration."""
+        if self._temperature is None:
+            found = None if self.checkpoint is None else read_calibration(self.checkpoint)
+            if found is None and self.checkpoint is not None:
+                logger.warning("%s has no calibration: probabilities are the network's own", self.checkpoint)
+            self._temperature = 1.0 if found is None else found.temperature
+        return self._temperature
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = torch.as_tensor(d[key]) / self.temperature
+        return d
