@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ class SeverityScale:
 
     Attributes:
         names: of the classes, from the least to the most severe.
-        thresholds: extents (0..1), ascending, one fewer than names: class k + 1 begins at ``thresholds[k]``. A threshold
-            of 0 means any lesion at all.
+        thresholds: extents (0..1), ascending, one fewer than names: class k + 1 begins at ``thresholds[k]``. A
+            threshold of 0 means any lesion at all.
 
     Raises:
         ConfigError: thresholds that do not ascend within 0..1, or do not fit the names.
@@ -41,14 +42,16 @@ class SeverityScale:
         try:
             object.__setattr__(self, "thresholds", tuple(float(each) for each in self.thresholds))
         except (TypeError, ValueError):
-            raise ConfigError(f"thresholds {self.thresholds!r} are not numbers", how="give extents from 0 to 1") from None
+            raise ConfigError(
+                f"thresholds {self.thresholds!r} are not numbers", how="give extents from 0 to 1"
+            ) from None
         bounds = self.thresholds
         if len(bounds) != len(self.names) - 1 or len(set(self.names)) != len(self.names):
             raise ConfigError(
                 f"{len(bounds)} thresholds do not fit the classes {', '.join(self.names)}",
                 how="give one threshold fewer than classes, each class a name of its own",
             )
-        if not all(0 <= bound < 1 for bound in bounds) or any(a >= b for a, b in zip(bounds, bounds[1:], strict=False)):
+        if not all(0 <= bound < 1 for bound in bounds) or any(a >= b for a, b in pairwise(bounds)):
             raise ConfigError(
                 f"thresholds {list(bounds)} do not ascend within 0..1", how="give extents as fractions, 0.25 for 25 %"
             )

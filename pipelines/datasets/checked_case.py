@@ -112,10 +112,7 @@ def check_case(raw_set: RawSet, raw: RawCase) -> CheckedCase:
 
 def case_severity(label: NDArray[np.uint8], image: CaseImage) -> CaseSeverity:
     """Severity of a label (X, Y, Z) on its image's grid, however that is stored."""
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt("LPS")
-    )
-    axial = nib.orientations.apply_orientation(label, turn)
+    axial = image.axial(label)
     lesion, lung = slice_counts(axial)
     extents = slice_extents(lesion, lung, axial.shape[0] * axial.shape[1])
     extent = volume_extent(int(lesion.sum()), int(lung.sum()), volume_floor(label.shape, image.spacing))

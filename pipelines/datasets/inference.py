@@ -8,10 +8,17 @@ from typing import Any
 from pipelines.readers import find_cases
 
 
-def cases_to_segment(source: str | Path | None, dataset_dir: str | Path, datalist: str) -> list[dict[str, Any]]:
-    """Items ``{"image": path, "case": name}`` of a file or a folder; without a source, the datalist's test cases.
+def cases_to_segment(
+    source: str | Path | None, dataset_dir: str | Path, datalist: str, *, section: str = "test", truth: bool = False
+) -> list[dict[str, Any]]:
+    """Items ``{"image": path, "case": name}`` of a file or a folder; without a source, those of a datalist's section.
 
     A case's name is its path below the folder without its extension; where two files would share it, with it.
+
+    Args:
+        source: a file or folder, or None.
+        dataset_dir, datalist, section: where cases come from without a source.
+        truth: items of a datalist also have ``patient`` and ``label_file``, the path of the true mask.
 
     Raises:
         UnreadableFileError: there is nothing to read at ``source``.
@@ -20,7 +27,9 @@ def cases_to_segment(source: str | Path | None, dataset_dir: str | Path, datalis
     if source is None:
         from pipelines.datasets.datalist import files
 
-        return [{"image": item["image"], "case": item["case"]} for item in files(dataset_dir, datalist, "test")]
+        items = files(dataset_dir, datalist, section)
+        more = ({"patient": item["patient"], "label_file": item["label"]} if truth else {} for item in items)
+        return [{"image": i["image"], "case": i["case"], **known} for i, known in zip(items, more, strict=True)]
     root = Path(source)
     paths = find_cases(root)
     base = root if root.is_dir() and paths != [root] else root.parent

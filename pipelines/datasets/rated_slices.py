@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import Dataset
+from monai.data import Dataset, DistributedSampler, DistributedWeightedRandomSampler
 from monai.transforms import Compose, RandomizableTrait
-from torch.utils.data import WeightedRandomSampler
+from torch.utils.data import Sampler, WeightedRandomSampler
 from tqdm import tqdm
 
 from pipelines.errors import ConfigError, DatalistError
@@ -70,15 +70,22 @@ def slice_weights(labels: Sequence[int] | np.ndarray) -> np.ndarray:
     return 1.0 / np.bincount(labels)[labels]
 
 
-def slice_sampler(dataset: RatedSlices, balancing: str) -> WeightedRandomSampler | None:
+def slice_sampler(dataset: RatedSlices, balancing: str, distributed: bool = False) -> Sampler | None:
     """For ``balancing: sampling``, draws with replacement, each class as often as another; else None (plain shuffling).
+
+    Args:
+        distributed: each process draws from its share of the slices, as many as the others; without balancing, a
+            sampler that shuffles that share.
 
     Raises:
         ConfigError: an unknown word.
     """
-    if _checked(balancing) != "sampling":
-        return None
-    return WeightedRandomSampler(slice_weights(dataset.labels).tolist(), len(dataset))
+    balanced = _checked(balancing) == "sampling"
+    if distributed:
+        if not balanced:
+            return DistributedSampler(dataset, even_divisible=True, shuffle=True)
+        return DistributedWeightedRandomSampler(dataset, slice_weights(dataset.labels).tolist(), even_divisible=True)
+    return WeightedRandomSampler(slice_weights(dataset.labels).tolist(), len(dataset)) if balanced else None
 
 
 def class_weights(dataset: RatedSlices, balancing: str, classes: int) -> torch.Tensor | None:

@@ -1,21 +1,35 @@
-"""Metrics on the original grid, intervals over patients, and the report of an evaluation."""
+"""Metrics on the original grid, scores of classes, intervals over patients, paired tests, and the reports of an
+evaluation."""
 
 from __future__ import annotations
 
+from pipelines.evaluation.class_report import ClassificationReport
+from pipelines.evaluation.classification import class_scores
+from pipelines.evaluation.cost import NetworkCost, network_cost
 from pipelines.evaluation.handler import EvaluationReport
-from pipelines.evaluation.intervals import Interval, bootstrap_interval
+from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstrap_scores
 from pipelines.evaluation.label_metrics import LabelDice
+from pipelines.evaluation.paired import McNemar, mcnemar
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.evaluation.slice_score import SliceScore
 
 __all__ = [
     "CLASSES",
     "NSD_TOLERANCE",
+    "ClassificationReport",
     "EvaluationReport",
     "EvaluationRow",
     "Interval",
     "LabelDice",
+    "McNemar",
+    "NetworkCost",
+    "SliceScore",
     "bootstrap_interval",
+    "bootstrap_scores",
     "case_metrics",
+    "class_scores",
+    "mcnemar",
+    "network_cost",
     "write_evaluation",
 ]

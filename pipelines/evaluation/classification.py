@@ -1,8 +1,8 @@
 """How good classes are: scores of a set of slices, from their probabilities.
 
-One rule for classes that are missing, in every table: a class without a true case has no sensitivity, one that fills the
-set no specificity, either no area under its curve; F1 needs the class in truth or prediction. Undefined is NaN, and left
-out of averages over classes.
+One rule for classes that are missing, in every table: a class without a true case has no sensitivity, one that fills
+the set no specificity, either no area under its curve; F1 needs the class in truth or prediction. Undefined is NaN,
+and left out of averages over classes.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def class_scores(probabilities: NDArray, labels: NDArray, names: Sequence[str]) 
         names: of the K classes.
 
     Returns:
-        ``accuracy``, ``balanced_accuracy`` (mean sensitivity), ``f1`` (mean over classes), ``auc`` (mean one against the
-        rest), for each class ``NAME_sensitivity``, ``NAME_specificity``, ``NAME_f1``, ``NAME_auc``, and ``ece`` (expected
-        calibration error of the highest probability). All 0..1, NaN where undefined.
+        ``accuracy``, ``balanced_accuracy`` (mean sensitivity), ``f1`` (mean over classes), ``auc`` (mean one against
+        the rest), for each class ``NAME_sensitivity``, ``NAME_specificity``, ``NAME_f1``, ``NAME_auc``, and ``ece``
+        (expected calibration error of the highest probability). All 0..1, NaN where undefined.
     """
     classes = len(names)
     predicted = probabilities.argmax(axis=1)

@@ -111,9 +111,9 @@ def bootstrap_scores(
 ) -> dict[str, Interval]:
     """Confidence intervals of scores of a set as a whole (accuracy, area under a curve), resampling patients.
 
-    As ``bootstrap_interval``, for scores that are no mean over cases, all from the same resamples. A resample in which a
-    score is undefined (no case of a class was drawn) has no part in that score's interval, which is the percentile one
-    then.
+    As ``bootstrap_interval``, for scores that are no mean over cases, all from the same resamples. A resample in which
+    a score is undefined (no case of a class was drawn) has no part in that score's interval, which is the percentile
+    one then.
 
     Args:
         score: from the indices of the drawn items, with repeats, to scores by name; the names are always the same.

@@ -1,8 +1,23 @@
-"""Ignite handlers for MONAI's engines: reproducible epochs, checkpoints that survive a kill, written predictions."""
+"""Ignite handlers for MONAI's engines: reproducible epochs, checkpoints that survive a kill, fitted calibrations,
+written predictions."""
 
+from pipelines.handlers.calibration import CalibrationFit
+from pipelines.handlers.case_writer import CaseWriter
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
+from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
 from pipelines.handlers.prediction_writer import PredictionWriter
+from pipelines.handlers.severity_writer import SeverityWriter
 
-__all__ = ["EpochSeed", "PredictionWriter", "ResumableEarlyStop", "TrainingCheckpoint", "WeightsLoader"]
+__all__ = [
+    "CalibrationFit",
+    "CaseWriter",
+    "ClassWriter",
+    "EpochSeed",
+    "PredictionWriter",
+    "ResumableEarlyStop",
+    "SeverityWriter",
+    "TrainingCheckpoint",
+    "WeightsLoader",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ class VolumeSliceInferer(Inferer):
         scales: and over the slice resampled to these multiples of ``slice_size`` (of the slice's own size where that
             is None): small lesions show at the larger, large ones at the smaller.
         amp: bfloat16 autocast.
+        members: return also what each flip at each scale says by itself, for ``SplitMembersd``; a byte a voxel each.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class VolumeSliceInferer(Inferer):
         flips: bool = False,
         scales: Sequence[float] = (1.0,),
         amp: bool = False,
+        members: bool = False,
     ) -> None:
         super().__init__()
         self.slice_size = None if slice_size is None else tuple(slice_size)
@@ -54,6 +56,7 @@ class VolumeSliceInferer(Inferer):
         self.batch_size = batch_size
         self.flips = FLIPS if flips else FLIPS[:1]
         self.scales = tuple(scales)
+        self.members = members
         self._forward = MixedPrecisionInferer(amp)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -64,20 +67,24 @@ class VolumeSliceInferer(Inferer):
             network: (N, 1, H, W) to logits (N, classes, H, W).
 
         Returns:
-            uint8 of the inputs' shape: the class with the highest mean probability.
+            uint8 of the inputs' shape: the class with the highest mean probability. With ``members`` more channels
+            behind that one: the class that each flip at each scale finds.
         """
         volume = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         flat = volume.ndim == 4
         if flat:
             volume = volume[..., None]
-        labels = torch.zeros(volume.shape, dtype=torch.uint8, device=volume.device)
+        channels = 1 + self.members * len(self.flips) * len(self.scales)
+        shape = (volume.shape[0], channels, *volume.shape[2:])
+        labels = torch.zeros(shape, dtype=torch.uint8, device=volume.device)
         for case in range(volume.shape[0]):
             for start in range(0, volume.shape[-1], self.batch_size):
                 slices = volume[case, ..., start : start + self.batch_size].movedim(-1, 0).contiguous()
-                probabilities = self.probabilities(slices, network)
-                labels[case, 0, ..., start : start + self.batch_size] = (
-                    probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
-                )
+                found = self._labels(slices, network) if self.members else [self.probabilities(slices, network)]
+                for channel, probabilities in enumerate(found):
+                    labels[case, channel, ..., start : start + self.batch_size] = (
+                        probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
+                    )
         labels = labels[..., 0] if flat else labels
         return convert_to_dst_type(labels, inputs, dtype=torch.uint8)[0]  # with the meta that Invertd needs
 
@@ -85,13 +92,29 @@ class VolumeSliceInferer(Inferer):
         """Class probabilities (N, classes, X, Y) of slices (N, 1, X, Y), at the slices' own size."""
         return functools.reduce(torch.add, (self._at_scale(slices, s, network) for s in self.scales)) / len(self.scales)
 
+    def _labels(self, slices: torch.Tensor, network: Any) -> list[torch.Tensor]:
+        """The mean probabilities, then those of each flip at each scale, at the slices' own size."""
+        members = [
+            self._own_size(answer, slices) for scale in self.scales for answer in self._answers(slices, scale, network)
+        ]
+        return [functools.reduce(torch.add, members) / len(members), *members]
+
     def _at_scale(self, slices: torch.Tensor, scale: float, network: Any) -> torch.Tensor:
+        mean = functools.reduce(torch.add, self._answers(slices, scale, network)) / len(self.flips)
+        return self._own_size(mean, slices)
+
+    def _answers(self, slices: torch.Tensor, scale: float, network: Any) -> Iterator[torch.Tensor]:
+        """Probabilities of each flip, at the size of the scale."""
         own = tuple(slices.shape[2:])
         size = tuple(round(side * scale) for side in self.slice_size or own)
         resampled = slices if size == own else interpolate(slices, size, mode="bilinear", antialias=True)
-        answers = (self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
-        mean = functools.reduce(torch.add, answers) / len(self.flips)
-        return mean if size == own else interpolate(mean, own, mode="bilinear")
+        return (self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
+
+    def _own_size(self, probabilities: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
+        own = tuple(slices.shape[2:])
+        return (
+            probabilities if tuple(probabilities.shape[2:]) == own else interpolate(probabilities, own, mode="bilinear")
+        )
 
     def _predict(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         if self.roi_size is None or all(s <= r for s, r in zip(slices.shape[2:], self.roi_size, strict=True)):

@@ -27,9 +27,7 @@ class _BasicBlock(nn.Module):
         self.shortcut = (
             nn.Identity()
             if in_channels == out_channels
-            else nn.Sequential(
-                convolution(in_channels, out_channels, 1, stride=stride, bias=False), norm(out_channels)
-            )
+            else nn.Sequential(convolution(in_channels, out_channels, 1, stride=stride, bias=False), norm(out_channels))
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -55,6 +55,12 @@ class CaseImage:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
+    def axial(self, array: np.ndarray) -> np.ndarray:
+        """An array on this image's grid (the image, a mask) with its axes turned to LPS: to the patient's left, to the
+        back, and slices from the feet to the head. A view."""
+        turn = orientations.ornt_transform(orientations.io_orientation(self.affine), orientations.axcodes2ornt("LPS"))
+        return orientations.apply_orientation(array, turn)
+
 
 def _source(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
     """What a path claims to be, by its name; a file with no telling name by its first bytes."""

@@ -4,6 +4,7 @@ from pipelines.transforms.chest import select_chest
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
 from pipelines.transforms.load import LoadCTd, LoadLabeld
 from pipelines.transforms.lungs import derive_lung_mask
+from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
 from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.stray import RemoveStrayLabelsd
@@ -11,12 +12,14 @@ from pipelines.transforms.temperature import Calibration, TemperatureScaled, cal
 
 __all__ = [
     "Calibration",
+    "CountMembersd",
     "LoadCTd",
     "LoadLabeld",
     "RandSlicesd",
     "RemoveStrayLabelsd",
     "ScaleCTd",
     "SeverityLabeld",
+    "SplitMembersd",
     "TemperatureScaled",
     "calibration_path",
     "derive_lung_mask",

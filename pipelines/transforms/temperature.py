@@ -96,9 +96,7 @@ class TemperatureScaled(MapTransform):
         UnreadableFileError, WeightsError: at the first call, see ``read_calibration``.
     """
 
-    def __init__(
-        self, keys: KeysCollection, checkpoint: str | None = None, allow_missing_keys: bool = False
-    ) -> None:
+    def __init__(self, keys: KeysCollection, checkpoint: str | None = None, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.checkpoint = checkpoint
         self._temperature: float | None = None

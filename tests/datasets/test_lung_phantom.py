@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipelines.datasets.lung_phantom import make_lung_phantom, plan_extents
-from pipelines.severity import SCALES
 from pipelines.errors import UsageError
+from pipelines.severity import SCALES
 
 
 @pytest.mark.parametrize("extent", [0.004, 0.1, 0.4])

@@ -1,0 +1,104 @@
+"""Severity of one case by its mask: extents with intervals, classes, and whether they are borderline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.severity import SeverityScale, slice_counts, slice_extents, volume_extent, volume_floor
+from pipelines.transforms.lungs import body_mask
+
+NO_LUNG = "too little lung to divide by: not rated"
+ONE_SIDE = 0.6  # of the body's longer side: two lungs span more, one alone less
+
+
+def case_severity(
+    mask: NDArray,
+    scale: SeverityScale,
+    *,
+    spacing: tuple[float, float, float] | None,
+    members: NDArray | None = None,
+    width: float = 2.0,
+) -> dict[str, Any]:
+    """What a mask says of severity.
+
+    The interval is the extent ± ``width`` standard deviations of the extents that the members find, within 0..1: how
+    far the network's answer depends on how the slice is held. It knows nothing of what all members get wrong together,
+    so its coverage is a thing to be measured (docs/explanation/extent-is-not-severity.md).
+
+    Args:
+        mask: (X, Y, Z) axial, slices from the feet to the head: 0 background, 1 lung, 2 lesion.
+        scale: classes and their thresholds.
+        spacing: millimetres along X, Y, Z; None for a picture.
+        members: (M, 2, Z), of each member and slice, pixels of lesion and of lung with lesion; None: no interval.
+        width: of the interval, in standard deviations.
+
+    Returns:
+        ``class``, ``extent`` (0..1), ``extent_low``, ``extent_high``, ``borderline`` (the interval reaches into more
+        than one class) and ``reason`` of the case; ``rule``; ``slices``, the same of each, with ``slice``, ``lung_px``
+        and ``lesion_px``. Where there is too little lung, ``class`` and ``extent`` are None and ``reason`` says so.
+    """
+    lesion, lung = slice_counts(mask)
+    area = mask.shape[0] * mask.shape[1]
+    extents = slice_extents(lesion, lung, area)
+    of_members = None if members is None else slice_extents(members[:, 0], members[:, 1], area)
+    slices = []
+    for z, extent in enumerate(extents):
+        found = None if of_members is None else of_members[:, z]
+        counted = {"slice": z, "lung_px": int(lung[z]), "lesion_px": int(lesion[z])}
+        slices.append({**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, width)})
+    floor = volume_floor(mask.shape, spacing)
+    whole = volume_extent(int(lesion.sum()), int(lung.sum()), floor)
+    found = None
+    if members is not None:
+        totals = members.sum(axis=2)
+        found = np.array([value for a, b in totals if (value := volume_extent(a, b, floor)) is not None])
+    return {"rule": str(scale), **_rated(whole, found, scale, width), "slices": slices}
+
+
+def _rated(extent: float | None, members: NDArray | None, scale: SeverityScale, width: float) -> dict[str, Any]:
+    if extent is None:
+        nothing = dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))
+        return {**nothing, "reason": NO_LUNG}
+    low = high = borderline = None
+    defined = np.zeros(0) if members is None else members[~np.isnan(members)]
+    if defined.size:
+        half = width * float(defined.std(ddof=1)) if defined.size > 1 else 0.0
+        low, high = max(extent - half, 0.0), min(extent + half, 1.0)
+        borderline = scale.is_borderline(low, high)
+        low, high = round(low, 6), round(high, 6)
+    return {
+        "class": scale.name(extent),
+        "extent": round(extent, 6),
+        "extent_low": low,
+        "extent_high": high,
+        "borderline": borderline,
+        "reason": None,
+    }
+
+
+def one_lung_slices(mask: NDArray, scaled: NDArray) -> list[int]:
+    """Slices whose lung lies on one side only: what is rated there is that lung.
+
+    The body is wider than deep, however a picture is turned: two lungs span most of its longer side, one does not.
+
+    Args:
+        mask: (X, Y, Z) axial: 0 background, 1 lung, 2 lesion. scaled: the image, lung window 0..1.
+    """
+    found = []
+    body = body_mask(scaled)
+    lung = mask > 0
+    enough = ~np.isnan(slice_extents(*slice_counts(mask), mask.shape[0] * mask.shape[1]))
+    for z in np.flatnonzero(enough):
+        spans = [[_span(np.any(part[:, :, z], axis=1 - axis)) for axis in (0, 1)] for part in (body, lung)]
+        longer = int(np.argmax(spans[0]))
+        if spans[1][longer] < ONE_SIDE * spans[0][longer]:
+            found.append(int(z))
+    return found
+
+
+def _span(occupied: Any) -> int:
+    places = np.flatnonzero(occupied)
+    return int(places[-1] - places[0] + 1) if places.size else 0

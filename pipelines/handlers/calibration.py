@@ -1,0 +1,93 @@
+"""Fits a temperature on the validation cases whenever training finds its best weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.distributed
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator, Trainer
+
+from pipelines.errors import OutputError
+from pipelines.evaluation.calibration import (
+    calibration_error,
+    fit_temperature,
+    mean_negative_log_likelihood,
+    tempered,
+)
+from pipelines.severity import UNRATED
+from pipelines.transforms import Calibration, calibration_path
+from pipelines.weights import weights_digest
+
+logger = logging.getLogger(__name__)
+
+
+class CalibrationFit:
+    """Writes ``model.calibration.json`` beside ``model.pt`` each time that TrainingCheckpoint has replaced the latter.
+
+    Attach it to the trainer after TrainingCheckpoint. ``TemperatureScaled`` and ``ClassificationReport`` read the file.
+    A kill between the two files leaves a calibration of other weights, which its digest gives away.
+
+    Args:
+        evaluator: validates; each item of its output has ``pred``, (classes, Z) probabilities without a temperature,
+            and of its batch or output ``label``, (Z,) classes.
+        checkpoint: the best weights, ``model.pt``.
+        save: False on every rank but 0.
+
+    Raises:
+        OutputError: while running, where the file cannot be written.
+    """
+
+    def __init__(self, evaluator: Evaluator, checkpoint: str, save: bool = True) -> None:
+        self.evaluator = evaluator
+        self.checkpoint = Path(checkpoint)
+        self.save = save
+        self._rows: list[np.ndarray] = []
+
+    def attach(self, engine: Trainer) -> None:
+        self.evaluator.add_event_handler(Events.EPOCH_STARTED, lambda _: self._rows.clear())
+        self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._gather)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._fit)
+
+    def _collect(self, evaluator: Engine) -> None:
+        for given, output in zip(cast(list, evaluator.state.batch), cast(list, evaluator.state.output), strict=True):
+            probabilities = output["pred"].detach().cpu().double().numpy()
+            labels = torch.as_tensor(output.get("label", given["label"])).cpu().numpy().reshape(-1)
+            rows = np.column_stack([probabilities.reshape(len(probabilities), -1).T, labels])
+            self._rows.append(rows[labels != UNRATED])
+
+    def _gather(self, _: Engine) -> None:
+        """Collective, hence after each validation, in every process."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, self._rows)
+            self._rows = [rows for part in parts for rows in part]
+
+    def _fit(self, engine: Engine) -> None:
+        if not self.save or self.evaluator.state.best_metric_epoch != engine.state.epoch:
+            return
+        rows = np.concatenate(self._rows)
+        probabilities, labels = rows[:, :-1], rows[:, -1].astype(int)
+        temperature, note = fit_temperature(probabilities, labels)
+        found = Calibration(
+            temperature=temperature,
+            ece_before=calibration_error(probabilities, labels),
+            ece_after=calibration_error(tempered(probabilities, temperature), labels),
+            nll_before=mean_negative_log_likelihood(probabilities, labels),
+            nll_after=mean_negative_log_likelihood(probabilities, labels, temperature),
+            slices=len(labels),
+            mistakes=int((probabilities.argmax(axis=1) != labels).sum()),
+            weights=weights_digest(self.checkpoint),
+            note=note,
+        )
+        path = calibration_path(self.checkpoint)
+        try:
+            found.write(path)
+        except OSError as error:
+            raise OutputError(f"the calibration cannot be written ({error.strerror})", where=path) from error
+        logger.info("temperature %.3f from %d slices, %d of them wrong", temperature, len(labels), found.mistakes)

@@ -1,0 +1,160 @@
+"""Writes what a slice classifier found: a class a slice with its probabilities, a picture to look at, a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import ConfigError
+from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
+from pipelines.evaluation.files import table
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.readers import CaseImage
+from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale
+from pipelines.transforms import TemperatureScaled, derive_lung_mask, scale_ct
+
+SHOWN = 12  # slices of a volume in its picture
+_PLANE = 256  # lungs are looked for at no more than this many pixels a side
+_NO_LUNG = "too little aerated lung: none is in view, or all of it is opaque"
+
+
+class ClassWriter(CaseWriter):
+    """For each case of an evaluator: ``NAME_report.json``, ``NAME_slices.csv`` and ``NAME_overlay.png``.
+
+    The prediction is (classes, Z) probabilities, slices from the feet to the head. A slice is *referred* to a person
+    where its highest probability is below ``refer_below``, and where it shows too little aerated lung, in which case it
+    gets no class. A volume's class is the severity scale's for the mean over its slices, weighted by their lung area,
+    of an extent that is typical of their class; it is referred where a third of that lung lies in referred slices. See
+    ``CaseWriter``.
+
+    Args:
+        output_dir, provenance, key: as ``CaseWriter``.
+        names: of the classes, from the least to the most severe.
+        thresholds: extents (0..1) at which the second, third … class begin.
+        typical_extents: of a slice of each class, 0..1.
+        refer_below: 0..1.
+        checkpoint: the weights, for the temperature in the report; it has been applied before.
+
+    Raises:
+        ConfigError: lengths that do not go together, or a value out of its range.
+    """
+
+    REFERRED_PART = 1 / 3
+
+    def __init__(
+        self,
+        output_dir: str,
+        names: Sequence[str],
+        thresholds: Sequence[float],
+        typical_extents: Sequence[float],
+        refer_below: float = 0.6,
+        checkpoint: str | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        key: str = "pred",
+    ) -> None:
+        super().__init__(output_dir, provenance, key)
+        self.scale = SeverityScale(tuple(names), tuple(thresholds))
+        self.typical = np.asarray(typical_extents, dtype=float)
+        if self.typical.shape != (len(self.scale.names),) or not ((self.typical >= 0) & (self.typical <= 1)).all():
+            raise ConfigError(f"typical_extents {list(typical_extents)} must be one of 0..1 a class")
+        if not 0 <= refer_below <= 1:
+            raise ConfigError(f"refer_below is {refer_below}", how="give a probability from 0 to 1")
+        self.refer_below = refer_below
+        self.calibration = TemperatureScaled(key, checkpoint)
+
+    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+        probabilities = np.asarray(item[self.key].cpu(), dtype=float).reshape(len(self.scale.names), -1).T
+        scaled = scale_ct(case.axial(case.array), case.intensity)
+        if len(probabilities) != scaled.shape[2]:
+            raise ValueError(f"{len(probabilities)} slices are predicted, the case has {scaled.shape[2]}")
+        lung = lung_shares(scaled)
+        slices = [self._slice(z, row, lung[z]) for z, row in enumerate(probabilities)]
+        report = {
+            **self.about(case),
+            **self._summary(slices, probabilities, lung),
+            "rule": str(self.scale),
+            "refer_below": self.refer_below,
+            "temperature": round(self.calibration.temperature, 4),
+            "slices": slices,
+            "notes": list(case.notes),
+            **self.provenance,
+            "use": NOT_FOR_CARE,
+        }
+        files = {kind: folder / f"{name}_{kind}" for kind in ("report.json", "slices.csv", "overlay.png")}
+        files["report.json"].parent.mkdir(parents=True, exist_ok=True)
+        files["report.json"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["slices.csv"].write_text(self._table(slices), encoding="utf-8")
+        with files["overlay.png"].open("wb") as file:
+            draw_slices(_pictures(scaled, slices), file, columns=4)
+        return {kind.split(".")[0]: path for kind, path in files.items()}
+
+    def _slice(self, z: int, row: NDArray, lung: float) -> dict[str, Any]:
+        rated = lung >= LUNG_FLOOR_SHARE
+        reason = _NO_LUNG if not rated else None
+        if rated and row.max() < self.refer_below:
+            reason = f"the highest probability is below {self.refer_below:g}"
+        return {
+            "slice": z,
+            "class": self.scale.names[int(row.argmax())] if rated else None,
+            "probabilities": {n: round(float(p), 6) for n, p in zip(self.scale.names, row, strict=True)},
+            "refer": reason is not None,
+            "reason": reason,
+        }
+
+    def _summary(self, slices: Sequence[dict[str, Any]], probabilities: NDArray, lung: NDArray) -> dict[str, Any]:
+        """The case as a whole: the one slice of a picture, or a volume's slices weighed by their lung."""
+        if len(slices) == 1:
+            (only,) = slices
+            return {key: only[key] for key in ("class", "probabilities", "refer", "reason")}
+        rated = np.array([each["class"] is not None for each in slices])
+        number = {name: sum(each["class"] == name for each in slices) for name in self.scale.names}
+        counted = {"slices_by_class": {**number, "unrated": int((~rated).sum())}}
+        if not rated.any():
+            return {"class": None, "probabilities": None, "refer": True, "reason": _NO_LUNG, **counted}
+        weight = lung * rated / (lung * rated).sum()
+        extent = float((weight * self.typical[probabilities.argmax(axis=1)]).sum())
+        referred = float(weight[[each["refer"] for each in slices]].sum())
+        refer = referred > self.REFERRED_PART
+        return {
+            "class": self.scale.name(extent),
+            "probabilities": {
+                name: round(float((weight * probabilities[:, k]).sum()), 6) for k, name in enumerate(self.scale.names)
+            },
+            "refer": refer,
+            "reason": f"{100 * referred:.0f} % of the lung is in slices that are referred" if refer else None,
+            **counted,
+        }
+
+    def _table(self, slices: Sequence[dict[str, Any]]) -> str:
+        head = ["slice", "class", "refer", *(f"p_{name}" for name in self.scale.names)]
+        return table(
+            head, ((s["slice"], s["class"], int(s["refer"]), *map(float, s["probabilities"].values())) for s in slices)
+        )
+
+
+def lung_shares(scaled: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The part of each slice that is aerated lung, by its grey values alone; (Z,), 0..1.
+
+    Args:
+        scaled: (X, Y, Z) in the lung window, 0..1, axial.
+    """
+    step = max(1, -(-max(scaled.shape[:2]) // _PLANE))
+    return derive_lung_mask(scaled[::step, ::step]).mean(axis=(0, 1))
+
+
+def _pictures(scaled: NDArray[np.float32], slices: Sequence[dict[str, Any]]) -> list[SlicePicture]:
+    rated = [each for each in slices if each["class"] is not None] or list(slices)
+    chosen = np.unique(np.linspace(0, len(rated) - 1, min(SHOWN, len(rated))).round().astype(int))
+    pictures = []
+    for index in chosen:
+        each = rated[index]
+        best = max(each["probabilities"].values())
+        said = f"{each['class'] or 'not rated'}{f' {best:.2f}' if each['class'] else ''}"
+        title = f"slice {each['slice']}: {said}{', refer' if each['refer'] else ''}"
+        pictures.append(SlicePicture(title, (scaled[:, :, each["slice"]] * 255).astype(np.uint8).T))
+    return pictures

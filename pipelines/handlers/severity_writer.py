@@ -1,0 +1,147 @@
+"""Severity by way of the predicted mask: beside the mask, a class a slice and a case, a page a scan, a table of all."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from nibabel.orientations import io_orientation
+
+from pipelines.errors import ConfigError
+from pipelines.evaluation.case_page import draw_case_page
+from pipelines.evaluation.case_severity import case_severity, one_lung_slices
+from pipelines.evaluation.files import table
+from pipelines.evaluation.severity_summary import write_severity_summary
+from pipelines.handlers.case_writer import NOT_FOR_CARE
+from pipelines.handlers.prediction_writer import PredictionWriter
+from pipelines.readers import CaseImage, read_label
+from pipelines.severity import SeverityScale
+from pipelines.transforms import scale_ct
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ("png", "pdf")
+NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."
+_COLUMNS = (
+    "slice", "file_index", "lung_px", "lesion_px", "extent", "extent_low", "extent_high", "class", "borderline",
+    "true_extent", "true_class",
+)  # fmt: skip
+
+
+class SeverityWriter(PredictionWriter):
+    """``PredictionWriter``, and for each case its severity by the mask (``case_severity``).
+
+    - ``NAME_report.json`` gets ``severity``; ``NAME_severity.csv`` is its slices as a table;
+    - ``NAME_case_report.png`` or ``.pdf``, for volumes: a page with the worst slices, the extent along the scan,
+      volumes and class;
+    - ``severity.csv``: a row a case of all that lie in ``output_dir``, and where true masks are known
+      ``severity_summary.md`` and ``.json`` with confusions, errors of the extent and the coverage of its interval, and
+      plots of them. They are made anew each time the evaluator has run to its end.
+
+    An item has the prediction, ``member_counts`` (``CountMembersd``) for the intervals, and, where it is known,
+    ``label_file``, the path of the true mask, and ``patient``.
+
+    Args:
+        output_dir, provenance, key: as ``CaseWriter``.
+        scale: classes and their thresholds.
+        interval_width: of the extent's interval, in standard deviations of the members' extents, above 0.
+        report_format: of the page.
+
+    Raises:
+        ConfigError: an unknown format, or a width that is not above 0.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        scale: SeverityScale,
+        interval_width: float = 2.0,
+        report_format: str = "png",
+        provenance: Mapping[str, Any] | None = None,
+        key: str = "pred",
+    ) -> None:
+        super().__init__(output_dir, provenance, key)
+        if report_format not in FORMATS:
+            raise ConfigError(f"report_format is {report_format!r}", how=f"choose one of {', '.join(FORMATS)}")
+        if not interval_width > 0:
+            raise ConfigError(f"interval_width is {interval_width}", how="give standard deviations, above 0")
+        self.scale = scale
+        self.interval_width = interval_width
+        self.report_format = report_format
+
+    def attach(self, engine: Engine) -> None:
+        super().attach(engine)
+        engine.add_event_handler(Events.COMPLETED, lambda _: write_severity_summary(self.output_dir, self.scale))
+
+    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+        files = super().fill(folder, name, case, item)
+        mask = case.axial(np.asarray(item[self.key].cpu())[0].astype(np.uint8))
+        report = json.loads(files["report"].read_text(encoding="utf-8"))
+        severity = self.severity(case, mask, item)
+        report["severity"] = severity
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["severity"] = folder / f"{name}_severity.csv"
+        rows = ([each.get(column) for column in _COLUMNS] for each in severity["slices"])
+        files["severity"].write_text(table(_COLUMNS, rows), encoding="utf-8")
+        if case.kind == "volume":
+            files["page"] = folder / f"{name}_case_report.{self.report_format}"
+            with files["page"].open("wb") as file:
+                draw_case_page(
+                    file, name, case.axial(case.array), mask, case.intensity, severity, _facts(report),
+                    thresholds=self.scale.thresholds, footer=f"{NOT_SEVERITY} {NOT_FOR_CARE}",
+                    file_format=self.report_format,
+                )  # fmt: skip
+        return files
+
+    def severity(self, case: CaseImage, mask: np.ndarray, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Severity of a case by its axial mask, with the truth where it is known."""
+        counts = item.get("member_counts")
+        members = None if counts is None else np.asarray(counts)
+        spacing = None if case.spacing is None else case.spacing
+        found = case_severity(mask, self.scale, spacing=spacing, members=members, width=self.interval_width)
+        found["scale"] = {"names": list(self.scale.names), "thresholds": list(self.scale.thresholds)}
+        found["interval"] = (
+            None if members is None else f"{self.interval_width:g} standard deviations of {len(members)} predictions"
+        )
+        found["one_lung_slices"] = one_lung_slices(mask, scale_ct(case.axial(case.array), case.intensity))
+        for each, index in zip(found["slices"], _file_indices(case), strict=True):
+            each["file_index"] = index
+        if "label_file" in item:
+            truth = case_severity(case.axial(read_label(item["label_file"], case)), self.scale, spacing=spacing)
+            found["true"] = {key: truth[key] for key in ("class", "extent")} | {"patient": str(item["patient"])}
+            for each, true in zip(found["slices"], truth["slices"], strict=True):
+                each |= {"true_extent": true["extent"], "true_class": true["class"]}
+        return found
+
+
+def _file_indices(case: CaseImage) -> Sequence[int]:
+    """The index of each axial slice, from the feet to the head, along the axis of the file that runs that way."""
+    orientation = io_orientation(case.affine)
+    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
+    number = case.array.shape[axis]
+    return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
+
+
+def _facts(report: Mapping[str, Any]) -> dict[str, str]:
+    slices = report["severity"]["slices"]
+    rated = sum(each["extent"] is not None for each in slices)
+    facts = {
+        "lung with lesions": f"{report['lung_ml']:.0f} mL",
+        "lesions": f"{report['lesion_ml']:.0f} mL",
+        "slices with lesion": f"{report['slices_with_lesion']} of {rated} rated",
+        "borderline slices": str(sum(bool(each["borderline"]) for each in slices)),
+        "input": Path(report["input"]).name,
+        "size, spacing": f"{' × '.join(map(str, report['shape']))}, "
+        + " × ".join(f"{step:.2f}" for step in report["spacing_mm"])
+        + " mm",
+        "network": str(report.get("network", "")),
+        "weights": str(report.get("weights", "")),
+    }
+    if report["severity"]["one_lung_slices"]:
+        facts["lung on one side"] = f"{len(report['severity']['one_lung_slices'])} slices"
+    return facts
