@@ -46,12 +46,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data_command.add_parser(commands)
 
-    predict = commands.add_parser("predict", help="segment a picture, a volume, a DICOM series, or a folder of many")
+    predict = commands.add_parser(
+        "predict", help="segment or classify a picture, a volume, a DICOM series, or a folder of many"
+    )
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
     predict.add_argument("input", type=Path, metavar="INPUT")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR")
     predict.add_argument(
         "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
+    )
+    predict.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a config of the bundle laid over its inference, such as severity (may be given again)",
     )
     predict.add_argument("--checkpoint", type=Path, help="weights (default: those shipped for the network)")
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
@@ -73,7 +82,7 @@ def _predict(args: argparse.Namespace) -> int:
     import torch
 
     from pipelines.errors import UsageError
-    from pipelines.prediction import predict
+    from pipelines.prediction import fast_options, predict
 
     overrides: dict = {}
     if args.checkpoint is not None:
@@ -83,12 +92,15 @@ def _predict(args: argparse.Namespace) -> int:
             overrides["device"] = torch.empty(0, device=args.device).device
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the device {args.device!r} cannot be used", how="leave out --device") from error
-    if args.fast:
-        overrides |= {"flips": False, "scales": [1.0]}
     bundle = args.bundle if args.bundle.is_dir() else _root() / "bundles" / args.bundle
-    outcomes = predict(bundle, args.input, args.out, network=args.network, **overrides)
+    if args.fast:
+        overrides |= fast_options(bundle)
+    outcomes = predict(bundle, args.input, args.out, network=args.network, overlays=args.overlay, **overrides)
     for outcome, _ in outcomes:
-        print(f"{outcome.status}: {outcome.error or outcome.mask}", file=sys.stderr if outcome.error else sys.stdout)
+        print(
+            f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}",
+            file=sys.stderr if outcome.error else sys.stdout,
+        )
     codes = [code for _, code in outcomes]
     if len(codes) > 1:
         done = codes.count(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.errors import ConfigError, OutputError, PipelinesError, UsageError
-from pipelines.handlers import PredictionWriter, WeightsLoader
+from pipelines.handlers import CaseWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the manifest; ``mask`` and ``report`` are absolute paths, so that they hold from any directory."""
+    """One line of the manifest; ``mask`` (null for a classifier) and ``report`` are absolute paths, so that they hold
+    from any directory."""
 
     input: str
     status: str  # done | refused (the input is at fault) | failed (we are, or the machine)
@@ -37,7 +39,13 @@ def network_overlays(bundle: Path) -> dict[str, Path]:
 
 
 def predict(
-    bundle: str | Path, source: str | Path, out: str | Path, *, network: str | None = None, **overrides: Any
+    bundle: str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    network: str | None = None,
+    overlays: Sequence[str] = (),
+    **overrides: Any,
 ) -> list[tuple[Outcome, int]]:
     """Runs ``configs/inference.yaml`` of a bundle on each case at ``source`` and writes ``out/manifest.jsonl``.
 
@@ -46,13 +54,14 @@ def predict(
         source: a picture, a NIfTI volume, a DICOM series folder, or a folder of many.
         out: where masks, overlays, reports and the manifest go.
         network: an overlay of ``configs/networks``; None for the bundle's default.
+        overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
         (outcome, exit code) of each case, in order.
 
     Raises:
-        UsageError: there is no such bundle or network.
+        UsageError: there is no such bundle, network or overlay.
         ConfigError: the bundle's config cannot be used.
         WeightsError, UnreadableFileError: the weights or the source cannot be used.
         OutputError: ``out`` cannot be written.
@@ -67,7 +76,7 @@ def predict(
     else:
         unusable = []
     workflow = open_inference(
-        bundle, network, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
+        bundle, network, overlays, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +94,16 @@ def predict(
     return outcomes
 
 
-def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -> ConfigWorkflow:
+def fast_options(bundle: Path) -> dict[str, Any]:
+    """Ids of the bundle's inference that make it average over nothing: those of flips and scales that it has."""
+    config = bundle / "configs" / "inference.yaml"
+    known = ConfigParser.load_config_file(str(config)) if config.is_file() else {}
+    return {key: value for key, value in {"flips": False, "scales": [1.0]}.items() if key in known}
+
+
+def open_inference(
+    bundle: Path, network: str | None = None, overlays: Sequence[str] = (), **overrides: Any
+) -> ConfigWorkflow:
     """A bundle's inference workflow, parsed, its weights loaded.
 
     Raises:
@@ -98,10 +116,16 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
         )
     configs = [str(config)]
     if network is not None:
-        overlays = network_overlays(bundle)
-        if network not in overlays:
-            raise UsageError(f"there is no network {network!r}", where=bundle, how=f"choose from {', '.join(overlays)}")
-        configs.append(str(overlays[network]))
+        networks = network_overlays(bundle)
+        if network not in networks:
+            raise UsageError(f"there is no network {network!r}", where=bundle, how=f"choose from {', '.join(networks)}")
+        configs.append(str(networks[network]))
+    for name in overlays:
+        path = bundle / "configs" / f"{name}.yaml"
+        if not path.is_file():
+            known = sorted(each.stem for each in (bundle / "configs").glob("*.yaml") if each.stem != "inference")
+            raise UsageError(f"there is no overlay {name!r}", where=bundle, how=f"choose from {', '.join(known)}")
+        configs.append(str(path))
     unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
     if unknown:
         raise ConfigError(f"{unknown} are not ids of the config", where=config)
@@ -117,7 +141,7 @@ def open_inference(bundle: Path, network: str | None = None, **overrides: Any) -
 
 
 def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outcome, int]:
-    writer = next(handler for handler in workflow.handlers if isinstance(handler, PredictionWriter))
+    writer = next(handler for handler in workflow.handlers if isinstance(handler, CaseWriter))
     try:
         # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine half-way.
         workflow.dataset.data, workflow.dataset.transform = [workflow.preprocessing(item)], _as_it_is
@@ -133,7 +157,8 @@ def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outco
     finally:
         workflow.dataset.data = []
     files = writer.written[item["case"]]
-    return Outcome(item["image"], "done", None, str(files["mask"]), str(files["report"])), 0
+    mask = str(files["mask"]) if "mask" in files else None
+    return Outcome(item["image"], "done", None, mask, str(files["report"])), 0
 
 
 def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from pipelines.errors import UsageError
 from pipelines.severity import SCALES
 
 MIN_SLICES = 7  # fewer would be more than 50 mm apart, which no reader takes for a CT
-# slices a class in the reference set of this task
-_REFERENCE_COUNTS = {"normal": 1441, "mild": 1954, "severe": 159}
+# Cases a class. Lesions lie unevenly along a lung, so that a mild case has normal and severe slices too; with these the
+# slices come out in about the proportions of the task's reference set (1,441 normal, 1,954 mild, 159 severe).
+_CASE_SHARES = {"normal": 0.27, "severe": 0.03}
+_MILD_EXTENTS, _SEVERE_EXTENTS = (0.02, 0.12), (0.28, 0.5)
 _FIELD_OF_VIEW_MM = 400.0
 _GROUND_GLASS_HU = (-650.0, -350.0)
 _CONSOLIDATION_HU = (-100.0, 50.0)
@@ -51,18 +53,16 @@ class Phantom:
 
 
 def plan_extents(cases: int, seed: int = 0) -> list[float]:
-    """Lesion extents (0..1) for so many phantoms, in about the class imbalance of the reference set (1441 : 1954 : 159
-    slices); of cases exactly as rounding allows, of their slices roughly, since lesions lie unevenly along a lung.
+    """Lesion extents (0..1) for so many phantoms, whose slices have about the class imbalance of the reference set.
 
     From six cases on there is at least one without lesions and one severe.
     """
-    total = sum(_REFERENCE_COUNTS.values())
-    severe = max(round(cases * _REFERENCE_COUNTS["severe"] / total), int(cases >= 6))
-    normal = max(round(cases * _REFERENCE_COUNTS["normal"] / total), int(cases >= 6))
+    severe = max(round(cases * _CASE_SHARES["severe"]), int(cases >= 6))
+    normal = max(round(cases * _CASE_SHARES["normal"]), int(cases >= 6))
     normal = min(normal, max(cases - 3, 0))  # each of three splits needs lesions
     mild = cases - severe - normal
     rng = np.random.default_rng([seed, 7])
-    extents = [0.0] * normal + list(rng.uniform(0.01, 0.16, mild)) + list(rng.uniform(0.28, 0.5, severe))
+    extents = [0.0] * normal + list(rng.uniform(*_MILD_EXTENTS, mild)) + list(rng.uniform(*_SEVERE_EXTENTS, severe))
     return [float(extents[i]) for i in rng.permutation(cases)]
 
 

@@ -46,8 +46,8 @@ def draw_case_page(
     """
     figure = Figure(figsize=A4_INCHES, dpi=130, facecolor="white")
     grid = figure.add_gridspec(
-        5, 3, height_ratios=[0.9, 1.0, 1.0, 2.0, 2.0],
-        left=0.08, right=0.95, top=0.97, bottom=0.05, hspace=0.3, wspace=0.06,
+        5, 3, height_ratios=[0.8, 0.8, 1.3, 2.0, 2.0],
+        left=0.08, right=0.95, top=0.97, bottom=0.05, hspace=0.28, wspace=0.06,
     )  # fmt: skip
     _headline(figure.add_subplot(grid[0, :]), name, severity)
     _facts(figure.add_subplot(grid[1, :]), facts)
@@ -99,7 +99,7 @@ def _facts(axes: Axes, facts: Mapping[str, str]) -> None:
         column, row = divmod(index, half)
         height = 0.92 - 0.9 * row / max(half, 1)
         axes.text(0.5 * column, height, label, fontsize=9, color=_GREY, va="top")
-        axes.text(0.5 * column + 0.2, height, str(value)[:44], fontsize=9, va="top", parse_math=False)
+        axes.text(0.5 * column + 0.2, height, str(value)[:32], fontsize=9, va="top", parse_math=False)
 
 
 def _curve(axes: Axes, slices: Sequence[Mapping[str, Any]], thresholds: Sequence[float]) -> None:

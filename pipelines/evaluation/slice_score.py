@@ -37,26 +37,24 @@ class SliceScore(CumulativeIterationMetric):
     Args:
         score: "balanced_log_likelihood", or one of ``class_scores`` ("balanced_accuracy", "accuracy", "auc", …).
         names: of the classes.
-        softmax: True where logits come in, as in training.
 
     Raises:
         ConfigError: there is no such score.
     """
 
-    def __init__(self, score: str, names: Sequence[str], softmax: bool = False) -> None:
+    def __init__(self, score: str, names: Sequence[str]) -> None:
         super().__init__()
         self.names = [str(name) for name in names]
         known = class_scores(np.full((1, len(self.names)), 1 / len(self.names)), np.zeros(1, dtype=int), self.names)
         if score != "balanced_log_likelihood" and score not in known:
             raise ConfigError(f"there is no score {score!r}", how=f"choose one of {', '.join(known)}")
         self.score = score
-        self.softmax = softmax
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Rows of a batch: the probabilities of each slice, then its class; (slices, classes + 1) float64.
 
         Args:
-            y_pred: (B, classes) or (B, classes, Z).
+            y_pred: (B, classes) or (B, classes, Z) probabilities.
             y: (B,) or (B, Z); ``UNRATED`` where a slice has no class.
 
         Raises:
@@ -65,8 +63,6 @@ class SliceScore(CumulativeIterationMetric):
         if y is None:
             raise ValueError("SliceScore needs y, the classes")
         probabilities = torch.as_tensor(y_pred).as_subclass(Tensor).double()
-        if self.softmax:
-            probabilities = probabilities.softmax(dim=1)
         rows = probabilities.movedim(1, -1).reshape(-1, len(self.names))
         labels = torch.as_tensor(y).as_subclass(Tensor).reshape(-1, 1).to(rows)
         if len(labels) != len(rows):

@@ -136,9 +136,8 @@ def _facts(report: Mapping[str, Any]) -> dict[str, str]:
         "slices with lesion": f"{report['slices_with_lesion']} of {rated} rated",
         "borderline slices": str(sum(bool(each["borderline"]) for each in slices)),
         "input": Path(report["input"]).name,
-        "size, spacing": f"{' × '.join(map(str, report['shape']))}, "
-        + " × ".join(f"{step:.2f}" for step in report["spacing_mm"])
-        + " mm",
+        "voxels": " × ".join(map(str, report["shape"])),
+        "spacing": " × ".join(f"{step:.2f}" for step in report["spacing_mm"]) + " mm",
         "network": str(report.get("network", "")),
         "weights": str(report.get("weights", "")),
     }

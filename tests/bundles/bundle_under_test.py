@@ -78,6 +78,11 @@ class Bundle:
         """The dataset's card."""
         return yaml.safe_load((PROJECT / "data" / f"{self.dataset}.yaml").read_text(encoding="utf-8"))
 
+    @property
+    def card_labels(self) -> dict[int, str]:
+        """What the dataset's card calls the values of this bundle's labels: classes of a classification, or masks."""
+        return self.card["classes" if self.task == "classification" else "labels"]
+
     def file(self, name: str) -> Path:
         """A config by its name: ``train``, ``evaluate``, …, or the name of a network."""
         return self.networks[name] if name in self.networks else self.configs / f"{name}.yaml"

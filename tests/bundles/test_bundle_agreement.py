@@ -57,7 +57,7 @@ def test_labels_are_the_same_everywhere(bundle: Bundle) -> None:
     said = {
         "train.yaml": bundle.config("train")["label_names"],
         "inference.yaml": bundle.config("inference")["label_names"],
-        "the dataset's card": bundle.card["labels"],
+        "the dataset's card": bundle.card_labels,
         "metadata.json": bundle.metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
     }
     said = {where: [(int(value), name) for value, name in labels.items()] for where, labels in said.items()}

@@ -17,6 +17,13 @@ pytestmark = pytest.mark.slow
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 
+def items_in_an_epoch(bundle: Bundle, phantoms: Path, folder: Path) -> int:
+    """Items of the training set: cases, or what a bundle makes of them (slices)."""
+    workflow = bundle.workflow("train", "train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=folder / "none")
+    workflow.initialize()
+    return len(workflow.train_dataset)
+
+
 def test_two_processes_train_one_network_and_make_one_run(
     bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path: Path, runs: Runs
 ) -> None:
@@ -31,7 +38,7 @@ def test_two_processes_train_one_network_and_make_one_run(
     run = runs.all()[record.run_id]
     assert run.info.status == "FINISHED"
     length = int(run.data.params["epoch_length"])
-    assert length == -(-int(run.data.params["data_training_cases"]) // 2), "each process saw every case"
+    assert length == -(-items_in_an_epoch(bundle, phantoms, tmp_path) // 2), "each process saw every item"
     load_weights(bundle.network(bundle.smallest), tmp_path / "ckpt" / "model.pt")  # keys without "module."
     assert torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["progress"]["epoch"] == 2
     assert done.stderr.count("Epoch[2] Metrics -- val") + done.stdout.count("Epoch[2] Metrics -- val") == 1
