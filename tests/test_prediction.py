@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import GeometryError, IntensityError, OutputError, UnreadableFileError, UsageError, WeightsError
-from pipelines.networks import LesionUNet, TinyUNet
+from pipelines.networks import LesionUNet, SeverityShuffleNet, TinyUNet
 from pipelines.transforms import scale_ct
 from pipelines.weights import save_weights
 
@@ -127,6 +127,39 @@ def test_volume_mask_lies_on_the_input(project, tmp_path, phantom, weights, axes
     report = json.loads(Path(lines[0]["report"]).read_text())
     voxel_ml = abs(np.linalg.det(turned.affine[:3, :3])) / 1000
     assert report["lung_ml"] == pytest.approx(found.sum() * voxel_ml, rel=1e-3)
+
+
+def test_the_severity_overlay_rates_by_the_mask(project, tmp_path, phantom, weights):
+    nib.save(nib.Nifti1Image(phantom.array.astype(np.int16), phantom.affine), tmp_path / "scan.nii.gz")
+    code, lines = predict(project, tmp_path / "scan.nii.gz", tmp_path / "out", weights, "--overlay", "severity")
+    assert code == 0
+    severity = json.loads(Path(lines[0]["report"]).read_text())["severity"]
+    assert (severity["class"], severity["extent"]) == ("normal", 0), "these weights call nothing lesion"
+    assert severity["interval"] == "2 standard deviations of 8 predictions"
+    assert (tmp_path / "out" / "scan_case_report.png").is_file()
+    assert (tmp_path / "out" / "severity.csv").read_text().count("\n") == 2
+    code, lines = predict(
+        project, tmp_path / "scan.nii.gz", tmp_path / "fast", weights, "--fast", "--overlay", "severity"
+    )
+    assert code == 0
+    severity = json.loads(Path(lines[0]["report"]).read_text())["severity"]
+    assert severity["interval"] == "2 standard deviations of 1 predictions"
+    assert predict(project, tmp_path / "scan.nii.gz", tmp_path / "no", weights, "--overlay", "nope")[0] == 2
+
+
+def test_a_classifier_is_served_too(project, tmp_path, phantom, capsys):
+    Image.fromarray(picture_of(phantom)).save(tmp_path / "slice.png")
+    save_weights(SeverityShuffleNet(), tmp_path / "w.safetensors")
+    words = ["predict", str(project / "bundles" / "covid_ct_severity_classification"), str(tmp_path / "slice.png")]
+    words += ["--network", "severity_shufflenet", "--checkpoint", str(tmp_path / "w.safetensors"), "--fast"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    (line,) = [json.loads(each) for each in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert (line["status"], line["mask"]) == ("done", None)
+    report = json.loads(Path(line["report"]).read_text())
+    assert report["class"] in report["probabilities"]
+    assert sum(report["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert isinstance(report["refer"], bool)
+    assert line["report"] in capsys.readouterr().out
 
 
 def test_a_2d_nifti_gets_a_2d_mask(project, tmp_path, phantom, weights):

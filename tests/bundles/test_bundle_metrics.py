@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,17 +11,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import sklearn.metrics
 from bundle_under_test import Bundle
+from conftest import Chain, Runs
 from PIL import Image
 from stub_networks import GreyLevels
 
+from pipelines.tracking.run_file import read_run_file
 from pipelines.weights import save_weights
-
-
-@pytest.fixture(autouse=True)
-def only_masks(bundle: Bundle) -> None:
-    if bundle.task != "segmentation":
-        pytest.skip("no masks")
 
 
 def stub(bundle: Bundle, folder: Path) -> dict[str, Any]:
@@ -50,6 +48,8 @@ def measured(bundle: Bundle, phantoms: Path, tmp_path: Path) -> dict[str, Any]:
 
     Of the voxels that the stub gives the last class, the label leaves every second one to the class before it.
     """
+    if bundle.task != "segmentation":
+        pytest.skip("no masks")
     data = tmp_path / bundle.dataset
     shutil.copytree(phantoms, data)
     network = stub(bundle, tmp_path)
@@ -104,3 +104,62 @@ def test_background_is_never_averaged_in(bundle: Bundle, measured: dict[str, Any
     assert not any(name.startswith(f"test_{names[0]}_") for name in measured["metrics"])
     pixels = np.mean([(m == t).mean() for m, t in zip(measured["masks"], measured["labels"], strict=True)])
     assert measured["metrics"]["test_pixel_accuracy_with_background"] == pytest.approx(pixels)
+
+
+@pytest.fixture
+def classified(bundle: Bundle, evaluated: Chain) -> list[dict[str, str]]:
+    """The rows of an evaluation's table of items, each with its true and its predicted class."""
+    if bundle.task != "classification":
+        pytest.skip("no classes")
+    (table,) = [path for path in evaluated.evaluation.glob("*.csv") if path.name != "cases.csv"]
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_of_classes_are_sklearns(
+    bundle: Bundle, classified: list[dict[str, str]], evaluated: Chain, runs: Runs
+) -> None:
+    record = read_run_file(evaluated.ckpt_dir)
+    assert record is not None
+    metrics = runs.all()[record.run_id].data.metrics
+    names = list(bundle.config("inference")["label_names"].values())
+    true, said = ([row[key] for row in classified] for key in ("label", "predicted"))
+    assert metrics["test_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(true, said))
+    present = [name for name in names if name in true]
+    recall = sklearn.metrics.recall_score(true, said, labels=present, average=None, zero_division=0)
+    assert metrics["test_balanced_accuracy"] == pytest.approx(recall.mean())
+    for name, value in zip(present, recall, strict=True):
+        assert metrics[f"test_{name}_sensitivity"] == pytest.approx(value)
+        probability = [float(row[f"p_{name}"]) for row in classified]
+        if len(present) > 1:
+            auc = sklearn.metrics.roc_auc_score([label == name for label in true], probability)
+            assert metrics[f"test_{name}_auc"] == pytest.approx(auc)
+
+
+def test_probabilities_are_those_of_the_class_that_is_said(bundle: Bundle, classified: list[dict[str, str]]) -> None:
+    names = list(bundle.config("inference")["label_names"].values())
+    for row in classified:
+        values = [float(row[f"p_{name}"]) for name in names]
+        assert sum(values) == pytest.approx(1, abs=1e-5)
+        assert names[int(np.argmax(values))] == row["predicted"]
+
+
+def test_serving_says_what_evaluation_measured(
+    bundle: Bundle, classified: list[dict[str, str]], predicted: Chain
+) -> None:
+    """The same weights, preprocessing, flips and temperature: the probabilities of a report are those of the table."""
+    names = list(bundle.config("inference")["label_names"].values())
+    for row in classified:
+        report = json.loads((predicted.predictions / f"{row['case']}_report.json").read_text())
+        answer = report["slices"][int(row["slice"])] if "slices" in report else report
+        for name in names:
+            assert answer["probabilities"][name] == pytest.approx(float(row[f"p_{name}"]), abs=2e-5)
+
+
+def test_a_calibration_is_stored_with_the_weights(bundle: Bundle, evaluated: Chain) -> None:
+    if bundle.task != "classification":
+        pytest.skip("no classes")
+    stored = json.loads(evaluated.checkpoint.with_suffix(".calibration.json").read_text())
+    assert stored["temperature"] > 0
+    assert f"Temperature {stored['temperature']:.3f}" in (evaluated.evaluation / "summary.md").read_text()
+    assert (evaluated.evaluation / "reliability.png").is_file()
