@@ -13,7 +13,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.datasets.inference import cases_to_segment
-from pipelines.errors import ConfigError, OutputError, PipelinesError, UsageError
+from pipelines.errors import ConfigError, OutputError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
@@ -136,8 +136,21 @@ def open_inference(
     workflow.initialize()
     for handler in workflow.handlers:
         if isinstance(handler, WeightsLoader):
+            if "checkpoint" not in overrides and not Path(handler.path).is_file():
+                raise _no_weights(bundle, Path(handler.path))
             handler.load()  # a fault in the weights is not a fault of the first case
     return workflow
+
+
+def _no_weights(bundle: Path, path: Path) -> UnreadableFileError:
+    """What to do where a bundle ships no weights of the network that was asked for."""
+    shipped = [name for name in network_overlays(bundle) if path.with_name(f"{name}.safetensors").is_file()]
+    others = f", or choose --network {' or '.join(shipped)}, whose weights are here" if shipped else ""
+    return UnreadableFileError(
+        f"no weights are shipped for the network {path.stem}",
+        where=path,
+        how=f"train it and give --checkpoint models/{path.stem}/model.pt{others}",
+    )
 
 
 def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outcome, int]:

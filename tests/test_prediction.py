@@ -162,6 +162,15 @@ def test_a_classifier_is_served_too(project, tmp_path, phantom, capsys):
     assert line["report"] in capsys.readouterr().out
 
 
+def test_a_network_without_shipped_weights_names_those_that_have_some(project, tmp_path, phantom, capsys):
+    Image.fromarray(picture_of(phantom)).save(tmp_path / "slice.png")
+    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path / "slice.png")]
+    code = main([*words, "--out", str(tmp_path / "out"), "--network", "lesion_unet"])
+    assert code == UnreadableFileError.exit_code
+    assert "choose --network basic_unet or tiny_unet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_2d_nifti_gets_a_2d_mask(project, tmp_path, phantom, weights):
     nib.save(nib.Nifti1Image(phantom.array[:, :, 4].astype(np.int16), phantom.affine), tmp_path / "flat.nii")
     _, lines = predict(project, tmp_path / "flat.nii", tmp_path / "out", weights)
