@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.errors import ConfigError, OutputError, PipelinesError, UnreadableFileError, UsageError
-from pipelines.handlers import CaseWriter, WeightsLoader
+from pipelines.handlers import CaseWriter, ClassWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,17 @@ class Outcome:
 def network_overlays(bundle: Path) -> dict[str, Path]:
     """The networks a bundle offers: name -> ``configs/networks/NAME.yaml``."""
     return {path.stem: path for path in sorted((bundle / "configs" / "networks").glob("*.yaml"))}
+
+
+def inference_overlays(bundle: Path) -> dict[str, Path]:
+    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` it has. Training's are not."""
+    base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
+    found = {}
+    for path in sorted((bundle / "configs").glob("*.yaml")):
+        ids = [key.lstrip("+") for key in ConfigParser.load_config_file(str(path)) if "#" in key]
+        if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in ids):
+            found[path.stem] = path
+    return found
 
 
 def predict(
@@ -120,12 +131,12 @@ def open_inference(
         if network not in networks:
             raise UsageError(f"there is no network {network!r}", where=bundle, how=f"choose from {', '.join(networks)}")
         configs.append(str(networks[network]))
+    known = inference_overlays(bundle)
     for name in overlays:
-        path = bundle / "configs" / f"{name}.yaml"
-        if not path.is_file():
-            known = sorted(each.stem for each in (bundle / "configs").glob("*.yaml") if each.stem != "inference")
-            raise UsageError(f"there is no overlay {name!r}", where=bundle, how=f"choose from {', '.join(known)}")
-        configs.append(str(path))
+        if name not in known:
+            how = f"choose from {', '.join(known)}" if known else "this bundle has none"
+            raise UsageError(f"there is no overlay {name!r} for inference", where=bundle, how=how)
+        configs.append(str(known[name]))
     unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
     if unknown:
         raise ConfigError(f"{unknown} are not ids of the config", where=config)
@@ -139,6 +150,8 @@ def open_inference(
             if "checkpoint" not in overrides and not Path(handler.path).is_file():
                 raise _no_weights(bundle, Path(handler.path))
             handler.load()  # a fault in the weights is not a fault of the first case
+        if isinstance(handler, ClassWriter):
+            handler.check_weights()
     return workflow
 
 

@@ -124,15 +124,14 @@ def slice_extents(
     return np.where(enough, np.asarray(lesion) / np.maximum(lung, 1), np.nan)
 
 
-def volume_floor(shape: Sequence[int], spacing: Sequence[float] | None) -> float:
-    """The lung voxels below which a case gets no extent: 100 mL, or for a single slice or picture 1 % of its area.
+def volume_floor(voxels: int, spacing: Sequence[float] | None) -> float:
+    """The lung voxels below which a case gets no extent: 1 % of the case, and no more than 100 mL.
 
     Args:
-        shape: (X, Y, Z). spacing: millimetres; None for a picture.
+        voxels: of the whole case. spacing: millimetres along each axis; None for a picture.
     """
-    if spacing is None or shape[2] == 1:  # a single slice of a scan holds some millilitres only
-        return max(LUNG_FLOOR_SHARE * int(np.prod(shape)), 1.0)
-    return max(LUNG_FLOOR_ML * 1000.0 / float(np.prod(spacing)), 1.0)
+    share = max(LUNG_FLOOR_SHARE * voxels, 1.0)
+    return share if spacing is None else max(min(share, LUNG_FLOOR_ML * 1000.0 / float(np.prod(spacing))), 1.0)
 
 
 def volume_extent(lesion: float, lung: float, floor: float) -> float | None:

@@ -143,8 +143,9 @@ def test_the_severity_overlay_rates_by_the_mask(project, tmp_path, phantom, weig
     )
     assert code == 0
     severity = json.loads(Path(lines[0]["report"]).read_text())["severity"]
-    assert severity["interval"] == "2 standard deviations of 1 predictions"
-    assert predict(project, tmp_path / "scan.nii.gz", tmp_path / "no", weights, "--overlay", "nope")[0] == 2
+    assert (severity["interval"], severity["borderline"]) == (None, None), "one prediction says nothing of its spread"
+    for name in ("nope", "evaluate", "multi_gpu_train", "train"):
+        assert predict(project, tmp_path / "scan.nii.gz", tmp_path / "no", weights, "--overlay", name)[0] == 2
 
 
 def test_a_classifier_is_served_too(project, tmp_path, phantom, capsys):

@@ -89,14 +89,14 @@ def test_extents_by_hand():
 def test_nothing_is_divided_by_zero():
     with np.errstate(all="raise"):
         assert np.isnan(slice_extents(np.zeros(3), np.zeros(3), 100)).all()
-    assert volume_extent(0, 0, volume_floor((100, 100, 30), (1, 1, 1))) is None
+    assert volume_extent(0, 0, volume_floor(300_000, (1, 1, 1))) is None
     assert volume_extent(0, 0, 1.0) is None
 
 
-def test_floor_of_a_volume_is_in_millilitres_and_of_a_slice_a_part_of_it():
-    assert volume_floor((100, 100, 30), (1.0, 1.0, 2.0)) == 50_000  # 100 mL of voxels of 2 mm³
-    assert volume_floor((100, 100, 1), (1.0, 1.0, 2.0)) == 100
-    assert volume_floor((100, 200, 1), None) == 200
+def test_floor_of_a_chest_is_in_millilitres_and_of_a_thin_slab_a_part_of_it():
+    assert volume_floor(400 * 400 * 165, (1.0, 1.0, 2.0)) == 50_000  # 100 mL of voxels of 2 mm³
+    assert volume_floor(100 * 100 * 2, (1.0, 1.0, 2.0)) == 200
+    assert volume_floor(100 * 200, None) == 200
 
 
 def test_a_phantom_of_known_extent_is_measured_by_its_true_mask():
@@ -104,6 +104,6 @@ def test_a_phantom_of_known_extent_is_measured_by_its_true_mask():
         phantom = make_lung_phantom(seed, size=96, slices=10, extent=extent)
         lesion, lung = (int(each.sum()) for each in slice_counts(phantom.label))
         spacing = np.linalg.norm(phantom.affine[:3, :3], axis=0)
-        measured = volume_extent(lesion, lung, volume_floor(phantom.label.shape, spacing))
+        measured = volume_extent(lesion, lung, volume_floor(phantom.label.size, spacing))
         assert measured == pytest.approx(extent, abs=0.01)
         assert NORMAL_MILD_SEVERE.name(measured) == phantom.severity

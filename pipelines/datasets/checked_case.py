@@ -115,7 +115,7 @@ def case_severity(label: NDArray[np.uint8], image: CaseImage) -> CaseSeverity:
     axial = image.axial(label)
     lesion, lung = slice_counts(axial)
     extents = slice_extents(lesion, lung, axial.shape[0] * axial.shape[1])
-    extent = volume_extent(int(lesion.sum()), int(lung.sum()), volume_floor(label.shape, image.spacing))
+    extent = volume_extent(int(lesion.sum()), int(lung.sum()), volume_floor(label.size, image.spacing))
     return CaseSeverity(extent, SEVERITY.name(extent), tuple(SEVERITY.name(each) for each in extents))
 
 

@@ -18,7 +18,7 @@ def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -
     """Volumes and extent of a label map.
 
     Args:
-        mask: (X, Y, Z), values 0 background, 1 lung, 2 lesion.
+        mask: (X, Y, Z), slices along Z; values 0 background, 1 lung, 2 lesion.
         spacing: millimetres along X, Y, Z; None for a picture, whose areas are then in pixels.
 
     Returns:
@@ -29,7 +29,7 @@ def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -
     lesion_by_slice, lung_by_slice = slice_counts(mask)
     lesion, lung = int(lesion_by_slice.sum()), int(lung_by_slice.sum())
     ml = None if spacing is None else float(np.prod(spacing)) / 1000.0
-    extent = volume_extent(lesion, lung, volume_floor(mask.shape, spacing))
+    extent = volume_extent(lesion, lung, volume_floor(mask.size, spacing))
     return {
         "lung_ml": None if ml is None else round(lung * ml, 3),
         "lesion_ml": None if ml is None else round(lesion * ml, 3),

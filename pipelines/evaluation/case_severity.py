@@ -11,7 +11,7 @@ from pipelines.severity import SeverityScale, slice_counts, slice_extents, volum
 from pipelines.transforms.lungs import body_mask
 
 NO_LUNG = "too little lung to divide by: not rated"
-ONE_SIDE = 0.6  # of the body's longer side: two lungs span more, one alone less
+ONE_SIDE = 0.05  # of a slice's lung: with less than this on a side, there is no lung there
 
 
 def case_severity(
@@ -49,12 +49,13 @@ def case_severity(
         found = None if of_members is None else of_members[:, z]
         counted = {"slice": z, "lung_px": int(lung[z]), "lesion_px": int(lesion[z])}
         slices.append({**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, width)})
-    floor = volume_floor(mask.shape, spacing)
+    floor = volume_floor(mask.size, spacing)
     whole = volume_extent(int(lesion.sum()), int(lung.sum()), floor)
     found = None
     if members is not None:
         totals = members.sum(axis=2)
-        found = np.array([value for a, b in totals if (value := volume_extent(a, b, floor)) is not None])
+        each = [volume_extent(a, b, floor) for a, b in totals]
+        found = np.array([np.nan if value is None else value for value in each])
     return {"rule": str(scale), **_rated(whole, found, scale, width), "slices": slices}
 
 
@@ -64,10 +65,10 @@ def _rated(extent: float | None, members: NDArray | None, scale: SeverityScale, 
         return {**nothing, "reason": NO_LUNG}
     low = high = borderline = None
     defined = np.zeros(0) if members is None else members[~np.isnan(members)]
-    if defined.size:
-        half = width * float(defined.std(ddof=1)) if defined.size > 1 else 0.0
+    if members is not None and defined.size > 1:
+        half = width * float(defined.std(ddof=1))
         low, high = max(extent - half, 0.0), min(extent + half, 1.0)
-        borderline = scale.is_borderline(low, high)
+        borderline = scale.is_borderline(low, high) or defined.size < members.size
         low, high = round(low, 6), round(high, 6)
     return {
         "class": scale.name(extent),
@@ -80,25 +81,24 @@ def _rated(extent: float | None, members: NDArray | None, scale: SeverityScale, 
 
 
 def one_lung_slices(mask: NDArray, scaled: NDArray) -> list[int]:
-    """Slices whose lung lies on one side only: what is rated there is that lung.
+    """Slices whose lung lies on one side of the body only: what is rated there is that lung.
 
-    The body is wider than deep, however a picture is turned: two lungs span most of its longer side, one does not.
+    The body is wider than deep, however a picture is turned: its sides are the halves of its longer side.
 
     Args:
         mask: (X, Y, Z) axial: 0 background, 1 lung, 2 lesion. scaled: the image, lung window 0..1.
     """
     found = []
     body = body_mask(scaled)
-    lung = mask > 0
-    enough = ~np.isnan(slice_extents(*slice_counts(mask), mask.shape[0] * mask.shape[1]))
-    for z in np.flatnonzero(enough):
-        spans = [[_span(np.any(part[:, :, z], axis=1 - axis)) for axis in (0, 1)] for part in (body, lung)]
-        longer = int(np.argmax(spans[0]))
-        if spans[1][longer] < ONE_SIDE * spans[0][longer]:
+    lesion, lung = slice_counts(mask)
+    for z in np.flatnonzero(~np.isnan(slice_extents(lesion, lung, mask.shape[0] * mask.shape[1]))):
+        boxes = [np.flatnonzero(body[:, :, z].any(axis=1 - axis)) for axis in (0, 1)]
+        longer = max((0, 1), key=lambda axis: int(np.ptp(boxes[axis])) if boxes[axis].size else 0)
+        if not boxes[longer].size:
+            continue
+        middle = int(boxes[longer].mean())
+        along = (mask[:, :, z] > 0).sum(axis=1 - longer)
+        sides = along[:middle].sum(), along[middle + 1 :].sum()
+        if min(sides) < ONE_SIDE * lung[z]:
             found.append(int(z))
     return found
-
-
-def _span(occupied: Any) -> int:
-    places = np.flatnonzero(occupied)
-    return int(places[-1] - places[0] + 1) if places.size else 0

@@ -24,8 +24,8 @@ from pipelines.evaluation.files import make_folder, markdown_cell, shown, table,
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry, flatten
 from pipelines.readers import read_case
-from pipelines.severity import UNRATED
-from pipelines.transforms import scale_ct
+from pipelines.severity import LUNG_FLOOR_SHARE, UNRATED
+from pipelines.transforms import aerated_share, scale_ct
 from pipelines.transforms.temperature import TemperatureScaled
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ _RULES = (
 
 @dataclass(frozen=True)
 class RatedSlice:
-    """One slice of an evaluation; `slice` counts from the feet, `path` is the image it is of."""
+    """One slice of an evaluation; `slice` counts from the feet, `path` is the image it is of, `aerated` the part of the
+    slice that is aerated lung."""
 
     case: str
     patient: str
@@ -47,6 +48,7 @@ class RatedSlice:
     label: int
     probabilities: tuple[float, ...]
     path: str
+    aerated: float
 
     @property
     def predicted(self) -> int:
@@ -72,7 +74,8 @@ class ClassificationReport:
     Args:
         output_dir: folder for the files.
         names: of the classes.
-        refer_below: a slice whose highest probability is below this is left to a person ("refer").
+        refer_below: a slice whose highest probability is below this is left to a person ("refer"), and so is one with
+            too little aerated lung, as ``ClassWriter`` does.
         checkpoint: the weights, whose calibration postprocessing has applied; None where it has not.
         prefix: of the names of the scores.
         rule: how the classes are defined, for the summary.
@@ -136,7 +139,7 @@ class ClassificationReport:
     def _summary(self, slices: Sequence[RatedSlice]) -> dict[str, Interval]:
         probabilities, labels = _arrays(slices)
         before = tempered(probabilities, 1 / self.calibration.temperature)
-        sure = probabilities.max(axis=1) >= self.refer_below
+        sure = np.array([not self._refers(each) for each in slices])
         right = probabilities.argmax(axis=1) == labels
 
         def score(drawn: NDArray[np.intp]) -> dict[str, float]:
@@ -149,6 +152,9 @@ class ClassificationReport:
 
         intervals = bootstrap_scores(score, [each.patient for each in slices], n_resamples=self.n_resamples)
         return {f"{self.prefix}_{name}": interval for name, interval in intervals.items()}
+
+    def _refers(self, each: RatedSlice) -> bool:
+        return each.confidence < self.refer_below or each.aerated < LUNG_FLOOR_SHARE
 
     def _write(self, slices: Sequence[RatedSlice], summary: Mapping[str, Interval]) -> None:
         folder = self.output_dir
@@ -180,7 +186,7 @@ class ClassificationReport:
             (
                 (
                     *(each.case, each.patient, each.slice, self.names[each.label], self.names[each.predicted]),
-                    int(each.confidence < self.refer_below),
+                    int(self._refers(each)),
                     *each.probabilities,
                 )
                 for each in slices
@@ -233,7 +239,7 @@ class ClassificationReport:
         lines += ["", "![Confusion](confusion.png)", "", "## Calibration", ""]
         lines += [
             f"Temperature {self.calibration.temperature:.3f} (fitted on validation; 1: none). A slice with less than "
-            f"{self.refer_below:g} for its class is referred to a person.",
+            f"{self.refer_below:g} for its class, or too little aerated lung, is referred to a person.",
             *("", "![Reliability](reliability.png)", ""),
         ]
         if worst:
@@ -258,8 +264,11 @@ def rated_slices(item: Mapping[str, Any], classes: int) -> list[RatedSlice]:
             f"{len(probabilities)} slices are predicted and {len(labels)} have a class", where=str(item["case"])
         )
     path = str(item["image"].meta["filename_or_obj"])
+    case = read_case(path)  # as it is served: the whole slice, not the frame that the network sees
+    aerated = aerated_share(scale_ct(case.axial(case.array), case.intensity))
+    names = str(item["case"]), str(item["patient"])
     return [
-        RatedSlice(str(item["case"]), str(item["patient"]), z, int(labels[z]), tuple(map(float, row)), path)
+        RatedSlice(*names, z, int(labels[z]), tuple(map(float, row)), path, float(aerated[z]))
         for z, row in enumerate(probabilities)
         if labels[z] != UNRATED
     ]

@@ -51,28 +51,40 @@ def class_scores(probabilities: NDArray, labels: NDArray, names: Sequence[str]) 
         the rest), for each class ``NAME_sensitivity``, ``NAME_specificity``, ``NAME_f1``, ``NAME_auc``, and ``ece``
         (expected calibration error of the highest probability). All 0..1, NaN where undefined.
     """
+    labels = np.asarray(labels)
+    auc = np.array([area_under_curve(probabilities[:, k], labels == k) for k in range(len(names))])
+    scores = label_scores(labels, probabilities.argmax(axis=1), names)
+    scores |= {f"{name}_auc": float(auc[k]) for k, name in enumerate(names)}
+    return scores | {"auc": _mean(auc), "ece": calibration_error(probabilities, labels)}
+
+
+def label_scores(labels: NDArray, predicted: NDArray, names: Sequence[str]) -> dict[str, float]:
+    """The scores of ``class_scores`` that need no probabilities.
+
+    Args:
+        labels: (N,), 0..K-1.
+        predicted: (N,), 0..K-1, or K for an item that was given no class, which is wrong whatever it is.
+        names: of the K classes.
+    """
     classes = len(names)
-    predicted = probabilities.argmax(axis=1)
-    counts = confusion(labels, predicted, classes)
-    hits, true, said, total = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    counts = confusion(labels, predicted, classes + 1)
+    hits, true, said = (each[:classes] for each in (np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+    total = counts.sum()
     sensitivity = _ratio(hits, true)
     specificity = _ratio(total - true - said + hits, total - true)
     f1 = _ratio(2 * hits, true + said)
-    auc = np.array([area_under_curve(probabilities[:, k], np.asarray(labels) == k) for k in range(classes)])
     scores = {
         "accuracy": float(hits.sum() / total) if total else float("nan"),
         "balanced_accuracy": _mean(sensitivity),
         "f1": _mean(f1),
-        "auc": _mean(auc),
     }
     for k, name in enumerate(names):
         scores |= {
             f"{name}_sensitivity": float(sensitivity[k]),
             f"{name}_specificity": float(specificity[k]),
             f"{name}_f1": float(f1[k]),
-            f"{name}_auc": float(auc[k]),
         }
-    return scores | {"ece": calibration_error(probabilities, labels)}
+    return scores
 
 
 def _ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:

@@ -150,9 +150,11 @@ def bootstrap_scores(
                 random_state=np.random.default_rng(seed),
             )
             tails = 100 * np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-            plain = np.nanpercentile(result.bootstrap_distribution, tails, axis=-1)
+            drawn = result.bootstrap_distribution
+            plain = np.nanpercentile(drawn, tails, axis=-1)
+            spread = np.nanmax(drawn, axis=-1) - np.nanmin(drawn, axis=-1) > 1e-12
         bca = np.asarray(result.confidence_interval)
-        low, high = np.where(np.isfinite(bca).all(axis=0), bca, plain)
+        low, high = np.where(spread, np.where(np.isfinite(bca).all(axis=0), bca, plain), np.nan)
     return {
         name: Interval(
             float(estimate[name]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,29 +15,49 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
 from pipelines.evaluation.class_pictures import BLUE, draw_confusion
-from pipelines.evaluation.classification import class_scores, confusion
+from pipelines.evaluation.classification import confusion, label_scores
 from pipelines.evaluation.files import finite, make_folder, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.severity import SeverityScale
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = ("case", "class", "extent", "extent_low", "extent_high", "borderline", "reason", "true_class", "true_extent")
 Pairs = list[tuple[str, dict[str, Any]]]  # patient, and one rated slice or case with extent, class and their truth
 
 
-def write_severity_summary(folder: Path, scale: SeverityScale, n_resamples: int = 2000) -> None:
-    """Write ``severity.csv`` of the reports in a folder, and ``severity_summary.*`` of those with a truth.
+def read_severities(folder: Path, scale: SeverityScale) -> dict[str, dict[str, Any]]:
+    """The ``severity`` of each ``*_report.json`` in a folder, by case.
+
+    Reports by another scale or other thresholds are left out; so are unreadable ones, which is warned of.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*_report.json")):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):  # being written, or left by a kill
+            continue
+        try:
+            severity = json.loads(path.read_text(encoding="utf-8")).get("severity")
+        except (OSError, ValueError, AttributeError) as error:
+            logger.warning("%s is not in severity.csv: it cannot be read (%s)", path, error)
+            continue
+        if severity and severity["scale"] == {"names": list(scale.names), "thresholds": list(scale.thresholds)}:
+            found[str(relative).removesuffix("_report.json")] = severity
+    return found
+
+
+def write_severity_summary(
+    folder: Path, scale: SeverityScale, found: Mapping[str, Mapping[str, Any]], n_resamples: int = 2000
+) -> None:
+    """Write ``severity.csv`` of all cases, and ``severity_summary.*`` with plots of those with a truth.
 
     Args:
-        folder: holds ``*_report.json`` with a ``severity`` (``SeverityWriter``).
-        scale: classes; reports by another scale are left out.
+        folder: made if missing.
+        scale: classes.
+        found: severity by case, see ``read_severities``.
         n_resamples: bootstrap samples.
     """
     make_folder(folder)
-    found = {}
-    for path in sorted(folder.rglob("*_report.json")):
-        severity = json.loads(path.read_text(encoding="utf-8")).get("severity")
-        if severity is not None and severity["scale"]["names"] == list(scale.names):
-            found[str(path.relative_to(folder)).removesuffix("_report.json")] = severity
     rows = []
     for case, severity in found.items():
         truth = severity.get("true", {})
@@ -59,6 +80,10 @@ def write_severity_summary(folder: Path, scale: SeverityScale, n_resamples: int 
     pairs = {unit: values for unit, values in pairs.items() if values}
     if pairs:
         _write_truth(folder, pairs, scale, n_resamples)
+        return
+    units = [f"{kind}_{unit}.png" for kind in ("confusion", "extent") for unit in ("slice", "case")]
+    for name in ("severity_summary.md", "severity_summary.json", *units):  # of an earlier run with a truth
+        (folder / name).unlink(missing_ok=True)
 
 
 def extent_agreement(predicted: NDArray, true: NDArray, low: NDArray, high: NDArray) -> dict[str, float]:
@@ -82,16 +107,9 @@ def _scores(pairs: Pairs, scale: SeverityScale, n_resamples: int) -> dict[str, I
     labels, predicted = _classes(pairs, scale)
     columns = ("extent", "true_extent", "extent_low", "extent_high")
     values = np.array([[_number(each[key]) for key in columns] for _, each in pairs])
-    names = [*scale.names, "unrated"]
-    certain = np.eye(len(names))[predicted]
 
     def score(drawn: NDArray[np.intp]) -> dict[str, float]:
-        scores = class_scores(certain[drawn], labels[drawn], names)
-        kept = {
-            name: value
-            for name, value in scores.items()
-            if not name.endswith(("auc", "ece")) and not name.startswith("unrated")
-        }
+        kept = label_scores(labels[drawn], predicted[drawn], scale.names)
         rated = drawn[~np.isnan(values[drawn, 0])]
         agreement = extent_agreement(*values[rated].T) if len(rated) else extent_agreement(*np.full((4, 1), np.nan))
         return kept | agreement

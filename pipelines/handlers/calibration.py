@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,14 +37,23 @@ class CalibrationFit:
         evaluator: validates; each item of its output has ``pred``, (classes, Z) probabilities without a temperature,
             and of its batch or output ``label``, (Z,) classes.
         checkpoint: the best weights, ``model.pt``.
+        names, thresholds: of the classes, to be kept with the temperature.
         save: False on every rank but 0.
 
     Raises:
         OutputError: while running, where the file cannot be written.
     """
 
-    def __init__(self, evaluator: Evaluator, checkpoint: str, save: bool = True) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        checkpoint: str,
+        names: Sequence[str],
+        thresholds: Sequence[float],
+        save: bool = True,
+    ) -> None:
         self.evaluator = evaluator
+        self.names, self.thresholds = list(names), list(thresholds)
         self.checkpoint = Path(checkpoint)
         self.save = save
         self._rows: list[np.ndarray] = []
@@ -72,6 +82,9 @@ class CalibrationFit:
         if not self.save or self.evaluator.state.best_metric_epoch != engine.state.epoch:
             return
         rows = np.concatenate(self._rows)
+        if not len(rows):
+            logger.warning("no validation slice is rated, so no temperature is fitted")
+            return
         probabilities, labels = rows[:, :-1], rows[:, -1].astype(int)
         temperature, note = fit_temperature(probabilities, labels)
         found = Calibration(
@@ -83,6 +96,8 @@ class CalibrationFit:
             slices=len(labels),
             mistakes=int((probabilities.argmax(axis=1) != labels).sum()),
             weights=weights_digest(self.checkpoint),
+            names=self.names,
+            thresholds=self.thresholds,
             note=note,
         )
         path = calibration_path(self.checkpoint)

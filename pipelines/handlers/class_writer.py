@@ -16,10 +16,9 @@ from pipelines.evaluation.files import table
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
 from pipelines.readers import CaseImage
 from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale
-from pipelines.transforms import TemperatureScaled, derive_lung_mask, scale_ct
+from pipelines.transforms import TemperatureScaled, aerated_share, scale_ct
 
 SHOWN = 12  # slices of a volume in its picture
-_PLANE = 256  # lungs are looked for at no more than this many pixels a side
 _NO_LUNG = "too little aerated lung: none is in view, or all of it is opaque"
 
 
@@ -41,7 +40,8 @@ class ClassWriter(CaseWriter):
         checkpoint: the weights, for the temperature in the report; it has been applied before.
 
     Raises:
-        ConfigError: lengths that do not go together, or a value out of its range.
+        ConfigError: lengths that do not go together, a value out of its range, or an extent that is not of its class.
+        WeightsError: while running, where the weights were trained for other classes.
     """
 
     REFERRED_PART = 1 / 3
@@ -62,17 +62,31 @@ class ClassWriter(CaseWriter):
         self.typical = np.asarray(typical_extents, dtype=float)
         if self.typical.shape != (len(self.scale.names),) or not ((self.typical >= 0) & (self.typical <= 1)).all():
             raise ConfigError(f"typical_extents {list(typical_extents)} must be one of 0..1 a class")
+        if [self.scale.index(extent) for extent in self.typical] != list(range(len(self.typical))):
+            raise ConfigError(
+                f"typical_extents {list(typical_extents)} are not typical: {self.scale}",
+                how="give --typical_extents one within each class",
+            )
         if not 0 <= refer_below <= 1:
             raise ConfigError(f"refer_below is {refer_below}", how="give a probability from 0 to 1")
         self.refer_below = refer_below
         self.calibration = TemperatureScaled(key, checkpoint)
 
+    def check_weights(self) -> None:
+        """Hold the calibration against the weights, and the classes against those that they were trained for.
+
+        Raises:
+            UnreadableFileError, WeightsError: see ``TemperatureScaled``.
+        """
+        self.calibration.require(self.scale.names, self.scale.thresholds)
+
     def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+        self.check_weights()
         probabilities = np.asarray(item[self.key].cpu(), dtype=float).reshape(len(self.scale.names), -1).T
         scaled = scale_ct(case.axial(case.array), case.intensity)
         if len(probabilities) != scaled.shape[2]:
             raise ValueError(f"{len(probabilities)} slices are predicted, the case has {scaled.shape[2]}")
-        lung = lung_shares(scaled)
+        lung = aerated_share(scaled)
         slices = [self._slice(z, row, lung[z]) for z, row in enumerate(probabilities)]
         report = {
             **self.about(case),
@@ -116,12 +130,14 @@ class ClassWriter(CaseWriter):
         counted = {"slices_by_class": {**number, "unrated": int((~rated).sum())}}
         if not rated.any():
             return {"class": None, "probabilities": None, "refer": True, "reason": _NO_LUNG, **counted}
-        weight = lung * rated / (lung * rated).sum()
+        shares = np.where(rated, lung, 0)
+        area = np.minimum(np.maximum.accumulate(shares), np.maximum.accumulate(shares[::-1])[::-1])
+        referred = float(area[[each["refer"] for each in slices]].sum() / area.sum())
+        weight = area * rated / (area * rated).sum()
         extent = float((weight * self.typical[probabilities.argmax(axis=1)]).sum())
-        referred = float(weight[[each["refer"] for each in slices]].sum())
         refer = referred > self.REFERRED_PART
         return {
-            "class": self.scale.name(extent),
+            "class": self.scale.name(min(extent, 1.0)),
             "probabilities": {
                 name: round(float((weight * probabilities[:, k]).sum()), 6) for k, name in enumerate(self.scale.names)
             },
@@ -135,16 +151,6 @@ class ClassWriter(CaseWriter):
         return table(
             head, ((s["slice"], s["class"], int(s["refer"]), *map(float, s["probabilities"].values())) for s in slices)
         )
-
-
-def lung_shares(scaled: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The part of each slice that is aerated lung, by its grey values alone; (Z,), 0..1.
-
-    Args:
-        scaled: (X, Y, Z) in the lung window, 0..1, axial.
-    """
-    step = max(1, -(-max(scaled.shape[:2]) // _PLANE))
-    return derive_lung_mask(scaled[::step, ::step]).mean(axis=(0, 1))
 
 
 def _pictures(scaled: NDArray[np.float32], slices: Sequence[dict[str, Any]]) -> list[SlicePicture]:

@@ -47,10 +47,13 @@ class PredictionWriter(CaseWriter):
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
         """What ``NAME_report.json`` says of a case."""
+        measured = measure_case(case.axial(mask), case.spacing)
+        if measured["largest_lesion_slice"] is not None:
+            measured["largest_lesion_slice"] = case.slice_indices[measured["largest_lesion_slice"]]
         return {
             **self.about(case),
             "labels": {"0": "background", "1": "lung", "2": "lesion"},
-            **measure_case(mask, case.spacing),
+            **measured,
             "notes": list(case.notes),
             **self.provenance,
             "use": NOT_FOR_CARE,

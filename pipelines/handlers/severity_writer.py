@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
-from nibabel.orientations import io_orientation
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.case_page import draw_case_page
 from pipelines.evaluation.case_severity import case_severity, one_lung_slices
 from pipelines.evaluation.files import table
-from pipelines.evaluation.severity_summary import write_severity_summary
+from pipelines.evaluation.severity_summary import read_severities, write_severity_summary
 from pipelines.handlers.case_writer import NOT_FOR_CARE
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.readers import CaseImage, read_label
@@ -73,10 +72,16 @@ class SeverityWriter(PredictionWriter):
         self.scale = scale
         self.interval_width = interval_width
         self.report_format = report_format
+        self._known: dict[str, dict[str, Any]] | None = None  # of all cases in the folder, once they have been read
 
     def attach(self, engine: Engine) -> None:
         super().attach(engine)
-        engine.add_event_handler(Events.COMPLETED, lambda _: write_severity_summary(self.output_dir, self.scale))
+        engine.add_event_handler(Events.COMPLETED, self._summarise)
+
+    def _summarise(self, engine: Engine) -> None:
+        if self._known is None:
+            self._known = read_severities(self.output_dir, self.scale)
+        write_severity_summary(self.output_dir, self.scale, self._known)
 
     def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
         files = super().fill(folder, name, case, item)
@@ -84,6 +89,8 @@ class SeverityWriter(PredictionWriter):
         report = json.loads(files["report"].read_text(encoding="utf-8"))
         severity = self.severity(case, mask, item)
         report["severity"] = severity
+        if self._known is not None:
+            self._known[name] = severity
         files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         files["severity"] = folder / f"{name}_severity.csv"
         rows = ([each.get(column) for column in _COLUMNS] for each in severity["slices"])
@@ -106,10 +113,12 @@ class SeverityWriter(PredictionWriter):
         found = case_severity(mask, self.scale, spacing=spacing, members=members, width=self.interval_width)
         found["scale"] = {"names": list(self.scale.names), "thresholds": list(self.scale.thresholds)}
         found["interval"] = (
-            None if members is None else f"{self.interval_width:g} standard deviations of {len(members)} predictions"
+            f"{self.interval_width:g} standard deviations of {len(members)} predictions"
+            if members is not None and len(members) > 1
+            else None
         )
         found["one_lung_slices"] = one_lung_slices(mask, scale_ct(case.axial(case.array), case.intensity))
-        for each, index in zip(found["slices"], _file_indices(case), strict=True):
+        for each, index in zip(found["slices"], case.slice_indices, strict=True):
             each["file_index"] = index
         if "label_file" in item:
             truth = case_severity(case.axial(read_label(item["label_file"], case)), self.scale, spacing=spacing)
@@ -119,21 +128,13 @@ class SeverityWriter(PredictionWriter):
         return found
 
 
-def _file_indices(case: CaseImage) -> Sequence[int]:
-    """The index of each axial slice, from the feet to the head, along the axis of the file that runs that way."""
-    orientation = io_orientation(case.affine)
-    axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-    number = case.array.shape[axis]
-    return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
-
-
 def _facts(report: Mapping[str, Any]) -> dict[str, str]:
     slices = report["severity"]["slices"]
     rated = sum(each["extent"] is not None for each in slices)
     facts = {
         "lung with lesions": f"{report['lung_ml']:.0f} mL",
         "lesions": f"{report['lesion_ml']:.0f} mL",
-        "slices with lesion": f"{report['slices_with_lesion']} of {rated} rated",
+        "slices with lesion": f"{sum(bool(each['extent']) for each in slices)} of {rated} rated",
         "borderline slices": str(sum(bool(each["borderline"]) for each in slices)),
         "input": Path(report["input"]).name,
         "voxels": " × ".join(map(str, report["shape"])),

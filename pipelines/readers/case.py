@@ -61,6 +61,14 @@ class CaseImage:
         turn = orientations.ornt_transform(orientations.io_orientation(self.affine), orientations.axcodes2ornt("LPS"))
         return orientations.apply_orientation(array, turn)
 
+    @property
+    def slice_indices(self) -> range:
+        """For each axial slice, from the feet to the head, its index along the axis of the file that runs that way."""
+        orientation = orientations.io_orientation(self.affine)
+        axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
+        number = self.array.shape[axis]
+        return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
+
 
 def _source(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
     """What a path claims to be, by its name; a file with no telling name by its first bytes."""

@@ -3,7 +3,7 @@
 from pipelines.transforms.chest import select_chest
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
 from pipelines.transforms.load import LoadCTd, LoadLabeld
-from pipelines.transforms.lungs import derive_lung_mask
+from pipelines.transforms.lungs import aerated_share, derive_lung_mask
 from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
 from pipelines.transforms.slices import RandSlicesd
@@ -21,6 +21,7 @@ __all__ = [
     "SeverityLabeld",
     "SplitMembersd",
     "TemperatureScaled",
+    "aerated_share",
     "calibration_path",
     "derive_lung_mask",
     "scale_ct",

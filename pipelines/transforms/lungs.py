@@ -14,6 +14,7 @@ from skimage.morphology import disk, isotropic_closing, isotropic_opening
 
 MIN_COMPONENT = 0.004  # of a slice's area: smaller dark spots are bowel gas, oesophagus, airways
 MAX_AIRWAY = 0.03  # of a slice's area: no trachea is larger, even in a picture cropped to the lungs
+_PLANE = 256  # pixels a side that suffice to tell whether there is lung
 CLOSING = 0.02  # of a slice's longer side: bridges vessels and most lesions that touch the pleura
 
 
@@ -34,6 +35,16 @@ def derive_lung_mask(image: np.ndarray, lesion: np.ndarray | None = None) -> np.
         known = None if lesion is None else lesion[:, :, z].astype(bool)
         mask[:, :, z] = _derive_slice(image[:, :, z], threshold, known)
     return mask
+
+
+def aerated_share(image: np.ndarray) -> np.ndarray:
+    """The part of each slice that is aerated lung, by its grey values alone; (Z,), 0..1.
+
+    Args:
+        image: (X, Y, Z) float, axial, lung window 0..1; looked at with no more than 256 pixels a side.
+    """
+    step = max(1, -(-max(image.shape[:2]) // _PLANE))
+    return derive_lung_mask(image[::step, ::step]).mean(axis=(0, 1))
 
 
 def air_threshold(image: np.ndarray) -> float:

@@ -10,7 +10,6 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipelines.errors import LabelError
 from pipelines.severity import LUNG_FLOOR_SHARE, UNRATED, SeverityScale, slice_counts, slice_extents
 
 
@@ -29,7 +28,6 @@ class SeverityLabeld(MapTransform):
 
     Raises:
         ConfigError: thresholds that cannot be.
-        LabelError: no slice of a label map shows enough lung to be rated.
     """
 
     def __init__(
@@ -52,12 +50,6 @@ class SeverityLabeld(MapTransform):
             mask = mask[..., None] if mask.ndim == 2 else mask
             lesion, lung = slice_counts(mask)
             extents = slice_extents(lesion, lung, mask.shape[0] * mask.shape[1], self.floor_share)
-            if np.isnan(extents).all():
-                raise LabelError(
-                    f"no slice has lung on {100 * self.floor_share:g} % of its area, so there is nothing to divide by",
-                    where=getattr(d[key], "meta", {}).get("filename_or_obj"),
-                    how="leave the case out: a severity needs lung",
-                )
             classes = [UNRATED if np.isnan(extent) else self.scale.index(extent) for extent in extents]
             d[key] = torch.tensor(classes, dtype=torch.int64)
         return d

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Calibration:
         nll_before, nll_after: mean negative log-likelihood there.
         slices, mistakes: how many slices that was, and how many of them were classified wrongly.
         weights: digest of the weights it belongs to (``pipelines.weights.weights_digest``).
+        names, thresholds: the classes they were trained for.
         note: anything to be known of it.
     """
 
@@ -44,6 +45,8 @@ class Calibration:
     slices: int
     mistakes: int
     weights: str
+    names: Sequence[str]
+    thresholds: Sequence[float]
     note: str = ""
 
     def write(self, path: Path) -> None:
@@ -99,17 +102,37 @@ class TemperatureScaled(MapTransform):
     def __init__(self, keys: KeysCollection, checkpoint: str | None = None, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.checkpoint = checkpoint
-        self._temperature: float | None = None
+        self._read = False
+        self._found: Calibration | None = None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration in use, None where there is none."""
+        if not self._read:
+            self._found = None if self.checkpoint is None else read_calibration(self.checkpoint)
+            if self._found is None and self.checkpoint is not None:
+                logger.warning("%s has no calibration: probabilities are the network's own", self.checkpoint)
+            self._read = True
+        return self._found
 
     @property
     def temperature(self) -> float:
         """The temperature in use, 1 without a calibration."""
-        if self._temperature is None:
-            found = None if self.checkpoint is None else read_calibration(self.checkpoint)
-            if found is None and self.checkpoint is not None:
-                logger.warning("%s has no calibration: probabilities are the network's own", self.checkpoint)
-            self._temperature = 1.0 if found is None else found.temperature
-        return self._temperature
+        return 1.0 if self.calibration is None else self.calibration.temperature
+
+    def require(self, names: Sequence[str], thresholds: Sequence[float]) -> None:
+        """Hold the classes that the weights were trained for against those that are wanted.
+
+        Raises:
+            WeightsError: they differ.
+        """
+        found = self.calibration
+        if found is not None and (list(found.names), list(found.thresholds)) != (list(names), list(thresholds)):
+            raise WeightsError(
+                f"the weights were trained for {', '.join(found.names)} from {list(found.thresholds)}",
+                where=self.checkpoint,
+                how="give the thresholds that they were trained with, or train again",
+            )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

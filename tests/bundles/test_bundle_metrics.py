@@ -154,6 +154,8 @@ def test_serving_says_what_evaluation_measured(
         answer = report["slices"][int(row["slice"])] if "slices" in report else report
         for name in names:
             assert answer["probabilities"][name] == pytest.approx(float(row[f"p_{name}"]), abs=2e-5)
+        assert answer["refer"] == bool(int(row["refer"]))
+        assert answer["class"] in (row["predicted"], None)
 
 
 def test_a_calibration_is_stored_with_the_weights(bundle: Bundle, evaluated: Chain) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from pipelines.datasets import make_lung_phantom
 from pipelines.evaluation.case_page import draw_case_page, worst_slices
 from pipelines.evaluation.case_severity import NO_LUNG, case_severity, one_lung_slices
-from pipelines.evaluation.severity_summary import extent_agreement, write_severity_summary
-from pipelines.severity import SCALES, slice_counts
+from pipelines.evaluation.severity_summary import extent_agreement, read_severities, write_severity_summary
+from pipelines.severity import SCALES, scale, slice_counts
 from pipelines.transforms import scale_ct
 
 SCALE = SCALES["normal_mild_severe"]
@@ -52,9 +52,10 @@ def test_slices_that_tempt_to_divide_by_zero():
 def test_a_scan_without_lung_is_not_rated():
     found = case_severity(np.zeros((20, 20, 6), np.uint8), SCALE, spacing=(1.0, 1.0, 1.0))
     assert (found["class"], found["extent"], found["reason"]) == (None, None, NO_LUNG)
-    little = np.zeros((20, 20, 6), np.uint8)
-    little[:10] = 2  # 1.2 mL: less than any lung
-    assert case_severity(little, SCALE, spacing=(1.0, 1.0, 1.0))["class"] is None
+    little = np.zeros((100, 100, 50), np.uint8)
+    little[:20, :20, :7] = 2  # 76 mL in 13 L: less than any lung
+    assert case_severity(little, SCALE, spacing=(3.0, 3.0, 3.0))["class"] is None
+    assert case_severity(little[..., :2], SCALE, spacing=(3.0, 3.0, 3.0))["class"] == "severe", "a slab of two slices"
 
 
 def test_the_interval_is_so_many_standard_deviations_of_the_members():
@@ -66,8 +67,13 @@ def test_the_interval_is_so_many_standard_deviations_of_the_members():
     assert found["extent_high"] == pytest.approx(0.25 + half, abs=0.01)
     assert found["borderline"] is True
     assert case_severity(mask, SCALE, spacing=None, members=members_of(mask, 1.2, 1.4))["extent_low"] < 0.25
-    none = case_severity(mask, SCALE, spacing=None)
-    assert (none["extent_low"], none["borderline"]) == (None, None)
+    for members in (None, members_of(mask, 1.0)):
+        none = case_severity(mask, SCALE, spacing=None, members=members)
+        assert (none["extent_low"], none["borderline"]) == (None, None), "one prediction says nothing of its spread"
+    split = members_of(drawn_slices()[..., 1:2], 1.0, 1.0, 1.0)
+    assert case_severity(drawn_slices()[..., 1:2], SCALE, spacing=None, members=split)["borderline"] is False
+    split[2, 1] = 3  # this member finds hardly any lung
+    assert case_severity(drawn_slices()[..., 1:2], SCALE, spacing=None, members=split)["borderline"] is True
 
 
 def test_one_lung_is_noticed():
@@ -75,7 +81,8 @@ def test_one_lung_is_noticed():
     scaled = scale_ct(phantom.array.astype(np.float32), "hu")
     lungs = (phantom.label > 0).sum(axis=(0, 1))
     middle = [int(z) for z in np.flatnonzero(lungs > 0.5 * lungs.max())]
-    assert not set(one_lung_slices(phantom.label, scaled)) & set(middle)
+    both = (phantom.lungs == 1).any(axis=(0, 1)) & (phantom.lungs == 2).any(axis=(0, 1))
+    assert [z for z in one_lung_slices(phantom.label, scaled) if both[z] and lungs[z] > 200] == []
     alone = np.where(phantom.lungs == 1, phantom.label, 0)
     assert set(middle) <= set(one_lung_slices(alone, scaled))
     turned = one_lung_slices(np.rot90(alone), np.ascontiguousarray(np.rot90(scaled)))
@@ -128,7 +135,8 @@ def report(folder, name, said, true, extent=0.3, true_extent=0.1):
     """A report as SeverityWriter leaves it, of a case of one slice."""
     rated = {"extent": extent if said else None, "extent_low": None, "extent_high": None, "borderline": None}
     each = {"slice": 0, "class": said, "reason": None if said else NO_LUNG, **rated}
-    severity = {**each, "scale": {"names": list(SCALE.names)}, "slices": [{**each}]}
+    scale = {"names": list(SCALE.names), "thresholds": list(SCALE.thresholds)}
+    severity = {**each, "scale": scale, "slices": [{**each}]}
     if true is not None:
         severity["true"] = {"class": true, "extent": true_extent, "patient": name}
         severity["slices"][0] |= {"true_class": true, "true_extent": true_extent}
@@ -141,7 +149,9 @@ def test_the_table_of_a_folder_and_its_truth(tmp_path):
     report(tmp_path, "b", "mild", "mild", 0.1)
     report(tmp_path, "c", None, "severe", true_extent=0.9)
     report(tmp_path / "deeper", "d", "normal", None, 0.0)
-    write_severity_summary(tmp_path, SCALE, n_resamples=50)
+    report(tmp_path / ".writing-x", "e", "normal", None, 0.0)
+    (tmp_path / "broken_report.json").write_text('{"severity": ')
+    write_severity_summary(tmp_path, SCALE, read_severities(tmp_path, SCALE), n_resamples=50)
     rows = list(csv.DictReader((tmp_path / "severity.csv").open(newline="")))
     assert {row["case"]: (row["class"], row["true_class"]) for row in rows} == {
         "a": ("severe", "mild"),
@@ -151,6 +161,7 @@ def test_the_table_of_a_folder_and_its_truth(tmp_path):
     }
     summary = json.loads((tmp_path / "severity_summary.json").read_text())
     assert summary["slice_accuracy"]["estimate"] == pytest.approx(1 / 3), "one that is not rated is wrong"
+    assert summary["slice_f1"]["estimate"] == pytest.approx((2 / 3 + 0) / 2), "of mild and severe, the true classes"
     assert summary["slice_mild_sensitivity"]["estimate"] == 0.5
     assert summary["slice_severe_sensitivity"]["estimate"] == 0
     assert summary["case_extent_mae"]["estimate"] == pytest.approx(0.1)
@@ -162,5 +173,13 @@ def test_the_table_of_a_folder_and_its_truth(tmp_path):
 
 def test_without_a_truth_there_is_a_table_only(tmp_path):
     report(tmp_path, "a", "severe", None)
-    write_severity_summary(tmp_path, SCALE)
+    (tmp_path / "severity_summary.md").write_text("of an earlier run")
+    write_severity_summary(tmp_path, SCALE, read_severities(tmp_path, SCALE))
     assert {path.name for path in tmp_path.iterdir()} == {"a_report.json", "severity.csv"}
+
+
+def test_another_rule_is_another_table(tmp_path):
+    report(tmp_path, "a", "severe", None)
+    assert read_severities(tmp_path, SCALES["ct0_ct4"]) == {}
+    assert read_severities(tmp_path, scale(thresholds=[0.05, 0.5])) == {}
+    assert read_severities(tmp_path, SCALE).keys() == {"a"}

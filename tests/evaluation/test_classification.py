@@ -17,7 +17,7 @@ from pipelines.evaluation.calibration import (
     reliability,
     tempered,
 )
-from pipelines.evaluation.classification import area_under_curve, confusion
+from pipelines.evaluation.classification import area_under_curve, confusion, label_scores
 from pipelines.networks import LesionUNet, SeverityResNet, SeverityShuffleNet, TinyUNet
 
 NAMES = ["normal", "mild", "severe"]
@@ -51,6 +51,15 @@ def test_scores_are_sklearns():
     np.testing.assert_array_equal(confusion(labels, said, 3), sklearn.metrics.confusion_matrix(labels, said))
     ties = np.round(probabilities[:, 0], 1)
     assert area_under_curve(ties, labels == 0) == pytest.approx(sklearn.metrics.roc_auc_score(labels == 0, ties))
+
+
+def test_what_was_given_no_class_is_wrong_and_no_class_of_its_own():
+    labels, said = np.repeat([0, 1, 2], 30), np.repeat([0, 1, 2], 30)
+    said[0] = 3
+    scores = label_scores(labels, said, NAMES)
+    assert scores["accuracy"] == pytest.approx(89 / 90)
+    assert scores["f1"] == pytest.approx((2 * 29 / 59 + 1 + 1) / 3)
+    assert scores["normal_sensitivity"] == pytest.approx(29 / 30)
 
 
 def test_a_class_that_is_not_there_is_undefined_and_left_out():
@@ -121,6 +130,9 @@ def test_a_rare_class_has_an_interval_from_the_resamples_that_have_it():
         lambda i: class_scores(probabilities[i], labels[i], NAMES), list(range(60)), n_resamples=300
     )
     assert np.isfinite([scores["severe_auc"].low, scores["severe_auc"].high]).all()
+    same = bootstrap_scores(lambda i: {"all": 1.0}, list(range(10)), n_resamples=50)["all"]
+    assert same.estimate == 1
+    assert np.isnan([same.low, same.high]).all(), "resamples that all agree say nothing of how uncertain it is"
     missing = bootstrap_scores(lambda i: {"none": float("nan")}, list(range(10)), n_resamples=50)["none"]
     assert np.isnan([missing.estimate, missing.low, missing.high]).all()
     assert missing.n == 0

@@ -43,11 +43,12 @@ def trained(tmp_path):
 
 
 def test_the_best_epoch_is_the_one_that_is_fitted(trained):
-    CalibrationFit(trained.evaluator, str(trained.path)).attach(trained.trainer)
+    CalibrationFit(trained.evaluator, str(trained.path), ["a", "b", "c"], [0.1, 0.2]).attach(trained.trainer)
     trained.trainer.run([0], max_epochs=3)
     found = read_calibration(trained.path)
     assert found is not None
     assert found.slices == 35
+    assert (found.names, found.thresholds) == (["a", "b", "c"], [0.1, 0.2])
     wrong = trained.probabilities[1].argmax(axis=1)[5:] != trained.labels[1][5:]
     assert found.mistakes == wrong.sum()
     assert found.temperature > 1.5
@@ -56,6 +57,8 @@ def test_the_best_epoch_is_the_one_that_is_fitted(trained):
 
 
 def test_only_one_process_writes(trained):
-    CalibrationFit(trained.evaluator, str(trained.path), save=False).attach(trained.trainer)
+    CalibrationFit(trained.evaluator, str(trained.path), ["a", "b", "c"], [0.1, 0.2], save=False).attach(
+        trained.trainer
+    )
     trained.trainer.run([0], max_epochs=3)
     assert read_calibration(trained.path) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 
 import nibabel as nib
@@ -14,9 +15,8 @@ from PIL import Image
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import ConfigError
 from pipelines.handlers import ClassWriter
-from pipelines.handlers.class_writer import lung_shares
 from pipelines.readers import read_case
-from pipelines.transforms import scale_ct
+from pipelines.transforms import aerated_share, scale_ct
 
 NAMES, THRESHOLDS, TYPICAL = ["normal", "mild", "severe"], [0.001, 0.25], [0.0, 0.08, 0.4]
 
@@ -109,8 +109,19 @@ def test_a_volume_of_unsure_slices_is_referred(tmp_path, phantom):
     assert "in slices that are referred" in report["reason"]
 
 
+def test_a_scan_that_is_mostly_opaque_is_referred(tmp_path, phantom):
+    opaque = phantom.array.copy()
+    middle = np.s_[:, :, 3:7]
+    opaque[middle][phantom.lungs[middle] > 0] = 30
+    changed = dataclasses.replace(phantom, array=opaque)
+    report = volume_report(tmp_path, changed, [0, 0, 0, 2, 2, 2, 2, 0, 0, 0], sure=0.96)
+    assert report["slices_by_class"]["unrated"] >= 4
+    assert report["refer"]
+    assert "% of the lung is in slices that are referred" in report["reason"]
+
+
 def test_lung_share_of_a_phantom(phantom):
-    found = lung_shares(scale_ct(phantom.array.astype(np.float32), "hu"))
+    found = aerated_share(scale_ct(phantom.array.astype(np.float32), "hu"))
     true = (phantom.label > 0).mean(axis=(0, 1))
     assert found == pytest.approx(true, abs=0.05)
 
@@ -120,6 +131,7 @@ def test_lung_share_of_a_phantom(phantom):
     [
         {"refer_below": 1.2},
         {"typical_extents": [0.0, 0.1]},
+        {"typical_extents": [0.0, 0.3, 0.4]},
         {"typical_extents": [0.0, 0.1, 40]},
         {"thresholds": [0.25, 0.001]},
     ],

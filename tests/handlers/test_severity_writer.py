@@ -9,13 +9,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import ConfigError
 from pipelines.handlers import SeverityWriter
+from pipelines.networks import TinyUNet
+from pipelines.prediction import open_inference
 from pipelines.readers import read_case
 from pipelines.severity import SCALES, slice_counts
+from pipelines.weights import save_weights
 
 SCALE = SCALES["normal_mild_severe"]
 
@@ -52,6 +55,9 @@ def test_extents_do_not_depend_on_how_a_scan_is_stored(tmp_path, phantom, axes):
     assert severity["extent_low"] < 0.2 < severity["extent_high"]
     assert severity["class"] == severity["true"]["class"] == "mild"
     assert [each["lesion_px"] for each in severity["slices"]] == lesion.tolist()
+    report = json.loads(files["report"].read_text())
+    assert report["slices_with_lesion"] == (lesion > 0).sum()
+    assert report["largest_lesion_slice"] == case.slice_indices[int(lesion.argmax())]
     assert all(each["true_extent"] == each["extent"] for each in severity["slices"])
     axis = next(k for k, code in enumerate(axes) if code in "SI")
     for each in severity["slices"]:
@@ -90,3 +96,43 @@ def test_configuration_that_cannot_be_is_refused(tmp_path):
         SeverityWriter(str(tmp_path), SCALE, report_format="docx")
     with pytest.raises(ConfigError, match="above 0"):
         SeverityWriter(str(tmp_path), SCALE, interval_width=0)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "SAR"])
+def test_members_are_counted_in_the_slices_they_saw(project, tmp_path, phantom, axes):
+    """From the inferer to the report, with a network that calls grey lesion: all its flips agree with their average."""
+    stored(phantom, tmp_path, axes)
+    save_weights(_grey_is_lesion(), tmp_path / "w.safetensors")
+    workflow = open_inference(
+        project / "bundles" / "covid_ct_lesion_segmentation", "tiny_unet", ["severity"],
+        checkpoint=str(tmp_path / "w.safetensors"),
+        input=str(tmp_path / "scan.nii.gz"), output_dir=str(tmp_path / "out"),
+        slice_size=[64, 64], scales=[1.0],
+    )  # fmt: skip
+    seen = {}
+    workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.update(e.state.output[0]))
+    workflow.run()
+    severity = json.loads((tmp_path / "out" / "scan_report.json").read_text())["severity"]
+    counts = np.asarray(seen["member_counts"])
+    assert counts.shape == (4, 2, 12)
+    own = np.array([[each[key] for each in severity["slices"]] for key in ("lesion_px", "lung_px")])
+    assert own[0].max() > 50
+    assert np.abs(counts - own).max() <= 0.1 * own.max()
+    assert np.corrcoef(counts[0, 0], own[0])[0, 1] > 0.99 > np.corrcoef(counts[0, 0][::-1], own[0])[0, 1]
+    true, _ = slice_counts(phantom.label)
+    along, against = (np.corrcoef(own[0][::step], true)[0, 1] for step in (1, -1))
+    assert along > against + 0.2, "slices from the feet to the head, however they are stored"
+
+
+def _grey_is_lesion() -> TinyUNet:
+    """Lung below 0.25, lesion below 0.55, else background, whatever is around."""
+    network = TinyUNet()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for conv in (network.top1, network.top2, network.bottom1, network.bottom2):
+            conv.weight[0, 0, 1, 1] = 1.0
+        network.up.weight[0, 0] = 1.0
+        network.final.weight[:, 0, 0, 0] = torch.tensor([40.0, 0.0, 20.0])
+        network.final.bias[:] = torch.tensor([-16.0, 0.0, -5.0])
+    return network

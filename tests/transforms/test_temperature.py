@@ -20,7 +20,7 @@ def weights(tmp_path):
     """Weights with a calibration of temperature 2."""
     path = tmp_path / "net.safetensors"
     save_weights(TinyUNet(), path)
-    Calibration(2.0, 0.2, 0.1, 0.9, 0.8, 30, 4, weights_digest(path)).write(calibration_path(path))
+    Calibration(2.0, 0.2, 0.1, 0.9, 0.8, 30, 4, weights_digest(path), ["a", "b"], [0.1]).write(calibration_path(path))
     return path
 
 
@@ -53,6 +53,14 @@ def test_that_of_other_weights_is_refused(weights):
     save_weights(TinyUNet(), weights)
     with pytest.raises(WeightsError, match="other weights"):
         read_calibration(weights)
+
+
+def test_weights_for_other_classes_are_refused(weights):
+    scaled = TemperatureScaled("pred", str(weights))
+    scaled.require(["a", "b"], (0.1,))
+    with pytest.raises(WeightsError, match="trained for a, b from"):
+        scaled.require(["a", "b"], [0.2])
+    TemperatureScaled("pred").require(["x"], [])
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"temperature": 1}', "zero", "-1", "NaN"])
