@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_scores, class_scores, mcnemar
 from pipelines.evaluation.calibration import calibration_error, fit_temperature, mean_negative_log_likelihood, tempered
 from pipelines.evaluation.class_pictures import draw_confusion, draw_reliability
-from pipelines.evaluation.classification import confusion
+from pipelines.evaluation.classification import confusion, label_scores
 from pipelines.evaluation.severity_summary import draw_extents, extent_agreement
 from pipelines.severity import SCALES
 from pipelines.transforms import Calibration, calibration_path
@@ -62,8 +63,8 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         folds = list(pool.map(lambda k: run_fold(args, lists[k], k, knobs), range(len(lists))))
     masks = [row for fold in folds for row in fold["masks"]]
-    classes = {row["case"]: row for fold in folds for row in fold["classes"]}
-    classes = [classes[row["case"]] for row in masks]  # the same order
+    by_slice = {(row["case"], int(row["slice"])): row for fold in folds for row in fold["classes"]}
+    classes = [by_slice[row["case"], row["slice"]] for row in masks]  # the same order
     report(args, folds, masks, classes)
     if args.ship:
         ship(args, knobs, classes)
@@ -96,25 +97,25 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
         run(args, CLASSES, evaluate, [*names, *last], folder)
         (folder / "seconds.txt").write_text(f"{seconds:.1f}")
     found = {"fold": fold, "seconds": float((folder / "seconds.txt").read_text())}
-    found["masks"] = [{"fold": fold, **row} for row in rows_of(masks / "severity.csv")]
-    found["classes"] = [{"fold": fold, **row} for row in rows_of(folder / "evaluation" / "slices.csv")]
-    for row in found["masks"]:
-        row["patient"] = next(item["patient"] for item in left_out if item["case"] == row["case"])
-        row |= deviation(masks / f"{row['case']}_report.json")
+    found["masks"] = [
+        {"fold": fold, "case": item["case"], "patient": item["patient"], **row}
+        for item in left_out
+        for row in rated(masks / f"{item['case']}_report.json")
+    ]
+    with (folder / "evaluation" / "slices.csv").open(newline="") as file:
+        found["classes"] = [{"fold": fold, **row} for row in csv.DictReader(file)]
     return found
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def deviation(path: Path) -> dict[str, float]:
-    """The standard deviation of what the members say, of the width that the report states."""
+def rated(path: Path) -> list[dict[str, Any]]:
+    """The slices of a report with a true class; ``deviation``: the standard deviation of what the members say."""
     severity = json.loads(path.read_text())["severity"]
     width = float(severity["interval"].split()[0])
-    reach = [abs(severity[key] - severity["extent"]) for key in ("extent_low", "extent_high")]
-    return {"deviation": max(reach) / width}
+    rows = [each for each in severity["slices"] if each["true_class"] is not None]
+    for row in rows:
+        bounds = [row[key] for key in ("extent_low", "extent_high")]
+        row["deviation"] = max(abs(b - row["extent"]) for b in bounds) / width if None not in bounds else math.nan
+    return rows
 
 
 def run(args: argparse.Namespace, bundle: Path, files: list[str], words: list[str], folder: Path) -> None:
@@ -139,11 +140,9 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     for k in np.unique(fold):
         temperatures[int(k)], _ = fit_temperature(own[fold != k], labels[fold != k])
         mended[fold == k] = tempered(own[fold == k], temperatures[int(k)])
-    said = np.array([SCALE.names.index(row["class"]) if row["class"] else -1 for row in masks])
-    certain = np.eye(len(SCALE.names) + 1)[said]
-    names = [*SCALE.names, "unrated"]
+    said = np.array([SCALE.names.index(row["class"]) if row["class"] else len(SCALE.names) for row in masks])
     scores = {
-        "mask": bootstrap_scores(lambda i: class_scores(certain[i], labels[i], names), patients),
+        "mask": bootstrap_scores(lambda i: label_scores(labels[i], said[i], SCALE.names), patients),
         "classifier": bootstrap_scores(lambda i: class_scores(mended[i], labels[i], SCALE.names), patients),
     }
     print(f"\n{args.network} against {args.masks.name}: {len(labels)} slices, cross-validated\n")
@@ -160,8 +159,10 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
         f"\nMcNemar, paired: only the mask right {test.only_first}, only the classifier right {test.only_second}, "
         f"exact p = {test.p_value:.3f}"
     )
-    values = np.array([[float(row[key]) for key in ("extent", "true_extent", "deviation")] for row in masks])
-    agreement = bootstrap_scores(lambda i: coverage(values[i], fold[i]), patients)
+    measured = [row for row in masks if row["extent"] is not None]
+    values = np.array([[row[key] for key in ("extent", "true_extent", "deviation")] for row in measured])
+    of_fold = np.array([row["fold"] for row in measured])
+    agreement = bootstrap_scores(lambda i: coverage(values[i], of_fold[i]), [row["patient"] for row in measured])
     print("\nExtent by the predicted mask:\n")
     for name, interval in agreement.items():
         print(f"- {name}: {shown(interval)}")
@@ -170,14 +171,15 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.network
-    pairs = [(row["patient"], bounded(row, width)) for row in masks]
+    pairs = [(row["patient"], bounded(row, width)) for row in measured]
     with (folder / "extent.png").open("wb") as file:
         draw_extents(pairs, "slice", SCALE, file)
     with (folder / "reliability.png").open("wb") as file:
         draw_reliability(own, mended, labels, float(np.mean(list(temperatures.values()))), file)
     for route, predicted in (("mask", said), ("classifier", own.argmax(axis=1))):
         with (folder / f"confusion_{route}.png").open("wb") as file:
-            draw_confusion(confusion(labels, predicted, len(SCALE.names)), SCALE.names, file)
+            names = [*SCALE.names, "not rated"][: max(int(predicted.max()) + 1, len(SCALE.names))]
+            draw_confusion(confusion(labels, predicted, len(names)), names, file)
     (folder / "answers.json").write_text(json.dumps({"masks": masks, "classes": classes}, indent=1))
 
 
@@ -202,9 +204,9 @@ def coverage(values: np.ndarray, fold: np.ndarray) -> dict[str, float]:
 
 
 def bounded(row: dict[str, Any], width: float) -> dict[str, Any]:
-    extent, reach = float(row["extent"]), width * float(row["deviation"])
+    extent, reach = row["extent"], width * row["deviation"]
     return {
-        "extent": extent, "true_extent": float(row["true_extent"]),
+        "extent": extent, "true_extent": row["true_extent"],
         "extent_low": max(extent - reach, 0.0), "extent_high": min(extent + reach, 1.0),
     }  # fmt: skip
 
@@ -243,6 +245,7 @@ def ship(args: argparse.Namespace, knobs: list[str], classes: list[dict]) -> Non
         temperature=temperature, ece_before=calibration_error(own, labels),
         ece_after=calibration_error(tempered(own, temperature), labels),
         nll_before=mean_negative_log_likelihood(own, labels),
+        names=list(SCALE.names), thresholds=list(SCALE.thresholds),
         nll_after=mean_negative_log_likelihood(own, labels, temperature),
         slices=len(labels), mistakes=int((own.argmax(axis=1) != labels).sum()), weights=weights_digest(target),
         note="; ".join(filter(None, ["fitted on the folds' answers to slices they did not see", word])),

@@ -17,7 +17,7 @@ def cases_to_segment(
 
     Args:
         source: a file or folder, or None.
-        dataset_dir, datalist, section: where cases come from without a source.
+        dataset_dir, datalist, section: where cases come from without a source; "all" is every section.
         truth: items of a datalist also have ``patient`` and ``label_file``, the path of the true mask.
 
     Raises:
@@ -26,8 +26,10 @@ def cases_to_segment(
     """
     if source is None:
         from pipelines.datasets.datalist import files
+        from pipelines.datasets.splits import SECTIONS
 
-        items = files(dataset_dir, datalist, section)
+        sections = SECTIONS if section == "all" else (section,)
+        items = [item for each in sections for item in files(dataset_dir, datalist, each)]
         more = ({"patient": item["patient"], "label_file": item["label"]} if truth else {} for item in items)
         return [{"image": i["image"], "case": i["case"], **known} for i, known in zip(items, more, strict=True)]
     root = Path(source)
