@@ -14,6 +14,7 @@ from pipelines.evaluation.case_report import overlay
 
 A4_INCHES = (8.27, 11.69)
 WORST = 6
+_MARGIN = 0.12  # around the lungs, of their width and depth
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.45"
 
 
@@ -53,6 +54,8 @@ def draw_case_page(
     _facts(figure.add_subplot(grid[1, :]), facts)
     _curve(figure.add_subplot(grid[2, :]), severity["slices"], thresholds)
     worst = worst_slices(severity["slices"])
+    frame = _frame(mask)
+    image, mask = image[frame], mask[frame]
     for place in range(WORST):
         axes = figure.add_subplot(grid[3 + place // 3, place % 3])
         axes.set_axis_off()
@@ -62,7 +65,7 @@ def draw_case_page(
             axes.set_title(f"slice {each['slice']}: {_percent(each)}, {each['class']}", fontsize=9)
         elif not worst and place == 1:
             axes.text(0.5, 0.5, "no lesion was found", ha="center", va="center", color=_GREY)
-    figure.text(0.08, 0.018, footer, fontsize=7.5, color=_GREY, wrap=True)
+    figure.text(0.08, 0.018, footer, fontsize=7, color=_GREY)
     figure.savefig(file, format=file_format)
 
 
@@ -70,6 +73,18 @@ def worst_slices(slices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     """The rated slices with the largest extents, up to six, the largest first; none without lesion."""
     ill = [each for each in slices if each["extent"]]
     return sorted(ill, key=lambda each: -each["extent"])[:WORST]
+
+
+def _frame(mask: NDArray) -> tuple[slice, slice]:
+    """The box of the lungs with some of what is around them; the whole slice where there are none."""
+    found = (mask > 0).any(axis=2)
+    parts = []
+    for axis in (0, 1):
+        places = np.flatnonzero(found.any(axis=1 - axis))
+        low, high = (int(places[0]), int(places[-1]) + 1) if places.size else (0, mask.shape[axis])
+        margin = round(_MARGIN * (high - low))
+        parts.append(slice(max(low - margin, 0), high + margin))
+    return parts[0], parts[1]
 
 
 def _headline(axes: Axes, name: str, severity: Mapping[str, Any]) -> None:
