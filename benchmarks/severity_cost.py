@@ -3,8 +3,8 @@
     python benchmarks/severity_cost.py data/covid_ct --classifier severity_shufflenet --masks basic_unet
 
 Training: seconds of an epoch over the same cases (the first of two, no validation), one process, nothing else
-running. Inference: `python -m pipelines predict` over the prepared images, as deployed (flips and scales averaged), each
-route in a process of its own; "peak" is of the process, less what the libraries take.
+running. Inference: `python -m pipelines predict` over the prepared images, as deployed (flips and scales averaged),
+each route in a process of its own; "peak" is of the process, less what the libraries take.
 """
 
 from __future__ import annotations
