@@ -14,6 +14,9 @@ from skimage.morphology import disk, isotropic_closing, isotropic_opening
 
 MIN_COMPONENT = 0.004  # of a slice's area: smaller dark spots are bowel gas, oesophagus, airways
 MAX_AIRWAY = 0.03  # of a slice's area: no trachea is larger, even in a picture cropped to the lungs
+_AIR_AROUND = 0.02  # of a slice's area: less air around the body is no measure of how dark air is
+_BLOOD = 0.05  # by so much (70 HU) the median of any lung, which holds blood, is brighter than air
+_TOUCHING = 0.02  # of a picture's rim: with more body there, the picture is cropped
 _PLANE = 256  # pixels a side that suffice to tell whether there is lung
 CLOSING = 0.02  # of a slice's longer side: bridges vessels and most lesions that touch the pleura
 
@@ -44,7 +47,38 @@ def aerated_share(image: np.ndarray) -> np.ndarray:
         image: (X, Y, Z) float, axial, lung window 0..1; looked at with no more than 256 pixels a side.
     """
     step = max(1, -(-max(image.shape[:2]) // _PLANE))
-    return derive_lung_mask(image[::step, ::step]).mean(axis=(0, 1))
+    small = image[::step, ::step]
+    lungs = derive_lung_mask(small)
+    for z in range(small.shape[2]):
+        lungs[:, :, z] &= ~gas_in_slice(small[:, :, z], lungs[:, :, z])
+    return lungs.mean(axis=(0, 1))
+
+
+def gas_in_slice(slice_: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Those parts of what is called lung that are as dark as the air around the body: gas in the bowel, which holds no
+    blood. None in a picture without such air, where that cannot be told.
+
+    Args:
+        slice_: (X, Y) float, lung window 0..1. lungs: (X, Y) bool.
+
+    Returns:
+        (X, Y) bool, a part of ``lungs``.
+    """
+    components, outside = _dark_components(slice_ < air_threshold(slice_))
+    around = np.isin(components, list(outside))
+    gas = np.zeros(lungs.shape, dtype=bool)
+    if around.mean() < _AIR_AROUND:
+        return gas
+    limit = float(np.median(slice_[around])) + _BLOOD
+    parts, count = ndimage.label(lungs)
+    medians = ndimage.median(slice_, parts, range(1, count + 1)) if count else []
+    return np.isin(parts, [k for k, median in enumerate(medians, start=1) if median < limit])
+
+
+def is_whole_body(body: np.ndarray) -> bool:
+    """Whether a slice's body (X, Y) bool lies within the picture, so that what is outside of it is air and table."""
+    rim = np.concatenate([body[0], body[-1], body[:, 0], body[:, -1]])
+    return bool(body.any() and rim.mean() < _TOUCHING)
 
 
 def air_threshold(image: np.ndarray) -> float:

@@ -11,15 +11,16 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
-from pipelines.transforms.lungs import body_mask
+from pipelines.transforms.lungs import body_mask, gas_in_slice, is_whole_body
 
 
 class RemoveStrayLabelsd(MapTransform):
-    """Sets to background, in volumes, what lies outside the body and small parts that hang together with no lung.
+    """Sets to background what lies outside the body and small parts that hang together with no lung.
 
     A slice alone does not tell bowel gas, the aorta or the air above the table from lung and lesion; the volume does:
-    lungs and the lesions in them are few large bodies. A wholly opaque lung is large too, and stays. Pictures are left
-    as they are: in one that is cropped to the lungs neither rule holds.
+    lungs and the lesions in them are few large bodies. A wholly opaque lung is large too, and stays. Of a picture that
+    shows the whole body, what lies outside it goes, and parts as dark as the air around it (bowel gas). A picture that
+    is cropped is left as it is: in one that is cropped to the lungs no rule holds.
 
     Args:
         keys: label maps (1, X, Y, Z), 0 background, 1 lung, 2 lesion.
@@ -41,10 +42,13 @@ class RemoveStrayLabelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         image = d[self.image_key]
-        if getattr(image, "meta", {}).get("kind", "volume") == "picture":
-            return d
+        picture = getattr(image, "meta", {}).get("kind", "volume") == "picture"
         for key in self.key_iterator(d):
             labels = np.array(d[key])
+            if picture:
+                _clear_picture(labels[0], np.asarray(image)[0])
+                d[key] = convert_to_dst_type(labels, d[key])[0]
+                continue
             labels[0][~body_mask(np.asarray(image)[0])] = 0
             parts, count = ndimage.label(labels[0] > 0)
             if count > 1:
@@ -53,3 +57,13 @@ class RemoveStrayLabelsd(MapTransform):
                 labels[0][(sizes < self.fraction * sizes.max())[parts]] = 0
             d[key] = convert_to_dst_type(labels, d[key])[0]
         return d
+
+
+def _clear_picture(labels: np.ndarray, image: np.ndarray) -> None:
+    """Clears the labels (X, Y, Z) of pictures in place."""
+    body = body_mask(image)
+    for z in range(labels.shape[2]):
+        if is_whole_body(body[:, :, z]):
+            plane = labels[:, :, z]
+            plane[~body[:, :, z]] = 0
+            plane[gas_in_slice(image[:, :, z], plane > 0)] = 0

@@ -7,7 +7,8 @@ import pytest
 import torch
 from skimage.draw import disk, ellipse
 
-from pipelines.transforms import derive_lung_mask, select_chest
+from pipelines.datasets import make_lung_phantom
+from pipelines.transforms import aerated_share, derive_lung_mask, scale_ct, select_chest
 from pipelines.transforms.lungs import body_mask
 
 
@@ -109,3 +110,14 @@ def test_a_lung_that_is_wholly_opaque_stays_in_the_frame():
 
 def test_nothing_to_see_is_not_cropped():
     assert select_chest(torch.zeros(1, 40, 50, 3)).all()
+
+
+def test_gas_in_an_abdomen_is_no_lung():
+    phantom = make_lung_phantom(3, size=128, slices=14)
+    scaled = scale_ct(phantom.array.astype(np.float32), "hu")
+    shares = aerated_share(scaled)
+    true = (phantom.label > 0).mean(axis=(0, 1))
+    assert shares == pytest.approx(true, abs=0.03)
+    without = np.flatnonzero(true == 0)
+    assert without.size > 1
+    assert shares[without].max() < 0.005, "stomach and bowel hold gas there"

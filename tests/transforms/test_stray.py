@@ -32,9 +32,21 @@ def test_volume_keeps_both_lungs_and_nothing_else():
     assert int((pred > 0).sum()) == 2 * 14 * 20 * 6
 
 
-def test_picture_is_left_alone():
-    before = scan("picture")
+def test_a_cropped_picture_is_left_alone():
+    whole = scan("picture")
+    before = {key: MetaTensor(value[:, 7:53, 7:43], meta=value.meta) for key, value in whole.items()}
     assert torch.equal(RemoveStrayLabelsd("pred")(before)["pred"], before["pred"])
+
+
+def test_a_picture_of_the_whole_body_loses_what_is_outside_it_and_gas():
+    data = scan("picture")
+    data["image"][:, 26:34, 36:42] = 0.0  # gas, as dark as the room, which was called lung
+    data["pred"][:, 26:34, 36:42] = 1
+    pred = RemoveStrayLabelsd("pred")(data)["pred"]
+    assert not pred[:, 0:4].any()
+    assert not pred[:, 26:34, 36:42].any()
+    assert (pred[0, 10:24, 15:35] == 1).all(), "lung is brighter than air"
+    assert (pred[0, 36:50, 15:35] == 2).all()
 
 
 def test_empty_prediction_stays_empty():
