@@ -9,7 +9,7 @@
 Both routes are cross-validated on the folds of ``data/covid_ct``: each slice is classified once, by networks that never
 saw it nor a slice nearly equal to it. The masks are those of an earlier ``cross_validate.py``. The classifier trains on
 the same slices and phantoms, its schedule fixed, the last epoch's weights measured. What must be fitted on answers to
-unseen slices (the classifier's temperature, the width of the extent's interval) is fitted on the other folds. `--ship`
+unseen slices (the classifier's temperature, the interval of the extent) is fitted on the other folds. `--ship`
 trains the classifier on all cases and writes ``models/NETWORK.safetensors`` with the temperature of all folds' answers.
 """
 
@@ -45,6 +45,7 @@ MASKS = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
 CLASSES = PROJECT / "bundles" / "covid_ct_severity_classification"
 SCALE = SCALES["normal_mild_severe"]
 COVERAGE = 0.9
+WIDTH = 2.0  # standard deviations of the interval; the rest of it is a part of the extent, which is fitted
 
 
 def main() -> None:
@@ -82,7 +83,8 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
         inference.insert(1, str(MASKS / "configs" / "networks" / f"{args.masks.name}.yaml"))
         words = ["--dataset_dir", str(args.prepared.absolute()), "--datalist", datalist.name]
         words += ["--checkpoint", str(args.masks.absolute() / f"fold{fold}" / "last.pt")]
-        run(args, MASKS, inference, [*words, "--output_dir", str(masks)], masks)
+        plain = ["--interval_width", str(WIDTH), "--interval_share", "0"]
+        run(args, MASKS, inference, [*words, *plain, "--output_dir", str(masks)], masks)
     seconds = 0.0
     if not (folder / "evaluation" / "slices.csv").is_file():
         data = combine(folder / "data", args, content, training, left_out)
@@ -110,11 +112,11 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
 def rated(path: Path) -> list[dict[str, Any]]:
     """The slices of a report with a true class; ``deviation``: the standard deviation of what the members say."""
     severity = json.loads(path.read_text())["severity"]
-    width = float(severity["interval"].split()[0])
     rows = [each for each in severity["slices"] if each["true_class"] is not None]
     for row in rows:
         bounds = [row[key] for key in ("extent_low", "extent_high")]
-        row["deviation"] = max(abs(b - row["extent"]) for b in bounds) / width if None not in bounds else math.nan
+        reach = max(abs(b - row["extent"]) for b in bounds) if None not in bounds else math.nan
+        row["deviation"] = reach / WIDTH
     return rows
 
 
@@ -166,12 +168,12 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     print("\nExtent by the predicted mask:\n")
     for name, interval in agreement.items():
         print(f"- {name}: {shown(interval)}")
-    width = needed_width(values)
-    print(f"- width that covers {COVERAGE:.0%} of all: {width:.2f} standard deviations")
+    share = needed_share(values)
+    print(f"- interval that covers {COVERAGE:.0%} of all: {WIDTH:g} standard deviations + {share:.3f} of the extent")
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.network
-    pairs = [(row["patient"], bounded(row, width)) for row in measured]
+    pairs = [(row["patient"], bounded(row, share)) for row in measured]
     with (folder / "extent.png").open("wb") as file:
         draw_extents(pairs, "slice", SCALE, file)
     with (folder / "reliability.png").open("wb") as file:
@@ -183,28 +185,32 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     (folder / "answers.json").write_text(json.dumps({"masks": masks, "classes": classes}, indent=1))
 
 
-def needed_width(values: np.ndarray) -> float:
-    """Standard deviations that cover the wanted part of the errors: normalised conformal prediction (Lei et al.,
-    J Am Stat Assoc 113:1094, 2018)."""
-    ratio = np.abs(values[:, 0] - values[:, 1]) / np.maximum(values[:, 2], 1e-4)
-    rank = min(np.ceil((len(ratio) + 1) * COVERAGE) / len(ratio), 1.0)
-    return float(np.quantile(ratio, rank, method="higher"))
+def needed_share(values: np.ndarray) -> float:
+    """The part of the extent that an interval needs, beside the deviations, to cover so many of the true extents: split
+    conformal prediction (Lei et al., J Am Stat Assoc 113:1094, 2018)."""
+    extent, true, deviation = values.T
+    missing = (np.abs(extent - true) - WIDTH * deviation) / np.maximum(extent, 1e-3)
+    rank = min(np.ceil((len(missing) + 1) * COVERAGE) / len(missing), 1.0)
+    return max(float(np.quantile(missing, rank, method="higher")), 0.0)
 
 
 def coverage(values: np.ndarray, fold: np.ndarray) -> dict[str, float]:
-    """Errors of the extent, and how often an interval covers whose width the other folds gave."""
-    extent, true, spread = values.T
-    half = np.zeros(len(values))
+    """Errors of the extent, and how often an interval covers whose share of the extent the other folds gave."""
+    extent, true, deviation = values.T
+    half = WIDTH * deviation
     for k in np.unique(fold):
         others = values[fold != k]
-        half[fold == k] = needed_width(others if len(others) else values) * np.maximum(spread[fold == k], 1e-4)
+        half[fold == k] += needed_share(others if len(others) else values) * extent[fold == k]
     found = extent_agreement(extent, true, np.clip(extent - half, 0, 1), np.clip(extent + half, 0, 1))
-    plain = extent_agreement(extent, true, extent - 2 * spread, extent + 2 * spread)["interval_coverage"]
-    return found | {"coverage_of_2_deviations": plain, "interval_mean_half_width": float(half.mean())}
+    plain = extent_agreement(extent, true, extent - WIDTH * deviation, extent + WIDTH * deviation)
+    return found | {
+        "coverage_of_the_deviations_alone": plain["interval_coverage"],
+        "interval_mean_half_width": float(half.mean()),
+    }
 
 
-def bounded(row: dict[str, Any], width: float) -> dict[str, Any]:
-    extent, reach = row["extent"], width * row["deviation"]
+def bounded(row: dict[str, Any], share: float) -> dict[str, Any]:
+    extent, reach = row["extent"], WIDTH * row["deviation"] + share * row["extent"]
     return {
         "extent": extent, "true_extent": row["true_extent"],
         "extent_low": max(extent - reach, 0.0), "extent_high": min(extent + reach, 1.0),

@@ -21,12 +21,14 @@ def case_severity(
     spacing: tuple[float, float, float] | None,
     members: NDArray | None = None,
     width: float = 2.0,
+    share: float = 0.0,
 ) -> dict[str, Any]:
     """What a mask says of severity.
 
-    The interval is the extent ± ``width`` standard deviations of the extents that the members find, within 0..1: how
-    far the network's answer depends on how the slice is held. It knows nothing of what all members get wrong together,
-    so its coverage is a thing to be measured (docs/explanation/extent-is-not-severity.md).
+    The interval is the extent ± (``width`` standard deviations of the extents that the members find + ``share`` of the
+    extent), within 0..1. The first part is how far the network's answer depends on how the slice is held. It knows
+    nothing of what all members get wrong together: that is the second part's, whose size was fitted on slices that the
+    network had not seen (docs/explanation/extent-is-not-severity.md).
 
     Args:
         mask: (X, Y, Z) axial, slices from the feet to the head: 0 background, 1 lung, 2 lesion.
@@ -34,6 +36,7 @@ def case_severity(
         spacing: millimetres along X, Y, Z; None for a picture.
         members: (M, 2, Z), of each member and slice, pixels of lesion and of lung with lesion; None: no interval.
         width: of the interval, in standard deviations.
+        share: and in parts of the extent.
 
     Returns:
         ``class``, ``extent`` (0..1), ``extent_low``, ``extent_high``, ``borderline`` (the interval reaches into more
@@ -48,7 +51,7 @@ def case_severity(
     for z, extent in enumerate(extents):
         found = None if of_members is None else of_members[:, z]
         counted = {"slice": z, "lung_px": int(lung[z]), "lesion_px": int(lesion[z])}
-        slices.append({**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, width)})
+        slices.append({**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, width, share)})
     floor = volume_floor(mask.size, spacing)
     whole = volume_extent(int(lesion.sum()), int(lung.sum()), floor)
     found = None
@@ -56,17 +59,19 @@ def case_severity(
         totals = members.sum(axis=2)
         each = [volume_extent(a, b, floor) for a, b in totals]
         found = np.array([np.nan if value is None else value for value in each])
-    return {"rule": str(scale), **_rated(whole, found, scale, width), "slices": slices}
+    return {"rule": str(scale), **_rated(whole, found, scale, width, share), "slices": slices}
 
 
-def _rated(extent: float | None, members: NDArray | None, scale: SeverityScale, width: float) -> dict[str, Any]:
+def _rated(
+    extent: float | None, members: NDArray | None, scale: SeverityScale, width: float, share: float
+) -> dict[str, Any]:
     if extent is None:
         nothing = dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))
         return {**nothing, "reason": NO_LUNG}
     low = high = borderline = None
     defined = np.zeros(0) if members is None else members[~np.isnan(members)]
     if members is not None and defined.size > 1:
-        half = width * float(defined.std(ddof=1))
+        half = width * float(defined.std(ddof=1)) + share * extent
         low, high = max(extent - half, 0.0), min(extent + half, 1.0)
         borderline = scale.is_borderline(low, high) or defined.size < members.size
         low, high = round(low, 6), round(high, 6)

@@ -49,6 +49,7 @@ class SeverityWriter(PredictionWriter):
         output_dir, provenance, key: as ``CaseWriter``.
         scale: classes and their thresholds.
         interval_width: of the extent's interval, in standard deviations of the members' extents, above 0.
+        interval_share: and in parts of the extent, 0 or more.
         report_format: of the page.
 
     Raises:
@@ -60,6 +61,7 @@ class SeverityWriter(PredictionWriter):
         output_dir: str,
         scale: SeverityScale,
         interval_width: float = 2.0,
+        interval_share: float = 0.0,
         report_format: str = "png",
         provenance: Mapping[str, Any] | None = None,
         key: str = "pred",
@@ -67,10 +69,14 @@ class SeverityWriter(PredictionWriter):
         super().__init__(output_dir, provenance, key)
         if report_format not in FORMATS:
             raise ConfigError(f"report_format is {report_format!r}", how=f"choose one of {', '.join(FORMATS)}")
-        if not interval_width > 0:
-            raise ConfigError(f"interval_width is {interval_width}", how="give standard deviations, above 0")
+        if not (interval_width > 0 and interval_share >= 0):
+            raise ConfigError(
+                f"interval_width is {interval_width} and interval_share {interval_share}",
+                how="give standard deviations above 0, and a part of the extent from 0",
+            )
         self.scale = scale
         self.interval_width = interval_width
+        self.interval_share = interval_share
         self.report_format = report_format
         self._known: dict[str, dict[str, Any]] | None = None  # of all cases in the folder, once they have been read
 
@@ -110,10 +116,13 @@ class SeverityWriter(PredictionWriter):
         counts = item.get("member_counts")
         members = None if counts is None else np.asarray(counts)
         spacing = None if case.spacing is None else case.spacing
-        found = case_severity(mask, self.scale, spacing=spacing, members=members, width=self.interval_width)
+        found = case_severity(
+            mask, self.scale, spacing=spacing, members=members, width=self.interval_width, share=self.interval_share
+        )
         found["scale"] = {"names": list(self.scale.names), "thresholds": list(self.scale.thresholds)}
         found["interval"] = (
             f"{self.interval_width:g} standard deviations of {len(members)} predictions"
+            f" and {100 * self.interval_share:g} % of the extent"
             if members is not None and len(members) > 1
             else None
         )

@@ -67,6 +67,8 @@ def test_the_interval_is_so_many_standard_deviations_of_the_members():
     assert found["extent_high"] == pytest.approx(0.25 + half, abs=0.01)
     assert found["borderline"] is True
     assert case_severity(mask, SCALE, spacing=None, members=members_of(mask, 1.2, 1.4))["extent_low"] < 0.25
+    wide = case_severity(mask, SCALE, spacing=None, members=members_of(mask, 0.9, 1.1), width=2, share=0.2)
+    assert wide["extent_high"] - found["extent_high"] == pytest.approx(0.2 * 0.25, abs=1e-5)
     for members in (None, members_of(mask, 1.0)):
         none = case_severity(mask, SCALE, spacing=None, members=members)
         assert (none["extent_low"], none["borderline"]) == (None, None), "one prediction says nothing of its spread"

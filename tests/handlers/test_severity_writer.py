@@ -96,6 +96,8 @@ def test_configuration_that_cannot_be_is_refused(tmp_path):
         SeverityWriter(str(tmp_path), SCALE, report_format="docx")
     with pytest.raises(ConfigError, match="above 0"):
         SeverityWriter(str(tmp_path), SCALE, interval_width=0)
+    with pytest.raises(ConfigError, match="interval_share -1"):
+        SeverityWriter(str(tmp_path), SCALE, interval_share=-1)
 
 
 @pytest.mark.parametrize("axes", ["LPS", "SAR"])
