@@ -45,6 +45,7 @@ MASKS = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
 CLASSES = PROJECT / "bundles" / "covid_ct_severity_classification"
 SCALE = SCALES["normal_mild_severe"]
 COVERAGE = 0.9
+FLOOR = 0.02  # of the interval, where any lesion is found
 WIDTH = 2.0  # standard deviations of the interval; the rest of it is a part of the extent, which is fitted
 
 
@@ -83,7 +84,7 @@ def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[st
         inference.insert(1, str(MASKS / "configs" / "networks" / f"{args.masks.name}.yaml"))
         words = ["--dataset_dir", str(args.prepared.absolute()), "--datalist", datalist.name]
         words += ["--checkpoint", str(args.masks.absolute() / f"fold{fold}" / "last.pt")]
-        plain = ["--interval_width", str(WIDTH), "--interval_share", "0"]
+        plain = ["--interval_width", str(WIDTH), "--interval_share", "0", "--interval_floor", "0"]
         run(args, MASKS, inference, [*words, *plain, "--output_dir", str(masks)], masks)
     seconds = 0.0
     if not (folder / "evaluation" / "slices.csv").is_file():
@@ -169,7 +170,9 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     for name, interval in agreement.items():
         print(f"- {name}: {shown(interval)}")
     share = needed_share(values)
-    print(f"- interval that covers {COVERAGE:.0%} of all: {WIDTH:g} standard deviations + {share:.3f} of the extent")
+    print(
+        f"- interval that covers {COVERAGE:.0%} of all: {WIDTH:g} standard deviations + {share:.3f} of the extent + {FLOOR:g}"
+    )
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.network
@@ -189,7 +192,7 @@ def needed_share(values: np.ndarray) -> float:
     """The part of the extent that an interval needs, beside the deviations, to cover so many of the true extents: split
     conformal prediction (Lei et al., J Am Stat Assoc 113:1094, 2018)."""
     extent, true, deviation = values.T
-    missing = (np.abs(extent - true) - WIDTH * deviation) / np.maximum(extent, 1e-3)
+    missing = (np.abs(extent - true) - WIDTH * deviation - FLOOR * (extent > 0)) / np.maximum(extent, 1e-3)
     rank = min(np.ceil((len(missing) + 1) * COVERAGE) / len(missing), 1.0)
     return max(float(np.quantile(missing, rank, method="higher")), 0.0)
 
@@ -197,7 +200,7 @@ def needed_share(values: np.ndarray) -> float:
 def coverage(values: np.ndarray, fold: np.ndarray) -> dict[str, float]:
     """Errors of the extent, and how often an interval covers whose share of the extent the other folds gave."""
     extent, true, deviation = values.T
-    half = WIDTH * deviation
+    half = WIDTH * deviation + FLOOR * (extent > 0)
     for k in np.unique(fold):
         others = values[fold != k]
         half[fold == k] += needed_share(others if len(others) else values) * extent[fold == k]
@@ -210,7 +213,8 @@ def coverage(values: np.ndarray, fold: np.ndarray) -> dict[str, float]:
 
 
 def bounded(row: dict[str, Any], share: float) -> dict[str, Any]:
-    extent, reach = row["extent"], WIDTH * row["deviation"] + share * row["extent"]
+    extent = row["extent"]
+    reach = WIDTH * row["deviation"] + share * extent + FLOOR * (extent > 0)
     return {
         "extent": extent, "true_extent": row["true_extent"],
         "extent_low": max(extent - reach, 0.0), "extent_high": min(extent + reach, 1.0),

@@ -135,7 +135,7 @@ def test_the_severity_overlay_rates_by_the_mask(project, tmp_path, phantom, weig
     assert code == 0
     severity = json.loads(Path(lines[0]["report"]).read_text())["severity"]
     assert (severity["class"], severity["extent"]) == ("normal", 0), "these weights call nothing lesion"
-    assert severity["interval"] == "2 standard deviations of 8 predictions and 35 % of the extent"
+    assert severity["interval"] == "2 standard deviations of 8 predictions, 35 % of the extent, and 2 points"
     assert (tmp_path / "out" / "scan_case_report.png").is_file()
     assert (tmp_path / "out" / "severity.csv").read_text().count("\n") == 2
     code, lines = predict(

@@ -22,13 +22,15 @@ def case_severity(
     members: NDArray | None = None,
     width: float = 2.0,
     share: float = 0.0,
+    floor: float = 0.0,
 ) -> dict[str, Any]:
     """What a mask says of severity.
 
     The interval is the extent ± (``width`` standard deviations of the extents that the members find + ``share`` of the
-    extent), within 0..1. The first part is how far the network's answer depends on how the slice is held. It knows
-    nothing of what all members get wrong together: that is the second part's, whose size was fitted on slices that the
-    network had not seen (docs/explanation/extent-is-not-severity.md).
+    extent + ``floor``), within 0..1. The first part is how far the network's answer depends on how the slice is held. It
+    knows nothing of what all members get wrong together: that is for the other two, whose sizes were chosen on slices
+    that the network had not seen (docs/explanation/extent-is-not-severity.md). Where neither the mask nor a member has
+    lesion, the interval is 0 alone.
 
     Args:
         mask: (X, Y, Z) axial, slices from the feet to the head: 0 background, 1 lung, 2 lesion.
@@ -37,6 +39,7 @@ def case_severity(
         members: (M, 2, Z), of each member and slice, pixels of lesion and of lung with lesion; None: no interval.
         width: of the interval, in standard deviations.
         share: and in parts of the extent.
+        floor: and at least this, 0..1: small lesions that a network finds are often none.
 
     Returns:
         ``class``, ``extent`` (0..1), ``extent_low``, ``extent_high``, ``borderline`` (the interval reaches into more
@@ -51,19 +54,21 @@ def case_severity(
     for z, extent in enumerate(extents):
         found = None if of_members is None else of_members[:, z]
         counted = {"slice": z, "lung_px": int(lung[z]), "lesion_px": int(lesion[z])}
-        slices.append({**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, width, share)})
-    floor = volume_floor(mask.size, spacing)
-    whole = volume_extent(int(lesion.sum()), int(lung.sum()), floor)
+        slices.append(
+            {**counted, **_rated(None if np.isnan(extent) else float(extent), found, scale, (width, share, floor))}
+        )
+    least = volume_floor(mask.size, spacing)
+    whole = volume_extent(int(lesion.sum()), int(lung.sum()), least)
     found = None
     if members is not None:
         totals = members.sum(axis=2)
-        each = [volume_extent(a, b, floor) for a, b in totals]
+        each = [volume_extent(a, b, least) for a, b in totals]
         found = np.array([np.nan if value is None else value for value in each])
-    return {"rule": str(scale), **_rated(whole, found, scale, width, share), "slices": slices}
+    return {"rule": str(scale), **_rated(whole, found, scale, (width, share, floor)), "slices": slices}
 
 
 def _rated(
-    extent: float | None, members: NDArray | None, scale: SeverityScale, width: float, share: float
+    extent: float | None, members: NDArray | None, scale: SeverityScale, parts: tuple[float, float, float]
 ) -> dict[str, Any]:
     if extent is None:
         nothing = dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))
@@ -71,7 +76,8 @@ def _rated(
     low = high = borderline = None
     defined = np.zeros(0) if members is None else members[~np.isnan(members)]
     if members is not None and defined.size > 1:
-        half = width * float(defined.std(ddof=1)) + share * extent
+        width, share, floor = parts
+        half = width * float(defined.std(ddof=1)) + share * extent + (floor if extent or defined.any() else 0.0)
         low, high = max(extent - half, 0.0), min(extent + half, 1.0)
         borderline = scale.is_borderline(low, high) or defined.size < members.size
         low, high = round(low, 6), round(high, 6)

@@ -50,6 +50,7 @@ class SeverityWriter(PredictionWriter):
         scale: classes and their thresholds.
         interval_width: of the extent's interval, in standard deviations of the members' extents, above 0.
         interval_share: and in parts of the extent, 0 or more.
+        interval_floor: and at least this (0..1), where any lesion is found.
         report_format: of the page.
 
     Raises:
@@ -62,6 +63,7 @@ class SeverityWriter(PredictionWriter):
         scale: SeverityScale,
         interval_width: float = 2.0,
         interval_share: float = 0.0,
+        interval_floor: float = 0.0,
         report_format: str = "png",
         provenance: Mapping[str, Any] | None = None,
         key: str = "pred",
@@ -69,14 +71,15 @@ class SeverityWriter(PredictionWriter):
         super().__init__(output_dir, provenance, key)
         if report_format not in FORMATS:
             raise ConfigError(f"report_format is {report_format!r}", how=f"choose one of {', '.join(FORMATS)}")
-        if not (interval_width > 0 and interval_share >= 0):
+        if not (interval_width > 0 and interval_share >= 0 and 0 <= interval_floor <= 1):
             raise ConfigError(
-                f"interval_width is {interval_width} and interval_share {interval_share}",
-                how="give standard deviations above 0, and a part of the extent from 0",
+                f"interval_width is {interval_width}, interval_share {interval_share}, interval_floor {interval_floor}",
+                how="give standard deviations above 0, a part of the extent from 0, and an extent from 0 to 1",
             )
         self.scale = scale
         self.interval_width = interval_width
         self.interval_share = interval_share
+        self.interval_floor = interval_floor
         self.report_format = report_format
         self._known: dict[str, dict[str, Any]] | None = None  # of all cases in the folder, once they have been read
 
@@ -117,12 +120,13 @@ class SeverityWriter(PredictionWriter):
         members = None if counts is None else np.asarray(counts)
         spacing = None if case.spacing is None else case.spacing
         found = case_severity(
-            mask, self.scale, spacing=spacing, members=members, width=self.interval_width, share=self.interval_share
-        )
+            mask, self.scale, spacing=spacing, members=members,
+            width=self.interval_width, share=self.interval_share, floor=self.interval_floor,
+        )  # fmt: skip
         found["scale"] = {"names": list(self.scale.names), "thresholds": list(self.scale.thresholds)}
         found["interval"] = (
-            f"{self.interval_width:g} standard deviations of {len(members)} predictions"
-            f" and {100 * self.interval_share:g} % of the extent"
+            f"{self.interval_width:g} standard deviations of {len(members)} predictions, "
+            f"{100 * self.interval_share:g} % of the extent, and {100 * self.interval_floor:g} points"
             if members is not None and len(members) > 1
             else None
         )

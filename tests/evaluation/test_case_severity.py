@@ -67,6 +67,11 @@ def test_the_interval_is_so_many_standard_deviations_of_the_members():
     assert found["extent_high"] == pytest.approx(0.25 + half, abs=0.01)
     assert found["borderline"] is True
     assert case_severity(mask, SCALE, spacing=None, members=members_of(mask, 1.2, 1.4))["extent_low"] < 0.25
+    high = case_severity(mask, SCALE, spacing=None, members=members_of(mask, 0.9, 1.1), width=2, floor=0.02)
+    assert high["extent_high"] - found["extent_high"] == pytest.approx(0.02, abs=1e-5)
+    clean = drawn_slices()[..., 1:2]
+    nothing = case_severity(clean, SCALE, spacing=None, members=members_of(clean, 1, 1), floor=0.02)
+    assert (nothing["extent_high"], nothing["borderline"]) == (0, False)
     wide = case_severity(mask, SCALE, spacing=None, members=members_of(mask, 0.9, 1.1), width=2, share=0.2)
     assert wide["extent_high"] - found["extent_high"] == pytest.approx(0.2 * 0.25, abs=1e-5)
     for members in (None, members_of(mask, 1.0)):

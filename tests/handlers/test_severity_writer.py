@@ -96,7 +96,7 @@ def test_configuration_that_cannot_be_is_refused(tmp_path):
         SeverityWriter(str(tmp_path), SCALE, report_format="docx")
     with pytest.raises(ConfigError, match="above 0"):
         SeverityWriter(str(tmp_path), SCALE, interval_width=0)
-    with pytest.raises(ConfigError, match="interval_share -1"):
+    with pytest.raises(ConfigError, match="from 0 to 1"):
         SeverityWriter(str(tmp_path), SCALE, interval_share=-1)
 
 
