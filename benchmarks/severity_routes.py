@@ -170,9 +170,8 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     for name, interval in agreement.items():
         print(f"- {name}: {shown(interval)}")
     share = needed_share(values)
-    print(
-        f"- interval that covers {COVERAGE:.0%} of all: {WIDTH:g} standard deviations + {share:.3f} of the extent + {FLOOR:g}"
-    )
+    parts = f"{WIDTH:g} standard deviations + {share:.3f} of the extent + {FLOOR:g}"
+    print(f"- interval that covers {COVERAGE:.0%} of all: {parts}")
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.network
