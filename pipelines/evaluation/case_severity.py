@@ -27,9 +27,9 @@ def case_severity(
     """What a mask says of severity.
 
     The interval is the extent ± (``width`` standard deviations of the extents that the members find + ``share`` of the
-    extent + ``floor``), within 0..1. The first part is how far the network's answer depends on how the slice is held. Of
-    what all members get wrong together it knows nothing: that is for the other two, whose sizes were chosen on slices
-    that the network had not seen (docs/explanation/extent-is-not-severity.md). Where neither the mask nor a member has
+    extent + ``floor``), within 0..1. The first part is how far the network's answer depends on how the slice is held.
+    What all members get wrong together is for the other two, whose sizes were chosen on slices that the
+    network had not seen (docs/explanation/extent-is-not-severity.md). Where neither the mask nor a member has
     lesion, the interval is 0 alone.
 
     Args:
