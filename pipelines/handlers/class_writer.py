@@ -27,15 +27,19 @@ class ClassWriter(CaseWriter):
 
     The prediction is (classes, Z) probabilities, slices from the feet to the head. A slice is *referred* to a person
     where its highest probability is below ``refer_below``, and where it shows too little aerated lung, in which case it
-    gets no class. A volume's class is the severity scale's for the mean over its slices, weighted by their lung area,
-    of an extent that is typical of their class; it is referred where a third of that lung lies in referred slices. See
-    ``CaseWriter``.
+    gets no class. A volume is of the first class while no more than ``tolerance`` of its lung area lies in slices of
+    another: what a classifier gets wrong adds up over the slices of a scan. Else its class is the severity scale's for
+    the mean over its slices, weighted by lung area, of an extent that is typical of their class. It is referred where a
+    third of that area lies in referred slices, or where the tolerance decided. The area of a slice is at least that
+    between the larger ones below and above it, so that diseased lung, which grey values do not find, has its weight.
+    See ``CaseWriter``.
 
     Args:
         output_dir, provenance, key: as ``CaseWriter``.
         names: of the classes, from the least to the most severe.
         thresholds: extents (0..1) at which the second, third … class begin.
         typical_extents: of a slice of each class, 0..1.
+        tolerance: 0..1; 0 for none.
         refer_below: 0..1.
         checkpoint: the weights, for the temperature in the report; it has been applied before.
 
@@ -52,6 +56,7 @@ class ClassWriter(CaseWriter):
         names: Sequence[str],
         thresholds: Sequence[float],
         typical_extents: Sequence[float],
+        tolerance: float = 0.25,
         refer_below: float = 0.6,
         checkpoint: str | None = None,
         provenance: Mapping[str, Any] | None = None,
@@ -67,8 +72,10 @@ class ClassWriter(CaseWriter):
                 f"typical_extents {list(typical_extents)} are not typical: {self.scale}",
                 how="give --typical_extents one within each class",
             )
-        if not 0 <= refer_below <= 1:
-            raise ConfigError(f"refer_below is {refer_below}", how="give a probability from 0 to 1")
+        for name, value in (("refer_below", refer_below), ("tolerance", tolerance)):
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} is {value}", how="give a part from 0 to 1")
+        self.tolerance = tolerance
         self.refer_below = refer_below
         self.calibration = TemperatureScaled(key, checkpoint)
 
@@ -134,15 +141,21 @@ class ClassWriter(CaseWriter):
         area = np.minimum(np.maximum.accumulate(shares), np.maximum.accumulate(shares[::-1])[::-1])
         referred = float(area[[each["refer"] for each in slices]].sum() / area.sum())
         weight = area * rated / (area * rated).sum()
-        extent = float((weight * self.typical[probabilities.argmax(axis=1)]).sum())
-        refer = referred > self.REFERRED_PART
+        said = probabilities.argmax(axis=1)
+        ill = float(weight[said > 0].sum())
+        extent = float((weight * self.typical[said]).sum())
+        reasons = []
+        if referred > self.REFERRED_PART:
+            reasons.append(f"{100 * referred:.0f} % of the lung is in slices that are referred")
+        if 0 < ill <= self.tolerance:
+            reasons.append(f"{100 * ill:.0f} % of the lung is in slices that are not {self.scale.names[0]}")
         return {
-            "class": self.scale.name(min(extent, 1.0)),
+            "class": self.scale.names[0] if ill <= self.tolerance else self.scale.name(min(extent, 1.0)),
             "probabilities": {
                 name: round(float((weight * probabilities[:, k]).sum()), 6) for k, name in enumerate(self.scale.names)
             },
-            "refer": refer,
-            "reason": f"{100 * referred:.0f} % of the lung is in slices that are referred" if refer else None,
+            "refer": bool(reasons),
+            "reason": "; ".join(reasons) or None,
             **counted,
         }
 
