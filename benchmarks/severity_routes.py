@@ -45,6 +45,7 @@ MASKS = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
 CLASSES = PROJECT / "bundles" / "covid_ct_severity_classification"
 SCALE = SCALES["normal_mild_severe"]
 COVERAGE = 0.9
+SHARE = 0.35  # of the extent, what severity.yaml adds by default: drawn, and its coverage is printed
 FLOOR = 0.02  # of the interval, where any lesion is found
 WIDTH = 2.0  # standard deviations of the interval; the rest of it is a part of the extent, which is fitted
 
@@ -175,7 +176,7 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.network
-    pairs = [(row["patient"], bounded(row, share)) for row in measured]
+    pairs = [(row["patient"], bounded(row, SHARE)) for row in measured]
     with (folder / "extent.png").open("wb") as file:
         draw_extents(pairs, "slice", SCALE, file)
     with (folder / "reliability.png").open("wb") as file:
@@ -204,10 +205,14 @@ def coverage(values: np.ndarray, fold: np.ndarray) -> dict[str, float]:
         others = values[fold != k]
         half[fold == k] += needed_share(others if len(others) else values) * extent[fold == k]
     found = extent_agreement(extent, true, np.clip(extent - half, 0, 1), np.clip(extent + half, 0, 1))
+    default = WIDTH * deviation + SHARE * extent + FLOOR * (extent > 0)
     plain = extent_agreement(extent, true, extent - WIDTH * deviation, extent + WIDTH * deviation)
     return found | {
         "coverage_of_the_deviations_alone": plain["interval_coverage"],
-        "interval_mean_half_width": float(half.mean()),
+        "coverage_of_the_default": extent_agreement(extent, true, extent - default, extent + default)[
+            "interval_coverage"
+        ],
+        "fitted_mean_half_width": float(half.mean()),
     }
 
 
