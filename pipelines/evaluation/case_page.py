@@ -77,10 +77,10 @@ def worst_slices(slices: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 def _frame(mask: NDArray) -> tuple[slice, slice]:
     """The box of the lungs with some of what is around them; the whole slice where there are none."""
-    found = (mask > 0).any(axis=2)
+    found = np.any(mask > 0, axis=2)
     parts = []
     for axis in (0, 1):
-        places = np.flatnonzero(found.any(axis=1 - axis))
+        places = np.flatnonzero(np.any(found, axis=1 - axis))
         low, high = (int(places[0]), int(places[-1]) + 1) if places.size else (0, mask.shape[axis])
         margin = round(_MARGIN * (high - low))
         parts.append(slice(max(low - margin, 0), high + margin))
