@@ -7,10 +7,18 @@ import logging
 import sys
 from pathlib import Path
 
+from pipelines.errors import UsageError
+
 # What the datasets room knows too: named here again so that --help need not import it (a test holds them together).
-DATASETS = ("covid_ct",)
+SKIN_DATASETS = ("isic2016", "ph2", "skin_lesions")
+DATASETS = ("covid_ct", *SKIN_DATASETS)
+PHANTOMS = ("covid_ct", "isic2016")
 PHANTOM_FORMATS = ("nifti", "dicom", "both")
 MASK_VALUES = ("lung-lesion", "lesion")
+DEFAULT_SLICES = 24
+
+# options that both commands hand on as they are
+_SHARED = ("seed", "validation", "test", "folds", "force")
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     prepare.add_argument("--skip-bad", action="store_true", help="leave faulty cases out and list them in the report")
     prepare.set_defaults(func=_prepare)
     phantom = actions.add_parser("phantom", help="draw phantoms, for trying commands without data")
-    phantom.add_argument("dataset", choices=DATASETS)
+    phantom.add_argument("dataset", choices=PHANTOMS)
     phantom.add_argument("--cases", type=int, default=12)
-    phantom.add_argument("--size", type=int, default=160, help="columns and rows (default 160)")
-    phantom.add_argument("--slices", type=int, default=24)
-    phantom.add_argument("--format", choices=PHANTOM_FORMATS, default="nifti", help="both only with --raw")
+    phantom.add_argument(
+        "--size", type=int, default=160, help="columns, and rows (of pictures three quarters of it; default 160)"
+    )
+    phantom.add_argument("--slices", type=int, help=f"CT only (default {DEFAULT_SLICES})")
+    phantom.add_argument("--format", choices=PHANTOM_FORMATS, help="CT only (default nifti); both only with --raw")
     written = phantom.add_mutually_exclusive_group()
     written.add_argument("--prepared", dest="raw", action="store_false", help="write a prepared folder (the default)")
     written.add_argument(
@@ -54,20 +64,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from pipelines.datasets.covid_ct import prepare_covid_ct
+    from pipelines.datasets import prepare_covid_ct, prepare_skin_lesions
     from pipelines.datasets.splits import SECTIONS
 
-    prepared = prepare_covid_ct(
-        args.raw,
-        args.out,
-        seed=args.seed,
-        validation=args.validation,
-        test=args.test,
-        folds=args.folds,
-        skip_bad=args.skip_bad,
-        force=args.force,
-        mask_values=args.mask_values,
-    )
+    options = {key: getattr(args, key) for key in (*_SHARED, "skip_bad")}
+    if args.dataset in SKIN_DATASETS:
+        _refuse(args, "mask_values")
+        prepared = prepare_skin_lesions(args.dataset, args.raw, args.out, **options)
+    else:
+        prepared = prepare_covid_ct(args.raw, args.out, mask_values=args.mask_values, **options)
     numbers = ", ".join(f"{len(prepared.split[section])} {section}" for section in SECTIONS)
     for fault in prepared.left_out:
         logger.warning("left out: %s", fault)
@@ -76,20 +81,20 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _phantom(args: argparse.Namespace) -> int:
-    from pipelines.datasets.covid_ct import phantom_covid_ct
+    from pipelines.datasets import phantom_covid_ct, phantom_isic2016
 
-    names = phantom_covid_ct(
-        args.out,
-        cases=args.cases,
-        size=args.size,
-        slices=args.slices,
-        seed=args.seed,
-        file_format=args.format,
-        raw=args.raw,
-        validation=args.validation,
-        test=args.test,
-        folds=args.folds,
-        force=args.force,
-    )
+    options = {key: getattr(args, key) for key in (*_SHARED, "cases", "size", "raw")}
+    if args.dataset in SKIN_DATASETS:
+        _refuse(args, "slices")
+        _refuse(args, "format")
+        names = phantom_isic2016(args.out, **options)
+    else:
+        slices = DEFAULT_SLICES if args.slices is None else args.slices
+        names = phantom_covid_ct(args.out, slices=slices, file_format=args.format or PHANTOM_FORMATS[0], **options)
     sys.stdout.write(f"{args.out}: {len(names)} phantoms\n")
     return 0
+
+
+def _refuse(args: argparse.Namespace, option: str) -> None:
+    if getattr(args, option) is not None:
+        raise UsageError(f"--{option.replace('_', '-')} is for CT only", where=args.dataset, how="leave it out")

@@ -7,8 +7,10 @@ import pytest
 
 from pipelines import data_command
 from pipelines.data_command import add_parser
-from pipelines.datasets import covid_ct, dicom_layout, load_datalist
-from pipelines.errors import UnreadableFileError
+from pipelines.datasets import covid_ct, dicom_layout, load_datalist, skin_lesions, skin_phantoms
+from pipelines.errors import UnreadableFileError, UsageError
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def run(*words: object) -> int:
@@ -30,14 +32,42 @@ def test_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert load_datalist(tmp_path / "prepared")["phantom"] is True
 
 
+def test_skin_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--cases", 8, "--size", 80, "--seed", 1)
+    assert run("data", "phantom", "isic2016", "--out", tmp_path / "raw", *small, "--raw") == 0
+    assert (tmp_path / "raw" / "ISBI2016_ISIC_Part1_Test_Data").is_dir()
+    for name in ("isic2016", "skin_lesions"):
+        prepare = ("data", "prepare", name, "--raw", tmp_path / "raw", "--out", tmp_path / name)
+        assert run(*prepare, "--seed", 2, "--folds", 3) == 0
+        assert "5 training, 1 validation, 2 test cases" in capsys.readouterr().out
+        assert load_datalist(tmp_path / name, "datalist_fold2.json")["name"] == f"{name}_phantom"
+    assert run("data", "phantom", "isic2016", "--out", tmp_path / "prepared", *small) == 0
+    assert load_datalist(tmp_path / "prepared")["labels"] == {"0": "background", "1": "lesion"}
+
+
+@pytest.mark.parametrize("more", [("--format", "dicom"), ("--format", "both"), ("--slices", 8)])
+def test_options_of_ct_are_refused_for_pictures(tmp_path: Path, more: tuple[object, ...]) -> None:
+    with pytest.raises(UsageError, match=f"isic2016: {more[0]} is for CT only"):
+        run("data", "phantom", "isic2016", "--out", tmp_path / "out", *more)
+    with pytest.raises(UsageError, match="ph2: --mask-values is for CT only"):
+        run("data", "prepare", "ph2", "--raw", tmp_path, "--out", tmp_path / "out", "--mask-values", "lesion")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_faults_reach_the_caller(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError):
         run("data", "prepare", "covid_ct", "--raw", tmp_path / "absent", "--out", tmp_path / "out")
-    with pytest.raises(SystemExit):
-        run("data", "prepare", "other", "--raw", tmp_path, "--out", tmp_path / "out")
+    with pytest.raises(UnreadableFileError):
+        run("data", "prepare", "ph2", "--raw", tmp_path / "absent", "--out", tmp_path / "out")
+    for words in (("prepare", "other", "--raw", tmp_path), ("phantom", "ph2")):
+        with pytest.raises(SystemExit):
+            run("data", *words, "--out", tmp_path / "out")
 
 
-def test_the_choices_are_those_of_the_datasets_room():
-    assert data_command.DATASETS == (covid_ct.NAME,)
+def test_the_choices_are_those_of_the_datasets_room() -> None:
+    assert (covid_ct.NAME, *skin_lesions.NAMES) == data_command.DATASETS
+    assert data_command.PHANTOMS == (covid_ct.NAME, skin_phantoms.NAME)
     assert tuple(covid_ct.PHANTOM_FORMATS) == data_command.PHANTOM_FORMATS
+    for name in data_command.DATASETS:
+        assert (PROJECT / "data" / f"{name}.yaml").is_file()
     assert tuple(dicom_layout.MASK_VALUES) == data_command.MASK_VALUES

@@ -9,6 +9,8 @@ from pipelines.datasets.datalist import files, load_datalist
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.datasets.lung_phantom import Phantom, make_lung_phantom
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
+from pipelines.datasets.skin_lesions import prepare_skin_lesions
+from pipelines.datasets.skin_phantoms import phantom_isic2016
 
 __all__ = [
     "Phantom",
@@ -20,7 +22,9 @@ __all__ = [
     "load_datalist",
     "make_lung_phantom",
     "phantom_covid_ct",
+    "phantom_isic2016",
     "prepare_covid_ct",
+    "prepare_skin_lesions",
     "slice_sampler",
     "slice_weights",
 ]

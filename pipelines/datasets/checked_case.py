@@ -13,12 +13,12 @@ from PIL import Image
 
 from pipelines.datasets.likeness import content_hash, perceptual_hash
 from pipelines.datasets.raw_case import RawCase, RawSet
+from pipelines.datasets.report import TILE
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import CaseImage, read_case
 from pipelines.severity import SCALES, slice_counts, slice_extents, volume_extent, volume_floor
 from pipelines.transforms import scale_ct
 
-_TILE = 180
 SEVERITY = SCALES["normal_mild_severe"]
 
 
@@ -70,6 +70,14 @@ class CheckedCase:
     @property
     def suffix(self) -> str:
         return ".png" if self.kind == "picture" else ".nii.gz"
+
+    @property
+    def image_name(self) -> str:
+        return f"images/{self.case}{self.suffix}"
+
+    @property
+    def label_name(self) -> str:
+        return f"labels/{self.case}{self.suffix}"
 
     def label(self) -> NDArray[np.uint8]:
         """The label, uint8 (X, Y, Z)."""
@@ -153,9 +161,9 @@ def _save_volume(array: NDArray[np.int16] | NDArray[np.uint8], image: CaseImage,
 
 
 def _tile(plane: NDArray[np.float32], label: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A slice and its label as rows and columns, the longer side `_TILE` pixels."""
+    """A slice and its label as rows and columns, the longer side `TILE` pixels."""
     grey = Image.fromarray(np.rint(plane.T * 255).astype(np.uint8))
-    factor = _TILE / max(grey.size)
+    factor = TILE / max(grey.size)
     size = (max(round(grey.width * factor), 1), max(round(grey.height * factor), 1))
     small = Image.fromarray(np.ascontiguousarray(label.T)).resize(size, Image.Resampling.NEAREST)
     return np.asarray(grey.resize(size, Image.Resampling.BILINEAR)), np.asarray(small)

@@ -53,7 +53,7 @@ def find_ct_seg(raw: Path) -> RawSet | None:
             faults.append(
                 UnreadableFileError("the mask has no scan", where=masks[kind][key], how="add the scan to ct_scans")
             )
-    return RawSet("COVID-19-CT-Seg", cases, _build, patients_known=True, faults=faults)
+    return RawSet("COVID-19-CT-Seg", cases, True, faults, build=_build)
 
 
 def _key(path: Path) -> str:

@@ -8,37 +8,43 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from pipelines.datasets.splits import SECTIONS
 from pipelines.errors import DatalistError
-from pipelines.readers import LABELS
 
 DATALIST = "datalist.json"
 LUNG_SOURCES = ("reference", "derived")
-_KEYS = ("image", "label", "patient", "case", "lung")
+UNKNOWN = "unknown"
+_KEYS = ("image", "label", "patient", "case")
 _HOW = "prepare the data again (python -m pipelines data prepare)"
 
 
-def load_datalist(dataset_dir: str | os.PathLike[str], name: str = DATALIST, *, verify: bool = False) -> dict[str, Any]:
+def load_datalist(
+    dataset_dir: str | os.PathLike[str],
+    name: str = DATALIST,
+    *,
+    verify: bool = False,
+    labels: Mapping[int, str] | Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Read and check a prepared folder's datalist; `image` and `label` come back as absolute paths.
 
     Args:
         dataset_dir: the prepared folder.
         name: the datalist in it (datalist.json, datalist_fold0.json, ...).
         verify: also hash every file and compare with the fingerprint; finds equal files as well. Reads all of the data.
+        labels: the values and names that are due; None for any.
 
     Raises:
-        DatalistError: missing or damaged list, wrong label values, an empty split, a missing file, a path that
+        DatalistError: missing or damaged list, other labels than are due, an empty split, a missing file, a path that
             leaves the folder, a patient in two splits, a case or file twice, or (with `verify`) contents that
             changed or repeat.
     """
     root = Path(dataset_dir).resolve()
     path = root / name
     content = _parsed(path)
-    labels = {str(k): v for k, v in LABELS.items()}
-    if content.get("labels") != labels:
-        raise DatalistError(f"the labels are {content.get('labels')!r}, and {labels!r} are due", where=path, how=_HOW)
+    _check_labels(content.get("labels"), labels, path)
     patients: dict[str, str] = {}
     seen: dict[str, str] = {}
     for section in SECTIONS:
@@ -63,10 +69,15 @@ def load_datalist(dataset_dir: str | os.PathLike[str], name: str = DATALIST, *, 
     return content
 
 
-def files(dataset_dir: str | os.PathLike[str], datalist: str, section: str) -> list[dict[str, str]]:
+def files(
+    dataset_dir: str | os.PathLike[str],
+    datalist: str,
+    section: str,
+    labels: Mapping[int, str] | Mapping[str, str] | None = None,
+) -> list[dict[str, str]]:
     """The cases of one section ("training", "validation", "test") for a Dataset: absolute `image` and `label`,
-    `patient`, `case`, `lung`. The whole list is checked first, so that a patient in two splits stops training as
-    well as evaluation.
+    `patient`, `case`; also `lung`, and `diagnosis` ("unknown" where it is not known), in datasets that have them. The
+    whole list is checked first, so that a patient in two splits stops training as well as evaluation.
 
     Raises:
         DatalistError: an unknown section, and everything that `load_datalist` raises.
@@ -75,7 +86,13 @@ def files(dataset_dir: str | os.PathLike[str], datalist: str, section: str) -> l
         raise DatalistError(
             f"there is no section {section!r}", where=datalist, how=f"choose one of {', '.join(SECTIONS)}"
         )
-    return [{key: item[key] for key in _KEYS} for item in load_datalist(dataset_dir, datalist)[section]]
+    items = []
+    for item in load_datalist(dataset_dir, datalist, labels=labels)[section]:
+        chosen = {key: item[key] for key in (*_KEYS, "lung") if key in item}
+        if "diagnosis" in item:
+            chosen["diagnosis"] = UNKNOWN if item["diagnosis"] is None else item["diagnosis"]
+        items.append(chosen)
+    return items
 
 
 def write_datalist(path: Path, content: Mapping[str, Any]) -> None:
@@ -118,12 +135,37 @@ def _parsed(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(item: Any, root: Path, path: Path) -> dict[str, str]:
+def _check_labels(found: Any, due: Mapping[int, str] | Mapping[str, str] | None, path: Path) -> None:
+    well_formed = (
+        isinstance(found, dict)
+        and len(found) >= 2
+        and set(found) == {str(value) for value in range(len(found))}
+        and all(isinstance(name, str) and name for name in found.values())
+        and len(set(found.values())) == len(found)
+    )
+    if not well_formed:
+        raise DatalistError(
+            f"the labels are {str(found)[:200]}, and a name for each of 0, 1, ... is due", where=path, how=_HOW
+        )
+    if due is not None and found != {str(value): name for value, name in due.items()}:
+        shown = [", ".join(f"{v} {n}" for v, n in labels.items()) for labels in (found, due)]
+        raise DatalistError(
+            f"this datalist's labels are {shown[0]}, and {shown[1]} are due",
+            where=path,
+            how="give the dataset that the bundle is made for",
+        )
+
+
+def _checked(item: Any, root: Path, path: Path) -> dict[str, Any]:
     if not isinstance(item, dict) or not all(isinstance(item.get(key), str) and item[key] for key in _KEYS):
         raise DatalistError(f"an entry lacks one of {', '.join(_KEYS)}: {str(item)[:200]}", where=path, how=_HOW)
-    if item["lung"] not in LUNG_SOURCES:
+    if item.get("lung", LUNG_SOURCES[0]) not in LUNG_SOURCES:
         raise DatalistError(
             f"the lung of case {item['case']} is {item['lung']!r}", where=path, how=f"one of {LUNG_SOURCES} is due"
+        )
+    if not isinstance(item.get("diagnosis"), (str, NoneType)) or item.get("diagnosis") == "":
+        raise DatalistError(
+            f"the diagnosis of case {item['case']} is {item['diagnosis']!r}", where=path, how="a word or null is due"
         )
     checked = dict(item)
     for key in ("image", "label"):

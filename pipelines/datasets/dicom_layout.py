@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from pipelines.datasets.masks import read_mask, with_derived_lung, with_reference_lung
-from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, safe_name, stem
+from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, safe_name, stem
 from pipelines.errors import LabelError, PipelinesError, UnreadableFileError
 from pipelines.readers import CaseImage, read_label
 
@@ -59,7 +58,7 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
             UnreadableFileError("the mask has no series", where=by_name[name], how="name it after its series' folder")
         )
     build = partial(_build, values=mask_values or _decide(list(cases.values()), raw))
-    return RawSet("DICOM series with NIfTI masks", list(cases.values()), build, patients_known=known, faults=faults)
+    return RawSet("DICOM series with NIfTI masks", list(cases.values()), known, faults, build=build)
 
 
 def _first_dicom(folder: Path) -> Path | None:
@@ -85,7 +84,7 @@ def _patient(folder: Path) -> str | None:
         ).strip()
     except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, TypeError):
         return None  # the reader names the fault when it comes to this case
-    return f"patient-{hashlib.sha256(patient.encode(errors='replace')).hexdigest()[:12]}" if patient else None
+    return hidden_patient(patient) if patient else None
 
 
 def _decide(cases: list[RawCase], raw: Path) -> str:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from pipelines.errors import PipelinesError
 from pipelines.readers import CaseImage
 
+PATIENTS_UNKNOWN = (
+    "Patients are not known: each picture counts as its own patient, so that splits may share patients unseen."
+)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -27,6 +30,7 @@ class RawCase:
         image: a file, or the folder of a DICOM series.
         masks: kind of mask (as the layout names them) to file.
         official_test: it belongs to the test set that the dataset came with.
+        diagnosis: in lower case, as the dataset words it; None where it is not known.
     """
 
     case: str
@@ -34,6 +38,7 @@ class RawCase:
     image: Path
     masks: Mapping[str, Path]
     official_test: bool = False
+    diagnosis: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,21 @@ class BuiltLabel:
 
 
 @dataclass(frozen=True)
-class RawSet:
-    """A raw folder as one layout reads it; `build` makes a case's label and raises a PipelinesError where it cannot
-    be trusted."""
+class RawFolder:
+    """A raw folder as one layout reads it: its cases, what is wrong with it as a whole, and notes for the report."""
 
     layout: str
     cases: list[RawCase]
-    build: Callable[[RawCase, CaseImage], BuiltLabel]
     patients_known: bool
     faults: list[PipelinesError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawSet(RawFolder):
+    """A raw folder of CT; `build` makes a case's label and raises a PipelinesError where it cannot be trusted."""
+
+    build: Callable[[RawCase, CaseImage], BuiltLabel]
 
 
 def safe_name(name: str) -> str:
@@ -68,6 +78,11 @@ def safe_name(name: str) -> str:
     if safe == name and len(name) <= 100:
         return safe
     return f"{safe[:80]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def hidden_patient(identifier: str) -> str:
+    """A patient's identifier as a hash: it tells patients apart, and does not say who they are."""
+    return f"patient-{hashlib.sha256(identifier.encode(errors='replace')).hexdigest()[:12]}"
 
 
 def stem(path: Path) -> str:

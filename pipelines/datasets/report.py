@@ -5,23 +5,37 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from pipelines.datasets.checked_case import SEVERITY, CheckedCase
 from pipelines.datasets.splits import SECTIONS, Split
 
-# Okabe and Ito's palette: told apart by colour-blind readers, and both stand out on grey.
-LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
+Colour = tuple[int, int, int]
 MAX_TILES = 60
+MAX_PAIRS = 50
+TILE = 180  # pixels of a tile's longer side
 _COLUMNS, _CELL, _CAPTION = 6, 184, 26
+
+
+class Shown(Protocol):
+    """A case on the contact sheet: `tile` uint8 (rows, columns), grey, or (rows, columns, 3); `tile_label` its label,
+    (rows, columns); `share` lesion over what it can fill (0..1)."""
+
+    @property
+    def case(self) -> str: ...
+    @property
+    def share(self) -> float: ...
+    @property
+    def tile(self) -> NDArray[np.uint8]: ...
+    @property
+    def tile_label(self) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -45,33 +59,28 @@ def plain(text: str) -> str:
     return f"'{text}" if text[:1] in "=+-@" else text
 
 
-def counts(checked: Mapping[str, CheckedCase], split: Split) -> dict[str, dict[str, Any]]:
-    """Per section: cases, patients, slices, how many of cases and slices have lesions, and of which severity they are
-    (``unrated``: too little lung)."""
-    found: dict[str, dict[str, Any]] = {}
-    for section in SECTIONS:
-        cases = [checked[name] for name in split[section]]
-        found[section] = {
-            "cases": len(cases),
-            "patients": len({c.raw.patient for c in cases}),
-            "slices": sum(c.shape[2] for c in cases),
-            "lesion_cases": sum(c.lesion_voxels > 0 for c in cases),
-            "lesion_slices": sum(c.lesion_slices for c in cases),
-            "severity_cases": _by_class(c.severity.volume for c in cases),
-            "severity_slices": _by_class(each for c in cases for each in c.severity.slices),
-        }
-    return found
-
-
-def _by_class(found: Iterable[str | None]) -> dict[str, int]:
-    number = Counter(found)
-    return {**{name: number[name] for name in SEVERITY.names}, "unrated": number[None]}
+def spread(shares: Sequence[float]) -> str:
+    """Median and range of lesion shares (0..1), as a table's cell in percent."""
+    if not shares:
+        return "none"
+    percent = [100 * share for share in shares]
+    return f"{np.median(percent):.1f} % ({min(percent):.1f} to {max(percent):.1f})"
 
 
 def write_report(
-    path: Path, checked: Mapping[str, CheckedCase], split: Split, findings: Findings, head: Mapping[str, object]
+    path: Path,
+    head: Mapping[str, object],
+    findings: Findings,
+    tables: Sequence[str],
+    notes: Sequence[str],
+    case_table: Sequence[str],
 ) -> None:
-    """Write report.md: counts a split, lesion shares, warnings, likenesses, notes and what was left out."""
+    """Write report.md: where the data come from, `tables`, warnings, likenesses, what was left out, notes, the cases.
+
+    Args:
+        head: of the datalist: `name` and `fingerprint`.
+        tables, case_table: lines of Markdown, foreign text in them already `plain`.
+    """
     lines = [f"# {plain(str(head['name']))}", ""]
     if findings.phantom:
         lines += ["**These are phantoms, drawn by a program. No accuracy measured on them is a result.**", ""]
@@ -80,50 +89,20 @@ def write_report(
         f"- Fingerprint: `{head['fingerprint']}`",
         f"- Patients known: {'yes' if findings.patients_known else 'no, each image counts as its own patient'}",
         "",
-        "| split | cases | patients | slices | cases with lesions | slices with lesions "
-        "| lesion share, median (range) |",
-        "|---|---|---|---|---|---|---|",
+        *tables,
+        "",
     ]
-    for section, number in counts(checked, split).items():
-        shares = [100 * checked[name].share for name in split[section]]
-        spread = f"{np.median(shares):.1f} % ({min(shares):.1f} to {max(shares):.1f})" if shares else "none"
-        lines.append(
-            f"| {section} | {number['cases']} | {number['patients']} | {number['slices']} | {number['lesion_cases']} "
-            f"| {number['lesion_slices']} | {spread} |"
-        )
-    lines += ["", "The lesion share is lesion over lung voxels, the lung with its lesions.", ""]
-    lines += ["## Severity", "", f"Extent of the true mask: {SEVERITY}. Slices with too little lung are not rated.", ""]
-    names = [*SEVERITY.names, "unrated"]
-    lines += [f"| split | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    for section, number in counts(checked, split).items():
-        cells = [f"{number['severity_cases'][n]} cases, {number['severity_slices'][n]} slices" for n in names]
-        lines.append(f"| {section} | {' | '.join(cells)} |")
-    lines.append("")
     lines += _section("Warnings", findings.warnings)
     pairs = [
         f"{a} and {b} look alike ({100 * part:.0f} % of their hashes differ) and are in different splits"
-        for a, b, part in findings.near[:50]
+        for a, b, part in findings.near[:MAX_PAIRS]
     ]
-    if len(findings.near) > 50:
-        pairs.append(f"and {len(findings.near) - 50} more pairs")
+    if len(findings.near) > MAX_PAIRS:
+        pairs.append(f"and {len(findings.near) - MAX_PAIRS} more pairs")
     lines += _section("Near-duplicates across splits", pairs)
     lines += _section("Left out", findings.left_out)
-    lines += _section("Notes", [f"{c.case}: {note}" for c in checked.values() for note in c.notes])
-    lines += [
-        "## Cases",
-        "",
-        "| case | patient | split | size | spacing in mm | values | lung | lesion share | severity |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for section in SECTIONS:
-        for name in split[section]:
-            c = checked[name]
-            spacing = " x ".join(f"{s:.2f}" for s in c.spacing) if c.spacing else "unknown"
-            lines.append(
-                f"| {plain(c.case)} | {plain(c.raw.patient)} | {section} | {' x '.join(map(str, c.shape))} | {spacing} "
-                f"| {c.intensity} | {c.lung} | {100 * c.share:.2f} % | {c.severity.volume or 'unrated'} |"
-            )
-    lines += ["", "![contact sheet](contact_sheet.png)", ""]
+    lines += _section("Notes", notes)
+    lines += ["## Cases", "", *case_table, "", "![contact sheet](contact_sheet.png)", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -131,8 +110,11 @@ def _section(title: str, entries: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *(f"- {plain(e)}" for e in entries), ""] if entries else []
 
 
-def write_contact_sheet(path: Path, checked: Mapping[str, CheckedCase], split: Split) -> None:
-    """A tile a case (up to 60, evenly chosen): the slice with most lesion, lung outlined in blue, lesion in orange."""
+def write_contact_sheet(
+    path: Path, checked: Mapping[str, Shown], split: Split, outlines: Sequence[tuple[int, Colour]]
+) -> None:
+    """A tile a case (up to 60, evenly chosen), each value of `outlines` and what lies above it outlined in its
+    colour."""
     named = [(section, name) for section in SECTIONS for name in split[section]]
     step = max(len(named) / MAX_TILES, 1.0)
     chosen = [named[int(i * step)] for i in range(min(len(named), MAX_TILES))]
@@ -142,8 +124,8 @@ def write_contact_sheet(path: Path, checked: Mapping[str, CheckedCase], split: S
     for i, (section, name) in enumerate(chosen):
         c = checked[name]
         left, top = (i % _COLUMNS) * _CELL, (i // _COLUMNS) * (_CELL + _CAPTION)
-        rgb = np.repeat(c.tile[:, :, None], 3, axis=2)
-        for value, colour in ((1, LUNG_COLOUR), (2, LESION_COLOUR)):
+        rgb = c.tile.copy() if c.tile.ndim == 3 else np.repeat(c.tile[:, :, None], 3, axis=2)
+        for value, colour in outlines:
             area = c.tile_label >= value
             rgb[area & ~binary_erosion(area)] = colour
         tile = Image.fromarray(rgb)

@@ -6,11 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.datasets.masks import read_mask, with_derived_lung
-from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, safe_name, visible_files
-from pipelines.errors import PipelinesError, UnreadableFileError
+from pipelines.datasets.picture_pairs import pair_pictures
+from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, BuiltLabel, RawCase, RawSet, safe_name
+from pipelines.errors import PipelinesError
 from pipelines.readers import CaseImage
-
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def find_semi_seg(raw: Path) -> RawSet | None:
@@ -33,8 +32,7 @@ def find_semi_seg(raw: Path) -> RawSet | None:
         cases += _pairs(raw / "images", raw / "masks", "", False, faults)
     else:
         return None
-    note = "Patients are not known: each picture counts as its own patient, so that splits may share patients unseen."
-    return RawSet("COVID-SemiSeg", cases, _build, patients_known=False, faults=faults, notes=[note])
+    return RawSet("COVID-SemiSeg", cases, False, faults, [PATIENTS_UNKNOWN], build=_build)
 
 
 def _first(raw: Path, tail: str) -> Path | None:
@@ -45,26 +43,11 @@ def _first(raw: Path, tail: str) -> Path | None:
 
 
 def _pairs(images: Path, masks: Path, prefix: str, official_test: bool, faults: list[PipelinesError]) -> list[RawCase]:
-    by_name: dict[str, Path] = {}
-    for path in visible_files(masks, _PICTURES) if masks.is_dir() else []:
-        if path.stem in by_name:
-            faults.append(UnreadableFileError("two masks have this name", where=path, how="keep one of them"))
-        by_name[path.stem] = path
-    cases: dict[str, RawCase] = {}
-    for path in visible_files(images, _PICTURES):
-        mask = by_name.get(path.stem)
-        if mask is None or path.stem in cases:
-            what = f"it has no mask in {masks}" if mask is None else "another picture has the same name"
-            faults.append(UnreadableFileError(what, where=path, how="complete the dataset, or leave the picture out"))
-            continue
+    cases = []
+    for path, mask in pair_pictures(images, masks, faults):
         name = safe_name(prefix + path.stem)
-        cases[path.stem] = RawCase(name, name, path, {"lesion": mask}, official_test)
-    pictured = {path.stem for path in visible_files(images, _PICTURES)}
-    for name in sorted(set(by_name) - pictured):
-        faults.append(
-            UnreadableFileError("the mask has no picture", where=by_name[name], how=f"add the picture to {images}")
-        )
-    return list(cases.values())
+        cases.append(RawCase(name, name, path, {"lesion": mask}, official_test))
+    return cases
 
 
 def _build(case: RawCase, image: CaseImage) -> BuiltLabel:

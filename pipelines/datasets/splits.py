@@ -1,7 +1,8 @@
-"""Splits by patient, spread evenly over the lesion share, from a seed."""
+"""Splits by patient, spread evenly over the lesion share (and over strata, where there are any), from a seed."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,20 +15,24 @@ RULE = (
     "by patient; patients ordered by tercile of their mean lesion share and at random within it, then picked at equal "
     "steps; an official test set stays the test set"
 )
+STRATIFIED_RULE = f"within each diagnosis: {RULE}"
 _ATTEMPTS = 100  # drawings until each part has a lesion; more would only delay the message
 SMALL_VALIDATION = {"picture": 20, "volume": 3}
 
 Split = dict[str, list[str]]
+Standing = tuple[str, float]  # of a patient: stratum and mean lesion share
 
 
 @dataclass(frozen=True)
 class SplitCase:
-    """What a split needs to know of a case: `share` is lesion over lung voxels (0..1)."""
+    """What a split needs to know of a case: `share` is lesion over lung voxels, or over the picture (0..1); the cases
+    of one `stratum` (a diagnosis) are spread over the splits as evenly as their number allows."""
 
     case: str
     patient: str
     share: float
     official_test: bool = False
+    stratum: str = ""
 
 
 def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
@@ -48,16 +53,16 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
             "the parts for validation and test must lie above 0 and together below 1", where=f"{validation:g}, {test:g}"
         )
     fixed = _official(cases)
-    shares = _patient_shares([c for c in cases if c.patient not in fixed])
+    standings = _standings([c for c in cases if c.patient not in fixed])
     needed = 2 if fixed else 3
-    if len(shares) < needed:
+    if len(standings) < needed:
         raise DatalistError(
-            f"{len(shares)} patients cannot fill {needed} splits",
+            f"{len(standings)} patients cannot fill {needed} splits",
             how="give more cases; a split never divides a patient",
         )
 
     def draw(rng: np.random.Generator) -> list[set[str]]:
-        order = _ordered(shares, rng)
+        order = _ordered(standings, rng)
         held = fixed or set(_spaced(order, _count(test, len(order), len(order) - 2)))
         rest = [p for p in order if p not in held]
         part = validation if fixed else validation / (1 - test)
@@ -79,23 +84,23 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
     if folds < 2:
         raise UsageError("cross-validation needs at least two folds", where=str(folds))
     open_cases = [c for c in cases if c.patient not in _official(cases)]
-    shares = _patient_shares(open_cases)
-    if len(shares) < max(folds, 3):
+    standings = _standings(open_cases)
+    if len(standings) < max(folds, 3):
         raise DatalistError(
-            f"{len(shares)} patients cannot fill {folds} folds", how="ask for fewer folds, at least two"
+            f"{len(standings)} patients cannot fill {folds} folds", how="ask for fewer folds, at least two"
         )
 
     def deal(rng: np.random.Generator) -> list[set[str]]:
-        order = _ordered(shares, rng)
+        order = _ordered(standings, rng)
         return [set(order[k::folds]) for k in range(folds)]
 
     parts = _with_lesions(open_cases, deal, seed)
     splits = []
     for k, held in enumerate(parts):
-        others = {p: s for p, s in shares.items() if p not in held}
+        others = {p: s for p, s in standings.items() if p not in held}
 
         def divide(
-            rng: np.random.Generator, others: dict[str, float] = others, held: set[str] = held
+            rng: np.random.Generator, others: dict[str, Standing] = others, held: set[str] = held
         ) -> list[set[str]]:
             order = _ordered(others, rng)
             chosen = set(_spaced(order, _count(validation, len(order), len(order) - 1)))
@@ -134,16 +139,30 @@ def _official(cases: Sequence[SplitCase]) -> set[str]:
     return fixed
 
 
-def _patient_shares(cases: Sequence[SplitCase]) -> dict[str, float]:
-    shares: dict[str, list[float]] = {}
+def _standings(cases: Sequence[SplitCase]) -> dict[str, Standing]:
+    by_patient: dict[str, list[SplitCase]] = {}
     for c in cases:
-        shares.setdefault(c.patient, []).append(c.share)
-    return {patient: float(np.mean(values)) for patient, values in sorted(shares.items())}
+        by_patient.setdefault(c.patient, []).append(c)
+    return {
+        patient: (_stratum(found), float(np.mean([c.share for c in found])))
+        for patient, found in sorted(by_patient.items())
+    }
 
 
-def _ordered(shares: Mapping[str, float], rng: np.random.Generator) -> list[str]:
-    ranked = sorted(shares, key=lambda p: (shares[p], p))
-    return [str(p) for stratum in np.array_split(np.array(ranked, dtype=object), 3) for p in rng.permutation(stratum)]
+def _stratum(cases: Sequence[SplitCase]) -> str:
+    """The stratum that most cases of a patient are in, the first by name among equals."""
+    number = Counter(c.stratum for c in cases)
+    return min(number, key=lambda stratum: (-number[stratum], stratum))
+
+
+def _ordered(standings: Mapping[str, Standing], rng: np.random.Generator) -> list[str]:
+    """Stratum by stratum, tercile by tercile, at random within: equal steps along it take each one's due."""
+    order: list[str] = []
+    for stratum in sorted({name for name, _ in standings.values()}):
+        ranked = sorted((p for p in standings if standings[p][0] == stratum), key=lambda p: (standings[p][1], p))
+        for tercile in np.array_split(np.array(ranked, dtype=object), 3):
+            order += [str(p) for p in rng.permutation(tercile)]
+    return order
 
 
 def _count(part: float, total: int, most: int) -> int:

@@ -8,8 +8,8 @@ from pipelines.evaluation.classification import class_scores
 from pipelines.evaluation.cost import NetworkCost, network_cost
 from pipelines.evaluation.handler import EvaluationReport
 from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstrap_scores
-from pipelines.evaluation.label_metrics import LabelDice
-from pipelines.evaluation.paired import McNemar, mcnemar
+from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
+from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
 from pipelines.evaluation.slice_score import SliceScore
@@ -22,8 +22,10 @@ __all__ = [
     "EvaluationRow",
     "Interval",
     "LabelDice",
+    "LabelIoU",
     "McNemar",
     "NetworkCost",
+    "PairedDifference",
     "SliceScore",
     "bootstrap_interval",
     "bootstrap_scores",
@@ -31,5 +33,6 @@ __all__ = [
     "class_scores",
     "mcnemar",
     "network_cost",
+    "paired_difference",
     "write_evaluation",
 ]

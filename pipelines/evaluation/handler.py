@@ -21,11 +21,12 @@ from pipelines.errors import ConfigError, DatalistError, PipelinesError
 from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
 from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
-from pipelines.readers import read_case
+from pipelines.readers import read_case, read_colour
 
 logger = logging.getLogger(__name__)
 
 _LUNG_WINDOW = (-1000.0, 400.0)  # HU
+_DRAWN_SIDE = 800  # pixels
 
 
 @dataclass
@@ -40,6 +41,7 @@ class _Candidate:
     image_path: str | None
     label: NDArray[np.bool_]
     prediction: NDArray[np.bool_]
+    coloured: bool
 
 
 class EvaluationReport:
@@ -50,9 +52,9 @@ class EvaluationReport:
 
     - ``key_pred``: 1 x X x Y x Z (or 1 x X x Y) predicted label map; ``key_label``: the original label, same shape;
     - ``patient`` and ``case``: names from the datalist; without ``case`` the image's file name is taken;
-    - ``key_image``: the image as it was loaded (``LoadCTd``). Its meta says ``kind`` ("volume": distances in
-      millimetres by its affine; "picture": in pixels, as also where there is no kind) and ``filename_or_obj``, which is
-      read again for the pictures where preprocessing changed the grid.
+    - ``key_image``: the image as it was loaded (``LoadCTd``; ``LoadPictured``: three channels). Its meta says ``kind``
+      ("volume": distances in millimetres by its affine; "picture": in pixels, as also where there is no kind) and
+      ``filename_or_obj``, which is read again for the pictures where preprocessing changed the grid.
 
     Of a case it keeps the numbers, and of the worst ones a slice. After the epoch ``engine.state.metrics`` has
     ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each metric of ``case_metrics``. With
@@ -64,11 +66,13 @@ class EvaluationReport:
         key_label: key of the label.
         key_image: key of the image.
         prefix: of the metric names.
+        classes, nsd_tolerance, iou_threshold: see ``case_metrics``; one of the classes is "lesion".
+        group_key: of the items' group (a diagnosis), where results are also wanted by group; None for none.
         n_worst: how many of the worst cases, by lesion Dice, are drawn; 0 for none.
         n_resamples: bootstrap samples of the intervals.
 
     Raises:
-        ValueError: n_worst is negative.
+        ValueError: n_worst is negative, or no class is called lesion.
         ConfigError: while running, where an item lacks a key or is no label map.
         DatalistError: while running, where a case has no patient or no name, or there was no case.
         GeometryError, LabelError: while running, from ``case_metrics``, with the case's name.
@@ -83,6 +87,10 @@ class EvaluationReport:
         prefix: str = "test",
         n_worst: int = 6,
         n_resamples: int = 2000,
+        classes: Mapping[int, str] = CLASSES,
+        nsd_tolerance: Mapping[str, float] = NSD_TOLERANCE,
+        iou_threshold: float | None = None,
+        group_key: str | None = None,
     ) -> None:
         if n_worst < 0:
             raise ValueError(f"n_worst must be 0 or more, got {n_worst}")
@@ -93,7 +101,14 @@ class EvaluationReport:
         self.prefix = prefix
         self.n_worst = n_worst
         self.n_resamples = n_resamples
-        self._lesion = next(value for value, name in CLASSES.items() if name == "lesion")
+        self.classes = {int(value): name for value, name in classes.items() if int(value) != 0}
+        self.nsd_tolerance = dict(nsd_tolerance)
+        self.iou_threshold = iou_threshold
+        self.group_key = group_key
+        lesion = [value for value, name in self.classes.items() if name == "lesion"]
+        if not lesion:
+            raise ValueError(f"one of the classes must be called lesion, got {self.classes}")
+        self._lesion = lesion[0]
         self._rows: list[EvaluationRow] = []
         self._worst: list[_Candidate] = []
 
@@ -124,10 +139,20 @@ class EvaluationReport:
         affine = self._affine(item, meta) if meta.get("kind") == "volume" else None
         spacing = None if affine is None else [float(step) for step in affine_to_spacing(affine, r=label.ndim)]
         try:
-            metrics = case_metrics(prediction, label, spacing=spacing)
+            metrics = case_metrics(
+                prediction,
+                label,
+                classes=self.classes,
+                spacing=spacing,
+                nsd_tolerance=self.nsd_tolerance,
+                iou_threshold=self.iou_threshold,
+            )
         except PipelinesError as error:
             raise type(error)(error.what, where=case, how=error.how) from error
-        self._rows.append({"case": case, "patient": patient, "metrics": metrics})
+        row: EvaluationRow = {"case": case, "patient": patient, "metrics": metrics}
+        if self.group_key is not None:
+            row["group"] = str(item.get(self.group_key, "unknown"))
+        self._rows.append(row)
         self._keep_if_bad(case, metrics["lesion_dice"], prediction, label, image, meta, affine)
 
     def _names(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
@@ -184,10 +209,18 @@ class EvaluationReport:
         index = telling_slice(true, predicted)
         plane = None
         if image is not None and tuple(image.shape[1:]) == label.shape and _untouched(image):
-            plane = np.array(image[0].detach().cpu().numpy().reshape(spatial)[:, :, index])
+            pixels = image.detach().cpu().numpy()
+            if len(pixels) == 3:
+                plane = np.rint(255 * pixels.transpose(1, 2, 0)).astype(np.uint8)  # W x H x RGB
+            else:
+                plane = np.array(pixels[0].reshape(spatial)[:, :, index])
         path = str(meta["filename_or_obj"]) if "filename_or_obj" in meta else None
         planes = true[:, :, index].copy(), predicted[:, :, index].copy()
-        self._worst.append(_Candidate(case, dice, index, affine, plane, path, *planes))
+        coloured = image is not None and image.shape[0] == 3
+        if coloured and plane is not None:  # a camera's picture is many times what is drawn of it
+            step = max(1, max(label.shape) // _DRAWN_SIDE)
+            plane, planes = plane[::step, ::step].copy(), (planes[0][::step, ::step], planes[1][::step, ::step])
+        self._worst.append(_Candidate(case, dice, index, affine, plane, path, *planes, coloured))
         self._worst.sort(key=lambda candidate: candidate.dice)
         del self._worst[self.n_worst :]
 
@@ -196,13 +229,18 @@ class EvaluationReport:
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
         else:
-            tolerance = ", ".join(f"{name} {distance:g}" for name, distance in NSD_TOLERANCE.items())
+            tolerance = ", ".join(f"{name} {distance:g}" for name, distance in self.nsd_tolerance.items())
+            notes = (
+                [f"NSD tolerance in mm, for pictures of unknown spacing in pixels: {tolerance}."] if tolerance else []
+            )
+            if self.iou_threshold is not None:
+                notes.append(f"Thresholded IoU: an IoU below {self.iou_threshold:g} counts as 0.")
             summary = write_evaluation(
                 rows,
                 self.output_dir,
                 self.prefix,
                 pictures=sorted(pictures, key=lambda picture: picture.dice)[: self.n_worst],
-                notes=[f"NSD tolerance in mm, for pictures of unknown spacing in pixels: {tolerance}."],
+                notes=notes,
                 n_resamples=self.n_resamples,
             )
             logger.info("evaluated %d cases, report in %s", len(rows), self.output_dir)
@@ -219,15 +257,19 @@ def _untouched(image: Any) -> bool:
 
 
 def _picture(candidate: _Candidate) -> CasePicture:
-    plane = None if candidate.image is None else grey(candidate.image)
-    if plane is None and candidate.image_path is not None:
+    plane = candidate.image
+    if plane is not None and not candidate.coloured:
+        plane = grey(plane)
+    if plane is None and candidate.coloured and candidate.image_path is not None:
+        plane = read_colour(candidate.image_path).array.transpose(1, 2, 0)
+    elif plane is None and candidate.image_path is not None:
         try:
             loaded = read_case(candidate.image_path)
             window = _LUNG_WINDOW if loaded.intensity == "hu" else (0.0, 255.0)
             plane = grey(loaded.array[:, :, candidate.slice_index], *window)
         except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
             logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
-    if plane is not None and plane.shape != candidate.label.shape:
+    if plane is not None and plane.shape[:2] != candidate.label.shape:
         logger.warning("%s: no image behind the outlines (it is not on the label's grid)", candidate.case)
         plane = None
     return CasePicture(

@@ -69,3 +69,13 @@ class LabelDice(CumulativeIterationMetric):
         if mean.isnan():
             logger.warning("Dice of label %d is undefined: no case has it in prediction or label", self.label)
         return mean
+
+
+class LabelIoU(LabelDice):
+    """Mean over cases of the IoU (Jaccard) of one label value, by the rules of ``LabelDice``: Dice / (2 - Dice) in a
+    case."""
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """IoU of each case: B x 1, float32, NaN where undefined. See ``LabelDice``."""
+        dice = super()._compute_tensor(y_pred, y)
+        return dice / (2 - dice)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
+from scipy.stats import binomtest, wilcoxon
+
+from pipelines.evaluation.intervals import Interval, bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,50 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
         raise ValueError(f"the same cases are needed twice, got {first.shape} and {second.shape}")
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
     return McNemar(one, other, 1.0 if one + other == 0 else float(binomtest(one, one + other, 0.5).pvalue))
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """What the first method has more than the second, in a metric of the same cases.
+
+    Attributes:
+        difference: mean of first minus second, with its 95 % bootstrap interval over patients.
+        p_value: of Wilcoxon's signed-rank test, two-sided; NaN where no case differs.
+        wins, losses: cases in which the first is larger, and smaller.
+        left_out: cases in which the metric of either is undefined.
+    """
+
+    difference: Interval
+    p_value: float
+    wins: int
+    losses: int
+    left_out: int
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, patients: Sequence[Hashable]) -> PairedDifference:
+    """Compare a metric of two methods case by case (Wilcoxon, Biometrics Bulletin 1:80, 1945; by scipy).
+
+    Cases of one patient are taken as independent by the test, and not by the interval.
+
+    Args:
+        first, second: (N,) values, the same cases in the same order; NaN where undefined.
+        patients: the patient of each case.
+
+    Raises:
+        ValueError: lengths differ.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1 or len(patients) != len(one):
+        raise ValueError(
+            f"the same cases are needed twice, got {one.shape}, {other.shape} and {len(patients)} patients"
+        )
+    difference = one - other
+    defined = difference[np.isfinite(difference)]
+    p_value = float(wilcoxon(defined).pvalue) if np.any(defined != 0) else float("nan")
+    return PairedDifference(
+        bootstrap_interval(difference, patients),
+        p_value,
+        int((defined > 0).sum()),
+        int((defined < 0).sum()),
+        len(difference) - len(defined),
+    )

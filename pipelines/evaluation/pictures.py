@@ -30,7 +30,7 @@ class CasePicture:
     Attributes:
         case: name of the case.
         dice: of the outlined class, in the whole case.
-        image: rows x columns, 0..255 uint8; None where the image could not be had.
+        image: rows x columns (x 3, in colour), 0..255 uint8; None where the image could not be had.
         label: rows x columns bool, the true mask.
         prediction: rows x columns bool, the predicted mask.
     """
@@ -52,11 +52,11 @@ def upright(plane: NDArray, affine: NDArray | None) -> NDArray:
     """An axial X x Y plane as a radiologist sees it: front of the patient up, the patient's right on the left.
 
     Args:
-        plane: X x Y of a volume's slice.
+        plane: X x Y of a volume's slice; of a picture also X x Y x RGB.
         affine: 4 x 4 to RAS of the volume; None takes the plane for a picture held as columns x rows, as MONAI does.
     """
     if affine is None:
-        return plane.T
+        return np.swapaxes(plane, 0, 1)
     first, second, _ = nibabel.aff2axcodes(affine)
     if first in ("A", "P"):
         plane, first, second = plane.T, second, first

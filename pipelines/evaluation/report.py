@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from pipelines.errors import DatalistError
 from pipelines.evaluation.files import finite, make_folder, markdown_cell, shown, table, text, write_file
@@ -22,11 +22,13 @@ _RULES = (
 
 
 class EvaluationRow(TypedDict):
-    """One case: its name, its patient and its metrics (``case_metrics``; NaN where undefined)."""
+    """One case: its name, its patient, its metrics (``case_metrics``; NaN where undefined), and the group it belongs to
+    (a diagnosis) where results are wanted by group."""
 
     case: str
     patient: str
     metrics: Mapping[str, float]
+    group: NotRequired[str]
 
 
 def write_evaluation(
@@ -39,12 +41,14 @@ def write_evaluation(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Write ``cases.csv``, ``summary.json``, ``summary.md`` and, where there are pictures, ``worst_cases.png``.
+    """Write ``cases.csv``, ``summary.json``, ``summary.md``; ``groups.json`` where rows have groups, and
+    ``worst_cases.png`` where there are pictures.
 
     Each file is replaced in one step; what an earlier evaluation left under these names goes.
 
     - ``cases.csv``: case, patient, and a column a metric, without prefix; an empty cell is an undefined value. Names
       that a spreadsheet would take for a formula start with an apostrophe.
+    - ``groups.json``: the same as ``summary.json`` for each group, where rows have one.
     - ``summary.json``: ``{PREFIX_METRIC: {estimate, low, high, n, n_undefined}}``: mean over cases, its 95 % bootstrap
       interval over patients, cases in it, cases left out. null where undefined.
 
@@ -78,9 +82,23 @@ def write_evaluation(
     make_folder(folder)
     names = _metric_names(rows)
     cells = [[r["case"], r["patient"], *(float(r["metrics"].get(n, math.nan)) for n in names)] for r in rows]
-    write_file(folder / "cases.csv", text(table(["case", "patient", *names], cells)))
+    head = ["case", "patient"]
+    grouped = {
+        group: [r for r in rows if r.get("group") == group] for group in sorted({r.get("group", "") for r in rows})
+    }
+    by_group: dict[str, dict[str, Interval]] = {}
+    if set(grouped) != {""}:
+        head.append("group")
+        cells = [[*each[:2], row.get("group", ""), *each[2:]] for each, row in zip(cells, rows, strict=True)]
+        parts = {g: summarise(part, prefix, n_resamples=n_resamples, seed=seed) for g, part in grouped.items()}
+        by_group = {group: found for group, (found, _) in parts.items()}
+        entries = {g: {n: as_entry(i, left[n]) for n, i in found.items()} for g, (found, left) in parts.items()}
+        write_file(folder / "groups.json", text(json.dumps(entries, indent=2, allow_nan=False) + "\n"))
+    else:
+        (folder / "groups.json").unlink(missing_ok=True)
+    write_file(folder / "cases.csv", text(table([*head, *names], cells)))
     write_file(folder / "summary.json", text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
-    write_file(folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes)))
+    write_file(folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes, by_group)))
     picture_path = folder / "worst_cases.png"
     if pictures:
         write_file(picture_path, lambda file: draw_cases(pictures, file))
@@ -134,6 +152,7 @@ def _summary_markdown(
     undefined: Mapping[str, int],
     pictures: Sequence[CasePicture],
     notes: Sequence[str],
+    by_group: Mapping[str, Mapping[str, Interval]],
 ) -> str:
     patients = len({row["patient"] for row in rows})
     lines = [
@@ -149,7 +168,24 @@ def _summary_markdown(
         bounds = f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
         lines.append(f"| {name} | {shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
     lines += ["", _RULES, *(line for note in notes for line in ("", note))]
+    if by_group:
+        lines += ["", "## By group", ""]
+        lines += [
+            f"| metric | {' | '.join(markdown_cell(group) for group in by_group)} |",
+            "|---|" + "---:|" * len(by_group),
+        ]
+        for name in summary:
+            cells = [_with_bounds(found[name]) if name in found else "–" for found in by_group.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        counts = ", ".join(f"{markdown_cell(g)} {sum(r.get('group') == g for r in rows)}" for g in by_group)
+        lines += ["", f"Cases: {counts}."]
     if pictures:
         lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", "| case | Dice |", "|---|---:|"]
         lines += [f"| {markdown_cell(picture.case)} | {shown(picture.dice)} |" for picture in pictures]
     return "\n".join(lines) + "\n"
+
+
+def _with_bounds(interval: Interval) -> str:
+    if not math.isfinite(interval.low):
+        return shown(interval.estimate)
+    return f"{shown(interval.estimate)} ({shown(interval.low)} to {shown(interval.high)})"

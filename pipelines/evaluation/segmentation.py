@@ -40,6 +40,7 @@ def case_metrics(
     classes: Mapping[int, str] = CLASSES,
     spacing: Sequence[float] | None = None,
     nsd_tolerance: Mapping[str, float] = NSD_TOLERANCE,
+    iou_threshold: float | None = None,
 ) -> dict[str, float]:
     """Metrics of one case, each class on its own, background never averaged in.
 
@@ -51,6 +52,8 @@ def case_metrics(
         spacing: millimetres along each axis; None where unknown (a picture): one pixel is then the unit of distance.
         nsd_tolerance: class name to the distance, in that unit, at which two surfaces still agree. Classes without an
             entry get no NSD.
+        iou_threshold: also give ``NAME_thresholded_iou``: the IoU, or 0 where it is below this (0.65 is the rule of the
+            ISIC 2018 challenge, Codella et al., https://arxiv.org/abs/1902.03368: a mask that bad is of no use).
 
     Returns:
         For each class NAME: ``NAME_dice``, ``NAME_iou``, ``NAME_accuracy`` (of NAME against all else),
@@ -81,6 +84,9 @@ def case_metrics(
     metrics: dict[str, float] = {}
     for value, name in classes.items():
         metrics |= {f"{name}_{key}": number for key, number in _overlap(confusion, value).items()}
+        if iou_threshold is not None:
+            iou = metrics[f"{name}_iou"]
+            metrics[f"{name}_thresholded_iou"] = 0.0 if iou < iou_threshold else iou
         to_label, to_prediction = _surface_distances(predicted == value, true == value, spacing)
         metrics[f"{name}_{distance_key}"] = _hd95(to_label, to_prediction)
         if name in nsd_tolerance:

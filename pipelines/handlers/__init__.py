@@ -7,6 +7,7 @@ from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
+from pipelines.handlers.lesion_writer import LesionWriter
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.handlers.severity_writer import SeverityWriter
 
@@ -15,6 +16,7 @@ __all__ = [
     "CaseWriter",
     "ClassWriter",
     "EpochSeed",
+    "LesionWriter",
     "PredictionWriter",
     "ResumableEarlyStop",
     "SeverityWriter",

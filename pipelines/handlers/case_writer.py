@@ -51,15 +51,19 @@ class CaseWriter(ABC):
             path = Path(item["image"].meta["filename_or_obj"])
             name = str(item.get("case") or path.name.split(".")[0])
             item.pop("image")  # the preprocessed copy is not needed any more; a long volume's is large
-            self.written[name] = self.write_case(name, read_case(path), {**item, **output})
+            self.written[name] = self.write_case(name, self.read(path), {**item, **output})
             logger.info("%s: %s", name, self.written[name]["report"])
 
-    def write_case(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+    def read(self, path: Path) -> Any:
+        """The input as it is on disk: ``read_case``, where a subclass does not read another kind of image."""
+        return read_case(path)
+
+    def write_case(self, name: str, case: Any, item: Mapping[str, Any]) -> dict[str, Path]:
         """Write the files of one case.
 
         Args:
             name: of the case; files are called after it.
-            case: the input.
+            case: the input, as ``read`` gives it.
             item: of the evaluator's batch and output.
 
         Returns:
@@ -71,7 +75,7 @@ class CaseWriter(ABC):
         return self.publish(lambda folder: self.fill(folder, name, case, item))
 
     @abstractmethod
-    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+    def fill(self, folder: Path, name: str, case: Any, item: Mapping[str, Any]) -> dict[str, Path]:
         """Write a case's files into ``folder``, in the places below it that they shall have below ``output_dir``."""
 
     def about(self, case: CaseImage) -> dict[str, Any]:

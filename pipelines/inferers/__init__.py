@@ -1,7 +1,14 @@
-"""How networks for slices are applied: mixed precision, windows, flips, volumes of any length."""
+"""How networks for slices and pictures are applied: mixed precision, windows, flips, any length, any size."""
 
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer, supports_bfloat16
+from pipelines.inferers.pictures import PictureInferer
 from pipelines.inferers.slice_classes import SliceClassInferer
 from pipelines.inferers.slices import VolumeSliceInferer
 
-__all__ = ["MixedPrecisionInferer", "SliceClassInferer", "VolumeSliceInferer", "supports_bfloat16"]
+__all__ = [
+    "MixedPrecisionInferer",
+    "PictureInferer",
+    "SliceClassInferer",
+    "VolumeSliceInferer",
+    "supports_bfloat16",
+]

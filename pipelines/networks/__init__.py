@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from pipelines.networks.lesion_unet import LesionUNet
+from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups, prepare_encoder
 from pipelines.networks.severity_resnet import SeverityResNet
 from pipelines.networks.severity_shufflenet import SeverityShuffleNet
 from pipelines.networks.tiny_unet import TinyUNet
 
-__all__ = ["LesionUNet", "SeverityResNet", "SeverityShuffleNet", "TinyUNet"]
+__all__ = [
+    "LesionUNet",
+    "MobileNetV2UNet",
+    "SeverityResNet",
+    "SeverityShuffleNet",
+    "TinyUNet",
+    "parameter_groups",
+    "prepare_encoder",
+]

@@ -1,8 +1,23 @@
-"""Strict reading of CT: pictures, NIfTI volumes and DICOM series, checked until what comes out means what it says."""
+"""Strict reading of CT (pictures, NIfTI volumes and DICOM series) and of colour pictures, checked until what comes out
+means what it says."""
 
 from __future__ import annotations
 
 from pipelines.readers.case import LABELS, CaseImage, find_cases, read_case, read_label
+from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
 from pipelines.readers.intensity import classify
+from pipelines.readers.picture import PICTURE_AFFINE
 
-__all__ = ["LABELS", "CaseImage", "classify", "find_cases", "read_case", "read_label"]
+__all__ = [
+    "LABELS",
+    "PICTURE_AFFINE",
+    "CaseImage",
+    "ColourPicture",
+    "PictureMask",
+    "classify",
+    "find_cases",
+    "read_case",
+    "read_colour",
+    "read_label",
+    "read_mask_of",
+]

@@ -1,8 +1,9 @@
 """Dictionary transforms for CT: load, window, frame, draw slices."""
 
 from pipelines.transforms.chest import select_chest
+from pipelines.transforms.dermoscopy import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
-from pipelines.transforms.load import LoadCTd, LoadLabeld
+from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured
 from pipelines.transforms.lungs import aerated_share, derive_lung_mask
 from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
@@ -15,6 +16,12 @@ __all__ = [
     "CountMembersd",
     "LoadCTd",
     "LoadLabeld",
+    "LoadPictured",
+    "RandDarkCornersd",
+    "RandGlared",
+    "RandHaird",
+    "RandRulerd",
+    "RandSkinToned",
     "RandSlicesd",
     "RemoveStrayLabelsd",
     "ScaleCTd",

@@ -27,7 +27,8 @@ from pipelines.demo import ALLOCATOR
 PROJECT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))
 SIDE = 64  # pixels a side of all that is trained on here
-SMALL = {"epochs": 2, "batch_size": 2, "val_interval": 1, "workers": 0}
+# and nothing is downloaded
+SMALL = {"epochs": 2, "batch_size": 2, "val_interval": 1, "workers": 0, "encoder_weights": False}
 CPU = "$torch.device('cpu')"
 
 

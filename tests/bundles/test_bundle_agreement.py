@@ -53,12 +53,20 @@ def test_default_network_is_one_of_the_overlays(bundle: Bundle) -> None:
     assert bundle.written(default["network_name"])["network_def"] == default["network_def"]
 
 
+def channels(bundle: Bundle) -> dict[Any, str]:
+    """The labels that the output's channels stand for: one channel is the logit of the one label beside background."""
+    said = bundle.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    if bundle.task == "segmentation" and len(said) == 1:
+        return {0: "background", 1: said["0"]}
+    return said
+
+
 def test_labels_are_the_same_everywhere(bundle: Bundle) -> None:
     said = {
         "train.yaml": bundle.config("train")["label_names"],
         "inference.yaml": bundle.config("inference")["label_names"],
         "the dataset's card": bundle.card_labels,
-        "metadata.json": bundle.metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
+        "metadata.json": channels(bundle),
     }
     said = {where: [(int(value), name) for value, name in labels.items()] for where, labels in said.items()}
     assert len({str(labels) for labels in said.values()}) == 1, said

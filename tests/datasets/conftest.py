@@ -1,4 +1,4 @@
-"""Raw data to prepare: six small phantoms as COVID-19-CT-Seg, and pictures as COVID-SemiSeg."""
+"""Raw data to prepare: six small phantoms as COVID-19-CT-Seg, pictures as COVID-SemiSeg, and skin lesions."""
 
 from __future__ import annotations
 
@@ -57,6 +57,77 @@ def pictures_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures(pictures_once: Path, tmp_path: Path) -> Path:
     """A copy of six phantom slices as pictures with lesion masks."""
     return Path(shutil.copytree(pictures_once, tmp_path / "pictures"))
+
+
+def draw_lesion(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clouds of skin's colours with a dark ellipse, uint8 (48, 64, 3), and the ellipse, bool (48, 64)."""
+    rng = np.random.default_rng(number)
+    clouds = Image.fromarray(rng.integers(150, 256, (6, 8, 3), dtype=np.uint8)).resize((64, 48))
+    rows, columns = np.mgrid[0:48, 0:64]
+    row, column = rng.uniform(18, 30), rng.uniform(22, 42)
+    mask = ((rows - row) / (5 + number % 7)) ** 2 + ((columns - column) / (8 + number % 5)) ** 2 < 1
+    picture = np.asarray(clouds).copy()
+    picture[mask] = picture[mask] // 3
+    return picture, mask
+
+
+@pytest.fixture(scope="session")
+def skin_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    raw = tmp_path_factory.mktemp("skin")
+    (raw / "images").mkdir()
+    (raw / "masks").mkdir()
+    lines = ["image,diagnosis"]
+    for i in range(12):
+        picture, mask = draw_lesion(i)
+        Image.fromarray(picture).save(raw / "images" / f"L{i:02d}.jpg", quality=95, subsampling=0)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(raw / "masks" / f"L{i:02d}_lesion.png")
+        lines.append(f"L{i:02d},{'Melanoma' if i % 4 == 0 else 'Common Nevus'}")
+    (raw / "diagnosis.csv").write_text("\n".join(lines) + "\n")
+    return raw
+
+
+@pytest.fixture
+def skin(skin_once: Path, tmp_path: Path) -> Path:
+    """A copy of twelve skin lesions as images/, masks/ and diagnosis.csv: three melanomas, nine common nevi."""
+    return Path(shutil.copytree(skin_once, tmp_path / "skin"))
+
+
+@pytest.fixture
+def isic(skin_once: Path, tmp_path: Path) -> Path:
+    """The same in the layout of ISIC 2016: eight for training, four as the official test set."""
+    raw = tmp_path / "isic"
+    truth: dict[str, list[str]] = {"Training": [], "Test": []}
+    for i in range(12):
+        part = "Training" if i < 8 else "Test"
+        images, masks = (raw / f"ISBI2016_ISIC_Part1_{part}_{kind}" for kind in ("Data", "GroundTruth"))
+        images.mkdir(parents=True, exist_ok=True)
+        masks.mkdir(exist_ok=True)
+        shutil.copy(skin_once / "images" / f"L{i:02d}.jpg", images / f"ISIC_{i:07d}.jpg")
+        shutil.copy(skin_once / "masks" / f"L{i:02d}_lesion.png", masks / f"ISIC_{i:07d}_Segmentation.png")
+        words = ("benign", "malignant") if part == "Training" else ("0.0", "1.0")
+        truth[part].append(f"ISIC_{i:07d},{words[i % 4 == 0]}")
+    for part, lines in truth.items():
+        (raw / f"ISBI2016_ISIC_Part3_{part}_GroundTruth.csv").write_text("\n".join(lines) + "\n")
+    return raw
+
+
+@pytest.fixture
+def ph2(skin_once: Path, tmp_path: Path) -> Path:
+    """The same in the layout of PH2, as BMP, inside PH2Dataset/."""
+    root = tmp_path / "ph2" / "PH2Dataset"
+    lines = [
+        "||   Name  ||  Histological Diagnosis ||  Clinical Diagnosis || Asymmetry | Pigment Network ||  Colors ||"
+    ]
+    for i in range(12):
+        name = f"IMD{i:03d}"
+        for kind, source in ((f"{name}_Dermoscopic_Image/{name}", "images"), (f"{name}_lesion/{name}_lesion", "masks")):
+            path = root / "PH2 Dataset images" / name / f"{kind}.bmp"
+            path.parent.mkdir(parents=True)
+            Image.open(next((skin_once / source).glob(f"L{i:02d}*"))).save(path)
+        lines.append(f"|| {name} ||                         ||         {i % 3}          ||     0 |    T ||   4 ||")
+    lines += ["", "Legend:", "Clinical Diagnosis: 0 - Common Nevus | 1 - Atypical Nevus | 2 - Melanoma"]
+    (root / "PH2_dataset.txt").write_text("\n".join(lines) + "\n")
+    return root.parent
 
 
 @pytest.fixture

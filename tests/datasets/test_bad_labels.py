@@ -135,6 +135,13 @@ def test_mask_missing_and_mask_left_over(pictures: Path) -> None:
     assert "has no picture" in str(caught.value)
 
 
+def test_two_masks_of_one_name_and_neither_is_taken(pictures: Path, tmp_path: Path) -> None:
+    Image.open(pictures / "masks" / "3.png").save(pictures / "masks" / "3.bmp")
+    refused(pictures, UnreadableFileError, "two masks have this name", "3.bmp")
+    split = prepare_covid_ct(pictures, tmp_path / "prepared", skip_bad=True).split
+    assert "3" not in [name for names in split.values() for name in names]
+
+
 def test_all_faults_are_named_at_once(pictures: Path) -> None:
     for i in (1, 2):
         (pictures / "masks" / f"{i}.png").write_bytes(b"")

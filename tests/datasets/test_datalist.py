@@ -48,9 +48,12 @@ def edit(folder: Path) -> Callable[[Callable[[dict[str, Any]], Any]], None]:
     return change
 
 
+LABELS = {0: "background", 1: "lung", 2: "lesion"}
+
+
 def refused(folder: Path, words: str, verify: bool = False) -> None:
     with pytest.raises(DatalistError, match=words) as caught:
-        load_datalist(folder, verify=verify)
+        load_datalist(folder, verify=verify, labels=LABELS)
     assert "datalist.json" in str(caught.value)
 
 
@@ -113,7 +116,61 @@ def test_link_that_leaves_the_folder(folder: Path) -> None:
 
 def test_other_labels(folder: Path, edit) -> None:
     edit(lambda c: c.update(labels={"0": "background", "1": "lesion", "2": "lung"}))
-    refused(folder, "labels are")
+    refused(
+        folder, "this datalist's labels are 0 background, 1 lesion, 2 lung, and 0 background, 1 lung, 2 lesion are due"
+    )
+
+
+def test_labels_of_another_number(folder: Path, edit) -> None:
+    edit(lambda c: c.update(labels={"0": "background", "1": "lesion"}))
+    refused(folder, "this datalist's labels are 0 background, 1 lesion, and")
+    assert load_datalist(folder)["labels"] == {"0": "background", "1": "lesion"}
+    two = {"0": "background", "1": "lesion"}
+    assert len(files(folder, "datalist.json", "test", two)) == len(files(folder, "datalist.json", "test")) == 2
+    with pytest.raises(DatalistError, match="this datalist's labels are"):
+        files(folder, "datalist.json", "test", labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        ["background", "lesion"],
+        {},
+        {"0": "background"},
+        {"0": "background", "2": "lesion"},
+        {"0": "background", "1": ""},
+        {"0": "background", "1": 2},
+        {"0": "lesion", "1": "lesion"},
+        {"00": "background", "1": "lesion"},
+    ],
+)
+def test_labels_that_are_none(folder: Path, edit, labels: Any) -> None:
+    edit(lambda c: c.update(labels=labels))
+    with pytest.raises(DatalistError, match=r"a name for each of 0, 1, \.\.\. is due"):
+        load_datalist(folder)
+
+
+def test_only_lists_of_lungs_say_where_the_lung_is_from(folder: Path, edit) -> None:
+    edit(lambda c: c["test"][0].pop("lung"))
+    first, second = files(folder, "datalist.json", "test")
+    assert "lung" not in first
+    assert second["lung"] == "derived"
+    edit(lambda c: c["test"][1].update(lung="guessed"))
+    refused(folder, "the lung of case 5 is 'guessed'")
+
+
+def test_diagnoses_come_back_as_words(folder: Path, edit) -> None:
+    edit(lambda c: c["test"][0].update(diagnosis=None))
+    edit(lambda c: c["test"][1].update(diagnosis="melanoma"))
+    assert [item["diagnosis"] for item in files(folder, "datalist.json", "test")] == ["unknown", "melanoma"]
+    assert "diagnosis" not in files(folder, "datalist.json", "training")[0]
+
+
+@pytest.mark.parametrize("diagnosis", ["", 2, ["melanoma"]])
+def test_a_diagnosis_that_is_no_word(folder: Path, edit, diagnosis: Any) -> None:
+    edit(lambda c: c["training"][2].update(diagnosis=diagnosis))
+    refused(folder, "the diagnosis of case 2 is")
 
 
 def test_entry_without_patient(folder: Path, edit) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from skimage.transform import resize
 
+from pipelines.datasets import likeness
 from pipelines.datasets.likeness import NEAR, content_hash, near_pairs, perceptual_hash
 from pipelines.datasets.lung_phantom import make_lung_phantom
 from pipelines.readers import read_case
@@ -23,6 +27,40 @@ def test_a_rescaled_noisy_copy_across_splits_is_found_and_another_chest_is_not()
     assert [pair[:2] for pair in found] == [("a", "b")]
     assert found[0][2] < NEAR
     assert near_pairs(hashes, {"training": ["a", "b"], "validation": ["c"], "test": []}) == []
+
+
+def test_near_pairs_are_those_of_a_plain_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    hashes: dict[str, np.ndarray] = {}
+    for i in range(60):  # around eight looks, so that some are near; every fourth is a volume
+        shape = (3, 256) if i % 4 == 0 else (1, 256)
+        look = np.random.default_rng(i % 8).random(shape) < 0.5
+        hashes[f"c{i}"] = look ^ (rng.random(shape) < 0.085)
+    split = {"training": [f"c{i}" for i in range(20)], "validation": [f"c{i}" for i in range(20, 35)]}
+    split["test"] = [f"c{i}" for i in range(35, 58)]  # c58 and c59 are in none
+    section = {name: s for s, names in split.items() for name in names}
+    expected = []
+    for first, second in itertools.combinations([name for name in hashes if name in section], 2):
+        if section[first] != section[second] and hashes[first].shape == hashes[second].shape:
+            part = float(np.mean(hashes[first] != hashes[second]))
+            if part <= NEAR:
+                expected.append((first, second, part))
+    expected.sort(key=lambda pair: pair[2])
+    assert len(expected) > 30
+    assert len({part for _, _, part in expected}) < len(expected)  # ties, whose order counts too
+    assert near_pairs(hashes, split) == expected
+    monkeypatch.setattr(likeness, "_BLOCK", 7)
+    assert near_pairs(hashes, split) == expected
+
+
+def test_a_thousand_pictures_are_compared_in_seconds() -> None:
+    rng = np.random.default_rng(0)
+    names = [str(i) for i in range(1279)]
+    hashes = {name: rng.random((1, 256)) < 0.5 for name in names}
+    split = {"training": names[:800], "validation": names[800:900], "test": names[900:]}
+    started = time.monotonic()
+    assert near_pairs(hashes, split) == []
+    assert time.monotonic() - started < 3
 
 
 def test_content_hash_tells_values_and_shape() -> None:

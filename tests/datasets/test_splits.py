@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,43 @@ def test_each_split_has_small_and_large_lesions() -> None:
         for section in SECTIONS:
             third = np.digitize([shares[name] for name in split[section]], [0.105, 0.205])
             assert np.bincount(third, minlength=3).min() >= 1
+
+
+def with_strata(everyone: list[SplitCase], *names: str) -> list[SplitCase]:
+    """The same cases, patient by patient in one stratum after another."""
+    order = sorted({c.patient for c in everyone})
+    return [replace(c, stratum=names[order.index(c.patient) % len(names)]) for c in everyone]
+
+
+def test_strata_are_spread_as_evenly_as_their_number_allows() -> None:
+    everyone = with_strata(cases(40, each=2), "nevus", "nevus", "nevus", "melanoma")  # of 10 patients a melanoma
+    strata = {c.case: c.stratum for c in everyone}
+    for seed in range(5):
+        parts = split_cases(everyone, seed=seed)
+        number = [sum(strata[name] == "melanoma" for name in parts[section]) // 2 for section in SECTIONS]
+        assert number == [6, 2, 2]
+        for fold in fold_cases(everyone, 5, seed=seed):
+            assert sum(strata[name] == "melanoma" for name in fold["test"]) == 4
+
+
+def test_small_and_large_lesions_are_spread_within_a_stratum() -> None:
+    everyone = with_strata(cases(60), "nevus", "melanoma")
+    by_name = {c.case: c for c in everyone}
+    for section, names in split_cases(everyone, seed=2).items():
+        for stratum in ("nevus", "melanoma"):
+            shares = [by_name[name].share for name in names if by_name[name].stratum == stratum]
+            assert np.bincount(np.digitize(shares, [0.205, 0.405]), minlength=3).min() >= 1, section
+
+
+def test_one_stratum_is_as_none() -> None:
+    assert split_cases(with_strata(cases(20), "x"), seed=4) == split_cases(cases(20), seed=4)
+    assert fold_cases(with_strata(cases(20), "x"), 4, seed=4) == fold_cases(cases(20), 4, seed=4)
+
+
+def test_a_patient_of_two_strata_is_not_divided() -> None:
+    everyone = [replace(c, stratum=c.case[-1]) for c in cases(12, each=3)]
+    split = split_cases(everyone)
+    assert sum(len(patients_of(split[section])) for section in SECTIONS) == 12
 
 
 def test_official_test_set_stays() -> None:

@@ -116,3 +116,19 @@ def test_flat_names_are_those_of_the_tracker(tmp_path: Path) -> None:
     flat = flatten(write_evaluation(ROWS, tmp_path, n_resamples=50))
     assert {"test_lesion_dice", "test_lesion_dice_ci_low", "test_lesion_dice_ci_high"} <= flat.keys()
     assert flat["test_lesion_dice_ci_low"] < flat["test_lesion_dice"] < flat["test_lesion_dice_ci_high"]
+
+
+def test_results_by_group(tmp_path: Path) -> None:
+    rows = [{**row, "group": group} for row, group in zip(ROWS, ("naevus", "melanoma", "naevus"), strict=True)]
+    write_evaluation(rows, tmp_path, n_resamples=50)  # type: ignore[arg-type]
+    groups = json.loads((tmp_path / "groups.json").read_text())
+    assert list(groups) == ["melanoma", "naevus"]
+    assert groups["naevus"]["test_lesion_dice"]["estimate"] == pytest.approx((0.5 + 0.9) / 2)
+    assert groups["naevus"]["test_lesion_hd95_mm"]["n_undefined"] == 1
+    assert groups["melanoma"]["test_lesion_dice"]["low"] is None  # one patient has no interval
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| metric | melanoma | naevus |" in summary
+    assert "Cases: melanoma 1, naevus 2." in summary
+    assert (tmp_path / "cases.csv").read_text().startswith("case,patient,group,lesion_dice,")
+    write_evaluation(ROWS, tmp_path, n_resamples=50)
+    assert not (tmp_path / "groups.json").exists()

@@ -47,8 +47,10 @@ def _run(items: list[dict[str, Any]], report: EvaluationReport, **arguments: Any
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(items), batch_size=1),
-        network=Answer(),
-        **({"postprocessing": AsDiscreted(keys="pred", argmax=True), "val_handlers": [report]} | arguments),
+        **(
+            {"network": Answer(), "postprocessing": AsDiscreted(keys="pred", argmax=True), "val_handlers": [report]}
+            | arguments
+        ),
     )
     evaluator.logger.setLevel(logging.CRITICAL)  # ignite logs what it raises again
     with warnings.catch_warnings():
@@ -168,3 +170,49 @@ def test_faults_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     assert not out.exists()
     with pytest.raises(ValueError, match="n_worst"):
         EvaluationReport(out, n_worst=-1)
+
+
+def test_colour_pictures_by_diagnosis(tmp_path: Path) -> None:
+    """Labels of 0 and 1, three channels, and the worst case is drawn in its colours."""
+    label = torch.zeros(1, 20, 12, dtype=torch.uint8)
+    label[0, 4:12, 3:9] = 1
+    image = torch.full((3, 20, 12), 0.8)
+    image[:, 4:12, 3:6] = torch.tensor([0.7, 0.1, 0.1]).reshape(3, 1, 1)  # half of the lesion is found
+    items = [
+        {
+            "image": MetaTensor(image, meta={"kind": "picture", "filename_or_obj": f"/no/such/{name}.png"}),
+            "label": MetaTensor(label),
+            "case": name,
+            "patient": name,
+            "diagnosis": diagnosis,
+        }
+        for name, diagnosis in (("a", "naevus"), ("b", "melanoma"))
+    ]
+
+    class Dark(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x.mean(dim=1, keepdim=True) < 0.5).float()
+
+    report = EvaluationReport(
+        tmp_path,
+        n_resamples=50,
+        classes={0: "background", 1: "lesion"},
+        nsd_tolerance={},
+        iou_threshold=0.65,
+        group_key="diagnosis",
+    )
+    metrics = _run(items, report, network=Dark(), postprocessing=None).state.metrics
+    assert metrics["test_lesion_dice"] == pytest.approx(2 / 3)
+    assert metrics["test_lesion_iou"] == pytest.approx(1 / 2)
+    assert metrics["test_lesion_thresholded_iou"] == 0
+    assert not any("nsd" in name or "lung" in name or "extent" in name for name in metrics)
+    assert set(json.loads((tmp_path / "groups.json").read_text())) == {"melanoma", "naevus"}
+    assert "NSD tolerance" not in (tmp_path / "summary.md").read_text()
+    drawn = np.asarray(Image.open(tmp_path / "worst_cases.png").convert("RGB")).astype(int)
+    red = (drawn[..., 0] > 150) & (drawn[..., 1] < 60) & (drawn[..., 2] < 60)
+    assert red.sum() > 500
+
+
+def test_a_class_must_be_the_lesion() -> None:
+    with pytest.raises(ValueError, match="called lesion"):
+        EvaluationReport("out", classes={1: "lung"})

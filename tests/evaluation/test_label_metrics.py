@@ -11,7 +11,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.transforms import AsDiscreted
 
-from pipelines.evaluation import LabelDice
+from pipelines.evaluation import LabelDice, LabelIoU
 
 LABEL = torch.tensor([[[2, 2, 0], [0, 1, 1]]])  # 1 x 2 x 3, two pixels of lesion
 HALF = torch.tensor([[[2, 0, 0], [2, 1, 1]]])  # one of them found, one false: Dice 0.5
@@ -95,3 +95,12 @@ def test_as_key_metric_of_an_evaluator() -> None:
     assert evaluator.state.metrics["val_lesion_dice"] == pytest.approx(0.25)
     assert evaluator.state.best_metric == pytest.approx(0.25)
     assert type(evaluator.state.metric_details["val_lesion_dice"]) is torch.Tensor
+
+
+def test_iou_of_each_case() -> None:
+    """One pixel of two found and one false: IoU 1/3; the mean over cases, not the IoU of their mean Dice."""
+    metric = LabelIoU()
+    assert metric(torch.stack([HALF, LABEL]), torch.stack([LABEL, LABEL])).flatten().tolist() == pytest.approx(
+        [1 / 3, 1]
+    )
+    assert metric.aggregate().item() == pytest.approx((1 / 3 + 1) / 2)

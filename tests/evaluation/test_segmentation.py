@@ -148,3 +148,26 @@ def test_memory_stays_near_the_size_of_the_volume() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * label.nbytes
+
+
+def test_thresholded_iou_is_nothing_below_its_threshold() -> None:
+    """By hand: the lesion's IoU is 3/5, the lung's 4/5."""
+    metrics = case_metrics(PREDICTION, LABEL, iou_threshold=0.65)
+    assert metrics["lesion_thresholded_iou"] == 0
+    assert metrics["lung_thresholded_iou"] == pytest.approx(4 / 5)
+    assert case_metrics(PREDICTION, LABEL, iou_threshold=3 / 5)["lesion_thresholded_iou"] == pytest.approx(3 / 5)
+    assert math.isnan(case_metrics(EMPTY, EMPTY, iou_threshold=0.65)["lesion_thresholded_iou"])
+    assert "lesion_thresholded_iou" not in case_metrics(PREDICTION, LABEL)
+
+
+def test_binary_masks_worked_out_by_hand() -> None:
+    """12 pixels: 3 both, 1 missed, 2 false, 6 neither. Not the same number for whatever is given."""
+    label = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]])
+    prediction = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+    metrics = case_metrics(prediction, label, classes={1: "lesion"}, nsd_tolerance={})
+    expected = {
+        "lesion_dice": 6 / 9, "lesion_iou": 3 / 6, "lesion_sensitivity": 3 / 4, "lesion_specificity": 6 / 8,
+        "lesion_accuracy": 9 / 12, "pixel_accuracy_with_background": 9 / 12,
+    }  # fmt: skip
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert case_metrics(label, label, classes={1: "lesion"}, nsd_tolerance={})["lesion_iou"] == 1

@@ -1,0 +1,49 @@
+"""Writes what a segmentation found in colour pictures: a mask of the picture's size, an outline, and a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipelines.evaluation.lesion_shape import measure_lesion, outlined
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.readers import ColourPicture, read_colour
+
+
+class LesionWriter(CaseWriter):
+    """For each picture of an evaluator: ``NAME_mask.png``, ``NAME_overlay.png``, ``NAME_report.json``.
+
+    The mask has the size of the picture as a person sees it (turned as its EXIF orientation says), 8 bits, with label
+    values 0 and 1. The prediction is a label map (1, W, H) of that size. See ``CaseWriter``.
+    """
+
+    def read(self, path: Path) -> ColourPicture:
+        return read_colour(path)
+
+    def fill(self, folder: Path, name: str, case: ColourPicture, item: Mapping[str, Any]) -> dict[str, Path]:
+        mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
+        if mask.shape != case.array.shape[1:]:
+            raise ValueError(f"the mask is {mask.shape} and the picture {case.array.shape[1:]}")
+        kinds = {"mask": "mask.png", "overlay": "overlay.png", "report": "report.json"}
+        files = {kind: folder / f"{name}_{ending}" for kind, ending in kinds.items()}
+        files["mask"].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(mask.T)).save(files["mask"])
+        Image.fromarray(outlined(case.array, mask)).save(files["overlay"])
+        report = {
+            "input": str(case.path),
+            "kind": case.kind,
+            "size_px": {"width": mask.shape[0], "height": mask.shape[1]},
+            "labels": {"0": "background", "1": "lesion"},
+            "lesion_found": bool(mask.any()),
+            **measure_lesion(mask),
+            "notes": list(case.notes),
+            **self.provenance,
+            "use": NOT_FOR_CARE,
+        }
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return files

@@ -1,0 +1,173 @@
+"""Colour pictures (dermoscopy), 8-bit RGB and upright, and the masks that lie on them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pipelines.errors import GeometryError, IntensityError, LabelError, UnsupportedImageError
+from pipelines.readers.case import read_label
+from pipelines.readers.picture_file import (
+    COLOUR_MODES,
+    SUFFIXES,
+    OpenPicture,
+    check_opaque,
+    from_16_bit,
+    open_picture,
+    see_through,
+)
+
+# JPEG's ringing beside an outline stays within these levels of black and white; what lies between is a soft edge, whose
+# place nobody can know.
+NEAR_BLACK, NEAR_WHITE = 15, 240
+
+# Of an array (W, H) whose picture has this EXIF orientation and is stored on its side: the upright array (H, W).
+_UPRIGHT = {
+    5: lambda a: a.T,
+    6: lambda a: a.T[::-1],
+    7: lambda a: a.T[::-1, ::-1],
+    8: lambda a: a.T[:, ::-1],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ColourPicture:
+    """A colour picture that has passed every check.
+
+    Attributes:
+        array: uint8 (3, W, H), RGB, upright.
+        path: the file.
+        notes: what was changed on the way, where the result is still right. Without any, the file holds 8-bit RGB,
+            upright.
+        file_format: "PNG", "JPEG", "BMP" or "TIFF", whatever the file's name says.
+        orientation: the EXIF orientation that it was stored in, 1 to 8; 1 is upright.
+    """
+
+    array: np.ndarray
+    path: Path
+    notes: tuple[str, ...] = field(default=())
+    file_format: str = ""
+    orientation: int = 1
+
+    kind: ClassVar[Literal["picture"]] = "picture"
+    spacing: ClassVar[None] = None
+
+
+class PictureMask(NamedTuple):
+    """A mask on its picture's grid: array is uint8 (W, H) of 0 and 1, notes say what was changed on the way."""
+
+    array: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
+    """Read a picture as 8-bit RGB, its EXIF orientation applied.
+
+    Grey, palette, CMYK and YCbCr pictures become RGB, an opaque alpha channel is dropped, each with a note. 16-bit grey
+    is scaled as in CT slices. Colour profiles are not applied. Memory: at most two copies at 8 bits a channel.
+
+    Raises:
+        UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
+        UnsupportedImageError: animated, several pages, see-through, 16-bit colour, under 32 pixels a side, or an odd
+            pixel kind.
+        IntensityError: all pixels are equal, or a 16-bit picture whose scale cannot be known.
+    """
+    path = Path(path)
+    with open_picture(path) as opened:
+        array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
+    first = array[:, 0, 0]
+    if all((channel == level).all() for channel, level in zip(array, first, strict=True)):
+        raise IntensityError(
+            f"every pixel has the colour {tuple(first.tolist())}", where=path, how="give a picture that shows something"
+        )
+    return ColourPicture(array, path, tuple(opened.notes), opened.file_format, opened.orientation)
+
+
+def read_mask_of(path: str | os.PathLike[str], picture: ColourPicture) -> PictureMask:
+    """Read the lesion mask of a picture: 0 with 1 or 255, in grey, equal RGB channels, a palette or one bit.
+
+    Values of up to 15 levels from 0 and 255 (a JPEG's) are brought to 0 and 1, with a note. A mask that lies on its
+    side as the picture did before its EXIF orientation was applied is turned likewise, with a note.
+
+    Raises:
+        UnreadableFileError, UnsupportedImageError: as `read_label`; also a mask that is no picture.
+        LabelError: other values, or an empty mask.
+        GeometryError: the mask has another size than its picture.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(SUFFIXES):
+        raise UnsupportedImageError("the mask of a picture is a picture", where=path, how="save it as PNG")
+    notes: list[str] = []
+    mask = _zero_or_one(read_label(path)[:, :, 0], path, notes)
+    size = picture.array.shape[1:]
+    if mask.shape != size:
+        turn = _UPRIGHT.get(picture.orientation)
+        if turn is None or mask.shape[::-1] != size:
+            raise GeometryError(
+                f"the mask of {mask.shape[0]} x {mask.shape[1]} pixels lies on a picture of {size[0]} x {size[1]}",
+                where=path,
+                how=f"give the mask at the size of {picture.path.name}",
+            )
+        mask = np.ascontiguousarray(turn(mask))
+        notes.append("the mask was turned as the EXIF orientation of its picture says")
+    elif picture.orientation != 1 and (picture.orientation not in _UPRIGHT or size[0] == size[1]):
+        notes.append("the picture was turned upright, its mask was not: its size fits either way, so look at it")
+    if not mask.any():
+        raise LabelError("the mask is empty: no pixel is lesion", where=path, how="outline it, or leave the case out")
+    return PictureMask(mask, tuple(notes))
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    return picture.mode in ("1", "L", "LA") or picture.mode.startswith("I;16")
+
+
+def _grey_as_rgb(opened: OpenPicture, path: Path) -> np.ndarray:
+    picture, notes = opened.image, opened.notes
+    if opened.deep:
+        plane = np.asarray(picture)
+        if "transparency" in picture.info and (plane == picture.info["transparency"]).any():
+            raise see_through(path)
+        plane = np.rint(from_16_bit(plane, path, notes)).astype(np.uint8)
+    else:
+        check_opaque(picture, path, notes)
+        plane = np.asarray(picture.convert("L"))
+    notes.append("a grey picture was given three equal channels")
+    return np.ascontiguousarray(np.broadcast_to(plane.T, (3, *plane.T.shape)))
+
+
+def _rgb(opened: OpenPicture, path: Path) -> np.ndarray:
+    picture, notes = opened.image, opened.notes
+    if picture.mode not in COLOUR_MODES:
+        raise UnsupportedImageError(
+            f"pixels of the kind {picture.mode} are not a photograph's", where=path, how="save it as 8-bit RGB"
+        )
+    check_opaque(picture, path, notes)
+    if picture.mode not in ("RGB", "RGBA", "RGBX"):
+        notes.append(f"pixels stored as {picture.mode} became RGB")
+        picture = picture.convert("RGBA") if picture.mode == "PA" else picture.convert("RGB")
+    array = np.empty((3, *picture.size), dtype=np.uint8)
+    for channel, name in enumerate("RGB"):  # one at a time: a third of the memory
+        array[channel] = np.asarray(picture.getchannel(name)).T
+    return array
+
+
+def _zero_or_one(values: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
+    found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+    if found[-1] <= 1:
+        return values
+    soft = found[(found > NEAR_BLACK) & (found < NEAR_WHITE)]
+    if soft.size or found[-1] < NEAR_WHITE:
+        shown = ", ".join(map(str, found[:8])) + (", ..." if found.size > 8 else "")
+        raise LabelError(
+            f"the mask holds the values {shown}",
+            where=path,
+            how="0 with 1 or 255 is due; save masks as PNG, never JPEG, and do not resize them smoothly",
+        )
+    if not set(found.tolist()) <= {0, 255}:
+        notes.append("values near 0 and 255 in the mask were brought to 0 and 1")
+    return (values >= NEAR_WHITE).astype(np.uint8)

@@ -1,0 +1,177 @@
+"""Picture files (PNG, JPEG, BMP, TIFF), decoded strictly and turned upright; what their pixels mean is the caller's
+business."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
+from pipelines.readers.raw import file_size
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 2**29  # 100 megapixels of four bytes fit
+MIN_SIDE = 32
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPicture:
+    """A decoded picture.
+
+    Attributes:
+        image: PIL's image, upright.
+        deep: it is one grey channel of 16 bits.
+        file_format: "PNG", "JPEG", "BMP" or "TIFF".
+        orientation: what EXIF said, 1 to 8; 1 is upright.
+        notes: what was changed so far; whoever goes on adds to it.
+    """
+
+    image: Image.Image
+    deep: bool
+    file_format: str
+    orientation: int
+    notes: list[str]
+
+
+@contextmanager
+def open_picture(path: Path, *, any_size: bool = False) -> Iterator[OpenPicture]:
+    """Decode a picture for the time of a ``with`` block; whatever PIL raises within it becomes a typed error.
+
+    Args:
+        any_size: let pictures under 32 pixels a side through.
+
+    Raises:
+        UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
+        UnsupportedImageError: animated, several pages, under 32 pixels a side, 16 bits in a picture of several
+            channels or with white at zero.
+    """
+    if file_size(path) > MAX_FILE_BYTES:
+        raise _too_large(path)
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns below our own limit, and about harmless metadata
+            with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
+                kind = _check_head(probe, path, any_size)
+                if kind == "PNG":
+                    probe.verify()  # the checksums of all chunks; the picture must be opened anew afterwards
+            if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+                raise OSError("the end of the picture is missing")  # libjpeg would fill the rest with grey
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                stored = picture.getexif().get(_ORIENTATION, 1)  # before load(), which turns TIFF by itself
+                picture.load()
+                deep = _is_deep(picture, data, path)
+                orientation = stored if stored in range(1, 9) else 1
+                notes = ["turned upright as its EXIF orientation says"] if orientation != 1 else []
+                ImageOps.exif_transpose(picture, in_place=True)
+                yield OpenPicture(picture, deep, kind, orientation, notes)
+    except PipelinesError:
+        raise
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    except Image.UnidentifiedImageError:
+        raise UnreadableFileError(
+            "is not a PNG, JPEG, BMP or TIFF picture, whatever its name says",
+            where=path,
+            how="export the picture again",
+        ) from None
+    except Exception as error:  # PIL's decoders raise nearly anything on damaged files
+        raise UnreadableFileError(
+            f"the picture is truncated or damaged ({error})", where=path, how="copy or export it again"
+        ) from None
+
+
+def check_opaque(picture: Image.Image, path: Path, notes: list[str]) -> None:
+    """Note an alpha channel that hides nothing.
+
+    Raises:
+        UnsupportedImageError: parts of the picture are transparent.
+    """
+    if not picture.has_transparency_data:
+        return
+    alpha = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
+    low = alpha.getchannel("A").getextrema()[0]
+    if not isinstance(low, (int, float)) or low < 255:
+        raise see_through(path)
+    notes.append("an opaque alpha channel was dropped")
+
+
+def see_through(path: Path) -> UnsupportedImageError:
+    """The error for a picture that is partly transparent: nobody knows what was meant to lie behind it."""
+    return UnsupportedImageError(
+        "parts of the picture are transparent", where=path, how="save it without an alpha channel"
+    )
+
+
+def from_16_bit(plane: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
+    """Bring a 16-bit plane to 0..255, if its scale can be known from its values.
+
+    Raises:
+        IntensityError: it cannot.
+    """
+    if plane.max() <= 255:
+        notes.append("16-bit picture with values up to 255 was taken as 8-bit")
+        return plane
+    # Stored CT values (0..4095) and negative HU wrapped to 65535 leave the middle of the range empty; a stretched
+    # picture does not.
+    middle = (plane >= 4096) & (plane < 61440)
+    if plane.max() < 32768 or middle.mean() < 0.05:
+        raise IntensityError(
+            f"16-bit picture with values from {plane.min()} to {plane.max()}: neither 0..255 nor stretched to 0..65535",
+            where=path,
+            how="save it with 8 bits (a CT slice in a lung window, or give its DICOM or NIfTI file)",
+        )
+    notes.append("16-bit picture was divided by 257 to 0..255")
+    return plane.astype(np.float32) / np.float32(257)
+
+
+def _too_large(path: Path) -> UnreadableFileError:
+    return UnreadableFileError(
+        "the picture has more than 100 megapixels", where=path, how="give a single picture at its own size"
+    )
+
+
+def _check_head(picture: Image.Image, path: Path, any_size: bool) -> str:
+    """Judge by the header alone, before a pixel is decoded; returns the format."""
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(path)
+    if getattr(picture, "n_frames", 1) > 1 or getattr(picture, "is_animated", False):
+        raise UnsupportedImageError(
+            "the picture is animated or has several pages", where=path, how="save each page as a picture of its own"
+        )
+    if not any_size and min(width, height) < MIN_SIDE:
+        raise UnsupportedImageError(
+            f"the picture of {width} x {height} pixels is too small (at least {MIN_SIDE} a side)",
+            where=path,
+            how="give it at its full size",
+        )
+    return str(picture.format)
+
+
+def _is_deep(picture: Image.Image, data: bytes, path: Path) -> bool:
+    """Whether one grey channel of 16 bits was read; refuse what PIL reads wrongly in silence."""
+    bits: tuple[int, ...] = (8,)
+    inverted = False
+    if picture.format == "PNG":
+        bits = (data[24],) * (1 if data[25] == 0 else len(picture.getbands()))
+    elif picture.format == "TIFF":
+        tags = getattr(picture, "tag_v2", {})
+        bits = tuple(tags.get(_BITS, (1,)))
+        inverted = tags.get(_PHOTOMETRIC) == 0
+    if max(bits) > 8 and (len(bits) > 1 or inverted):  # PIL drops the low byte of such channels, and does not invert
+        kind = "white-is-zero" if len(bits) == 1 else "colour or alpha"
+        raise UnsupportedImageError(f"a 16-bit {kind} picture", where=path, how="save it with 8 bits a channel")
+    return picture.mode.startswith("I;16")
