@@ -9,10 +9,13 @@ from pipelines.datasets.datalist import files, load_datalist
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.datasets.lung_phantom import Phantom, make_lung_phantom
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
-from pipelines.datasets.skin_lesions import prepare_skin_lesions
+from pipelines.datasets.skin_lesions import SKIN_LABELS, prepare_skin_lesions
 from pipelines.datasets.skin_phantoms import phantom_isic2016
+from pipelines.readers import LABELS as LUNG_LABELS
 
 __all__ = [
+    "LUNG_LABELS",
+    "SKIN_LABELS",
     "Phantom",
     "RatedSlices",
     "cached_dataset",

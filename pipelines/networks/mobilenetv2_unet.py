@@ -128,7 +128,7 @@ class MobileNetV2UNet(nn.Module):
             B x out_channels x H x W.
         """
         features: list[Tensor] = []
-        feature = (pad_to_multiple(x, 32) - self.mean) / self.std
+        feature = (pad_to_multiple(x, 32) - self.mean) / self.std  # type: ignore[operator]
         for stage in self.encoder:
             feature = stage(feature)
             features.append(feature)
@@ -136,7 +136,7 @@ class MobileNetV2UNet(nn.Module):
 
     def _load_encoder(self, state: dict[str, Tensor], where: str) -> None:
         """Take torchvision's keys, ``features.N…``, apart into stages."""
-        own = {}
+        own: dict[str, Tensor] = {}
         for stage, (start, end) in enumerate(_STAGES):
             for layer in range(start, end):
                 head = f"features.{layer}."

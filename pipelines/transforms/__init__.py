@@ -1,4 +1,4 @@
-"""Dictionary transforms for CT: load, window, frame, draw slices."""
+"""Dictionary transforms: load CT and pictures, window, frame, draw slices, and make a picture another clinic's."""
 
 from pipelines.transforms.chest import select_chest
 from pipelines.transforms.dermoscopy import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
