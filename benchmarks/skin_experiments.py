@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a thread each")
     parser.add_argument("--folds", type=int, nargs="*", help="only these")
     parser.add_argument("--stress", action="store_true", help="measure the left-out pictures with artefacts too")
+    parser.add_argument("--report", action="store_true", help="train nothing: report what an earlier call has left")
     parser.add_argument("--ship", action="store_true", help="train on all cases and write models/skips.safetensors")
     args, knobs = parser.parse_known_args()
     args.out, args.encoder_weights = args.out.absolute(), str(Path(args.encoder_weights).absolute())
@@ -74,8 +75,11 @@ def main() -> None:
     lists = sorted(args.prepared.glob("datalist_fold*.json"))
     chosen = [k for k in range(len(lists)) if not args.folds or k in args.folds]
     jobs = [(name, k) for k in chosen for name in args.experiments]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        done = list(pool.map(lambda job: run_fold(args, job[0], lists[job[1]], job[1], knobs), jobs))
+    if args.report:
+        done = [left_over(args.out / name / f"fold{k}") for name, k in jobs]
+    else:
+        with ThreadPoolExecutor(args.jobs) as pool:
+            done = list(pool.map(lambda job: run_fold(args, job[0], lists[job[1]], job[1], knobs), jobs))
     rows: dict[str, list[dict]] = {}
     for (name, _), found in zip(jobs, done, strict=True):
         for kind, cases in found.items():
@@ -108,6 +112,16 @@ def run_fold(args: argparse.Namespace, name: str, datalist: Path, fold: int, kno
         run(args, name, place, folder, ["train", "evaluate"], [*flags, *knobs], folder / f"{kind}.log")
         with (folder / kind / "cases.csv").open(newline="") as file:
             found[kind] = list(csv.DictReader(file))
+    return found
+
+
+def left_over(folder: Path) -> dict[str, list[dict]]:
+    """The rows that an earlier call has left in a fold's folder."""
+    found = {}
+    for kind in ("evaluation", "stressed"):
+        if (folder / kind / "cases.csv").is_file():
+            with (folder / kind / "cases.csv").open(newline="") as file:
+                found[kind] = list(csv.DictReader(file))
     return found
 
 
@@ -191,6 +205,7 @@ def ship(args: argparse.Namespace, knobs: list[str]) -> None:
         "use": "research only (PH2: research and education)", "epochs": str(args.epochs),
     }  # fmt: skip
     target = BUNDLE / "models" / f"{SHIPPED}.safetensors"
+    target.parent.mkdir(exist_ok=True)
     save_file(state, target, metadata=note)
     print(f"{target.relative_to(PROJECT)}: {target.stat().st_size / 1e6:.2f} MB")
 
@@ -239,7 +254,7 @@ def comparisons(rows: dict[str, list[dict]]) -> str:
         if name == first or first not in rows:
             continue
         others = {row["case"]: row for row in cases}
-        pairs = [(row, others[row["case"]]) for row in rows[first]]
+        pairs = [(row, others[row["case"]]) for row in rows[first] if row["case"] in others]
         found = paired_difference(
             [value(one, "dice") for one, _ in pairs], [value(two, "dice") for _, two in pairs],
             [one["patient"] for one, _ in pairs],

@@ -11,8 +11,9 @@ from pipelines.errors import UsageError
 
 # What the datasets room knows too: named here again so that --help need not import it (a test holds them together).
 SKIN_DATASETS = ("isic2016", "ph2", "skin_lesions")
-DATASETS = ("covid_ct", *SKIN_DATASETS)
-PHANTOMS = ("covid_ct", "isic2016")
+CHEST_XRAY = "chest_xray"
+DATASETS = ("covid_ct", *SKIN_DATASETS, CHEST_XRAY)
+PHANTOMS = ("covid_ct", "isic2016", CHEST_XRAY)
 PHANTOM_FORMATS = ("nifti", "dicom", "both")
 MASK_VALUES = ("lung-lesion", "lesion")
 DEFAULT_SLICES = 24
@@ -30,7 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     actions = data.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
     prepare.add_argument("dataset", choices=DATASETS)
-    prepare.add_argument("--raw", type=Path, required=True, help="the unpacked dataset")
+    prepare.add_argument(
+        "--raw", type=Path, required=True, help="the unpacked dataset (chest X-rays: also a .npz or .csv file)"
+    )
     prepare.add_argument(
         "--mask-values", choices=MASK_VALUES, help="DICOM series only: what the values of the masks mean"
     )
@@ -40,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     phantom.add_argument("dataset", choices=PHANTOMS)
     phantom.add_argument("--cases", type=int, default=12)
     phantom.add_argument(
-        "--size", type=int, default=160, help="columns, and rows (of pictures three quarters of it; default 160)"
+        "--size", type=int, default=160, help="columns, and rows (of skin lesions three quarters of it; default 160)"
     )
     phantom.add_argument("--slices", type=int, help=f"CT only (default {DEFAULT_SLICES})")
     phantom.add_argument("--format", choices=PHANTOM_FORMATS, help="CT only (default nifti); both only with --raw")
@@ -64,13 +67,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from pipelines.datasets import prepare_covid_ct, prepare_skin_lesions
+    from pipelines.datasets import prepare_chest_xray, prepare_covid_ct, prepare_skin_lesions
     from pipelines.datasets.splits import SECTIONS
 
     options = {key: getattr(args, key) for key in (*_SHARED, "skip_bad")}
     if args.dataset in SKIN_DATASETS:
         _refuse(args, "mask_values")
         prepared = prepare_skin_lesions(args.dataset, args.raw, args.out, **options)
+    elif args.dataset == CHEST_XRAY:
+        _refuse(args, "mask_values")
+        prepared = prepare_chest_xray(args.raw, args.out, **options)
     else:
         prepared = prepare_covid_ct(args.raw, args.out, mask_values=args.mask_values, **options)
     numbers = ", ".join(f"{len(prepared.split[section])} {section}" for section in SECTIONS)
@@ -81,13 +87,14 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _phantom(args: argparse.Namespace) -> int:
-    from pipelines.datasets import phantom_covid_ct, phantom_isic2016
+    from pipelines.datasets import phantom_chest_xray, phantom_covid_ct, phantom_isic2016
 
     options = {key: getattr(args, key) for key in (*_SHARED, "cases", "size", "raw")}
-    if args.dataset in SKIN_DATASETS:
+    if args.dataset in (*SKIN_DATASETS, CHEST_XRAY):
         _refuse(args, "slices")
         _refuse(args, "format")
-        names = phantom_isic2016(args.out, **options)
+        draw = phantom_chest_xray if args.dataset == CHEST_XRAY else phantom_isic2016
+        names = draw(args.out, **options)
     else:
         slices = DEFAULT_SLICES if args.slices is None else args.slices
         names = phantom_covid_ct(args.out, slices=slices, file_format=args.format or PHANTOM_FORMATS[0], **options)

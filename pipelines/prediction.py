@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.errors import ConfigError, OutputError, PipelinesError, UnreadableFileError, UsageError
-from pipelines.handlers import CaseWriter, ClassWriter, WeightsLoader
+from pipelines.handlers import CaseWriter, ClassWriter, PictureClassWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def open_inference(
             if "checkpoint" not in overrides and not Path(handler.path).is_file():
                 raise _no_weights(bundle, Path(handler.path))
             handler.load()  # a fault in the weights is not a fault of the first case
-        if isinstance(handler, ClassWriter):
+        if isinstance(handler, ClassWriter | PictureClassWriter):
             handler.check_weights()
     return workflow
 

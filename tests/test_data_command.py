@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import data_command
 from pipelines.data_command import add_parser
-from pipelines.datasets import covid_ct, dicom_layout, load_datalist, skin_lesions, skin_phantoms
+from pipelines.datasets import chest_xray, covid_ct, dicom_layout, load_datalist, skin_lesions, skin_phantoms
 from pipelines.errors import UnreadableFileError, UsageError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -45,12 +45,27 @@ def test_skin_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureFixture
     assert load_datalist(tmp_path / "prepared")["labels"] == {"0": "background", "1": "lesion"}
 
 
+def test_chest_xray_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--cases", 12, "--size", 48, "--seed", 1)
+    assert run("data", "phantom", "chest_xray", "--out", tmp_path / "raw", *small, "--raw") == 0
+    assert "12 phantoms" in capsys.readouterr().out
+    prepare = ("data", "prepare", "chest_xray", "--raw", tmp_path / "raw", "--out", tmp_path / "out")
+    assert run(*prepare, "--seed", 2, "--folds", 3, "--validation", 0.4) == 0
+    assert " 3 test cases" in capsys.readouterr().out
+    content = load_datalist(tmp_path / "out", "datalist_fold2.json", classes={0: "normal", 1: "pneumonia"})
+    assert (content["name"], content["split"]["seed"]) == ("chest_xray_phantom", 2)
+    assert run("data", "phantom", "chest_xray", "--out", tmp_path / "prepared", *small) == 0
+    assert load_datalist(tmp_path / "prepared")["phantom"] is True
+
+
 @pytest.mark.parametrize("more", [("--format", "dicom"), ("--format", "both"), ("--slices", 8)])
 def test_options_of_ct_are_refused_for_pictures(tmp_path: Path, more: tuple[object, ...]) -> None:
-    with pytest.raises(UsageError, match=f"isic2016: {more[0]} is for CT only"):
-        run("data", "phantom", "isic2016", "--out", tmp_path / "out", *more)
-    with pytest.raises(UsageError, match="ph2: --mask-values is for CT only"):
-        run("data", "prepare", "ph2", "--raw", tmp_path, "--out", tmp_path / "out", "--mask-values", "lesion")
+    for name in ("isic2016", "chest_xray"):
+        with pytest.raises(UsageError, match=f"{name}: {more[0]} is for CT only"):
+            run("data", "phantom", name, "--out", tmp_path / "out", *more)
+    for name in ("ph2", "chest_xray"):
+        with pytest.raises(UsageError, match=f"{name}: --mask-values is for CT only"):
+            run("data", "prepare", name, "--raw", tmp_path, "--out", tmp_path / "out", "--mask-values", "lesion")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,8 +80,8 @@ def test_faults_reach_the_caller(tmp_path: Path) -> None:
 
 
 def test_the_choices_are_those_of_the_datasets_room() -> None:
-    assert (covid_ct.NAME, *skin_lesions.NAMES) == data_command.DATASETS
-    assert data_command.PHANTOMS == (covid_ct.NAME, skin_phantoms.NAME)
+    assert (covid_ct.NAME, *skin_lesions.NAMES, chest_xray.NAME) == data_command.DATASETS
+    assert data_command.PHANTOMS == (covid_ct.NAME, skin_phantoms.NAME, chest_xray.NAME)
     assert tuple(covid_ct.PHANTOM_FORMATS) == data_command.PHANTOM_FORMATS
     for name in data_command.DATASETS:
         assert (PROJECT / "data" / f"{name}.yaml").is_file()

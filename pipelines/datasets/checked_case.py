@@ -72,6 +72,10 @@ class CheckedCase:
         return ".png" if self.kind == "picture" else ".nii.gz"
 
     @property
+    def caption(self) -> str:
+        return f"lesion {100 * self.share:.1f} %"
+
+    @property
     def image_name(self) -> str:
         return f"images/{self.case}{self.suffix}"
 

@@ -65,6 +65,10 @@ class CheckedPicture:
         return self.lesion_pixels / (self.size[0] * self.size[1])
 
     @property
+    def caption(self) -> str:
+        return f"lesion {100 * self.share:.1f} %"
+
+    @property
     def image_name(self) -> str:
         return f"images/{self.case}{self.suffix}"
 

@@ -48,8 +48,11 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     def check(self, folder: RawSet, raw: RawCase) -> CheckedCase:
         return check_case(folder, raw)
 
-    def write(self, checked: CheckedCase, image: Path, label: Path) -> None:
-        write_case(checked, image, label)
+    def write(self, checked: CheckedCase, folder: Path) -> None:
+        write_case(checked, folder / checked.image_name, folder / checked.label_name)
+
+    def label(self, checked: CheckedCase) -> str:
+        return checked.label_name
 
     def head(self) -> dict[str, Any]:
         scale = {"names": SEVERITY.names, "thresholds": SEVERITY.thresholds, "rule": str(SEVERITY)}

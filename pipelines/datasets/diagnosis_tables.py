@@ -15,7 +15,7 @@ from pipelines.errors import DatalistError, UnreadableFileError
 MAX_BYTES = 2**24  # ISIC's largest has 900 lines of 22 bytes
 _ISIC = {"benign": "benign", "malignant": "malignant", "0.0": "benign", "1.0": "malignant"}
 _PH2 = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
-_NOT_KNOWN = ("", "unknown", "n/a", "na", "none", "null", "nan", "-", "?")
+NOT_KNOWN = ("", "unknown", "n/a", "na", "none", "null", "nan", "-", "?")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def read_diagnoses(path: Path) -> dict[str, Known]:
         UnreadableFileError: no text, or above 16 MiB. DatalistError: another header, a line that is too short or
             names no image, or an image twice with different entries.
     """
-    rows = _csv_rows(path)
+    rows = csv_rows(path)
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
     if "image" not in header or "diagnosis" not in header or len(set(header)) < len(header):
         raise DatalistError(
@@ -45,10 +45,10 @@ def read_diagnoses(path: Path) -> dict[str, Known]:
     found = []
     for line, row in rows[1:]:
         if len(row) < len(header):
-            raise _bad_line(path, line, f"{len(row)} cells, {len(header)} are due")
+            raise bad_line(path, line, f"{len(row)} cells, {len(header)} are due")
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
         patient = cells.get("patient", "")
-        known = Known(_worded(cells["diagnosis"]), None if patient.lower() in _NOT_KNOWN else hidden_patient(patient))
+        known = Known(_worded(cells["diagnosis"]), None if patient.lower() in NOT_KNOWN else hidden_patient(patient))
         found.append((line, cells["image"], known))
     return _by_name(found, path)
 
@@ -60,10 +60,10 @@ def read_isic_truth(path: Path) -> dict[str, Known]:
         UnreadableFileError, DatalistError: as `read_diagnoses`; also another word.
     """
     found = []
-    for line, row in _csv_rows(path):
+    for line, row in csv_rows(path):
         word = row[1].strip().lower() if len(row) == 2 else None
         if word not in _ISIC:
-            raise _bad_line(path, line, "a name with benign, malignant, 0.0 or 1.0 is due")
+            raise bad_line(path, line, "a name with benign, malignant, 0.0 or 1.0 is due")
         found.append((line, row[0], Known(_ISIC[word])))
     return _by_name(found, path)
 
@@ -87,7 +87,7 @@ def read_ph2_table(path: Path) -> dict[str, Known]:
         else:
             code = cells[columns[1]] if len(cells) > max(columns) else None
             if code not in _PH2:
-                raise _bad_line(path, line, "a clinical diagnosis of 0, 1 or 2 is due")
+                raise bad_line(path, line, "a clinical diagnosis of 0, 1 or 2 is due")
             found.append((line, cells[columns[0]], Known(_PH2[code])))
     if columns is None:
         raise DatalistError("there are no columns Name and Clinical Diagnosis", where=path, how="give PH2's own file")
@@ -104,7 +104,7 @@ def picture_key(name: str) -> str:
 def _worded(text: str) -> str | None:
     """A diagnosis in lower case, harmless in paths, tables and pages; None for all that means not known."""
     text = " ".join(text.lower().split())
-    return None if text in _NOT_KNOWN else re.sub(r"[^\w ()/+.,-]", "_", text).lstrip("+-, ./")[:60] or None
+    return None if text in NOT_KNOWN else re.sub(r"[^\w ()/+.,-]", "_", text).lstrip("+-, ./")[:60] or None
 
 
 def _by_name(found: Iterable[tuple[int, str, Known]], path: Path) -> dict[str, Known]:
@@ -112,18 +112,23 @@ def _by_name(found: Iterable[tuple[int, str, Known]], path: Path) -> dict[str, K
     for line, name, known in found:
         key = picture_key(name)
         if not key:
-            raise _bad_line(path, line, "no image is named")
+            raise bad_line(path, line, "no image is named")
         if table.setdefault(key, known) != known:
-            raise _bad_line(path, line, f"{name} is listed a second time, with other entries")
+            raise bad_line(path, line, f"{name} is listed a second time, with other entries")
     return table
 
 
-def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+def csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The lines of a CSV file in UTF-8 that are not empty, each with its number.
+
+    Raises:
+        UnreadableFileError: no text, or above 16 MiB. DatalistError: no CSV.
+    """
     reader = csv.reader(_text(path).splitlines())
     try:
         return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise _bad_line(path, reader.line_num, str(error)) from None
+        raise bad_line(path, reader.line_num, str(error)) from None
 
 
 def _text(path: Path) -> str:
@@ -135,5 +140,6 @@ def _text(path: Path) -> str:
         raise UnreadableFileError("the table is no UTF-8 text", where=path, how="save it as CSV in UTF-8") from None
 
 
-def _bad_line(path: Path, line: int, what: str) -> DatalistError:
+def bad_line(path: Path, line: int, what: str) -> DatalistError:
+    """The error for a line of a table."""
     return DatalistError(f"line {line}: {what}", where=path, how="correct the table")

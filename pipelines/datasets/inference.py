@@ -18,7 +18,8 @@ def cases_to_segment(
     Args:
         source: a file or folder, or None.
         dataset_dir, datalist, section: where cases come from without a source; "all" is every section.
-        truth: items of a datalist also have ``patient`` and ``label_file``, the path of the true mask.
+        truth: items of a datalist also have ``patient`` and ``label_file``, the path of the true mask; in a list with
+            classes ``label``, the true one's number, and ``subtype`` where the list has it.
 
     Raises:
         UnreadableFileError: there is nothing to read at ``source``.
@@ -30,7 +31,7 @@ def cases_to_segment(
 
         sections = SECTIONS if section == "all" else (section,)
         items = [item for each in sections for item in files(dataset_dir, datalist, each)]
-        more = ({"patient": item["patient"], "label_file": item["label"]} if truth else {} for item in items)
+        more = (_truth(item) if truth else {} for item in items)
         return [{"image": i["image"], "case": i["case"], **known} for i, known in zip(items, more, strict=True)]
     root = Path(source)
     paths = find_cases(root)
@@ -41,6 +42,13 @@ def cases_to_segment(
         {"image": str(path), "case": stem if stems.count(stem) == 1 else str(name)}
         for path, name, stem in zip(paths, relative, stems, strict=True)
     ]
+
+
+def _truth(item: dict[str, Any]) -> dict[str, Any]:
+    known = {"patient": item["patient"]}
+    if isinstance(item["label"], int):
+        return known | {key: item[key] for key in ("label", "subtype") if key in item}
+    return known | {"label_file": item["label"]}
 
 
 def _stem(path: Path) -> str:

@@ -25,6 +25,7 @@ from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError,
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN_FAULTS = 20
+MAX_NOTED = 20  # cases with the same note that the report lists one by one
 
 
 class Checked(Protocol):
@@ -40,7 +41,7 @@ class Checked(Protocol):
 
     @property
     def share(self) -> float:
-        """lesion over what it can fill (0..1)"""
+        """lesion over what it can fill (0..1); 0 where there are no masks"""
 
     @property
     def content(self) -> str:
@@ -55,13 +56,11 @@ class Checked(Protocol):
     @property
     def tile_label(self) -> NDArray[np.uint8]: ...
     @property
+    def caption(self) -> str: ...
+    @property
     def notes(self) -> tuple[str, ...]: ...
     @property
     def image_name(self) -> str:
-        """path in the prepared folder"""
-
-    @property
-    def label_name(self) -> str:
         """path in the prepared folder"""
 
 
@@ -85,16 +84,19 @@ class Preparation(ABC, Generic[F, C]):
     Attributes:
         name: of the dataset, as it stands in the datalist.
         about: what the data are, a sentence.
-        labels: value to name.
+        labels: value of a mask to name; empty in a dataset of classes.
+        classes: number to name, where each case is of a class and has no mask. Of equal images of one class one is
+            kept then, and of one in an official set that one; elsewhere equal images are a fault.
         rule: of the splits, for the datalist.
         outlines: label values and colours for the contact sheet: a line around all that has the value or a higher one.
     """
 
     name: str
     about: ClassVar[str]
-    labels: ClassVar[Mapping[int, str]]
+    labels: ClassVar[Mapping[int, str]] = {}
+    classes: ClassVar[Mapping[int, str]] = {}
     rule: ClassVar[str] = RULE
-    outlines: ClassVar[Sequence[tuple[int, Colour]]]
+    outlines: ClassVar[Sequence[tuple[int, Colour]]] = ()
 
     @abstractmethod
     def find(self, raw: Path) -> F:
@@ -105,8 +107,12 @@ class Preparation(ABC, Generic[F, C]):
         """Read a case. Raises a PipelinesError of the kind of its first fault."""
 
     @abstractmethod
-    def write(self, checked: C, image: Path, label: Path) -> None:
+    def write(self, checked: C, folder: Path) -> None:
         """Write a case's files. Raises UnreadableFileError where the raw data changed since."""
+
+    @abstractmethod
+    def label(self, checked: C) -> str | int:
+        """The path of a case's mask in the prepared folder, or its class."""
 
     @abstractmethod
     def facts(self, checked: C) -> dict[str, Any]:
@@ -151,7 +157,7 @@ class Preparation(ABC, Generic[F, C]):
         """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
         Args:
-            raw: a folder in a layout that `find` knows.
+            raw: a folder (or a file) in a layout that `find` knows.
             out: where the prepared folder goes; absent, empty, or with `force` a prepared folder.
             seed, validation, test: see `split_cases`.
             folds: also write datalist_fold0.json ... for cross-validation; 0 for none.
@@ -172,14 +178,17 @@ class Preparation(ABC, Generic[F, C]):
             raise UnreadableFileError(
                 f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
             ) from None
-        checked, faults = self._check_all(found)
+        checked, faults, twins = self._check_all(found)
         if faults and not skip_bad:
             raise _joined(faults, len(found.cases), raw)
         if not checked:
             raise _joined(faults, len(found.cases), raw) if faults else DatalistError("there are no cases", where=raw)
-        facts = [
-            SplitCase(c.case, c.raw.patient, c.share, c.raw.official_test, self.stratum(c)) for c in checked.values()
-        ]
+        for value, name in self.classes.items():
+            if all(c.raw.label != value for c in checked.values()):
+                raise DatalistError(
+                    f"no case is {name}: the class is empty", where=raw, how=f"add cases that are {name}"
+                )
+        facts = [self._split_case(c) for c in checked.values()]
         split = split_cases(facts, validation=validation, test=test, seed=seed)
         fold_splits = fold_cases(facts, folds, validation=validation, seed=seed) if folds else []
 
@@ -189,12 +198,13 @@ class Preparation(ABC, Generic[F, C]):
         phantom = (raw / PHANTOM_MARK).is_file()
         near = near_pairs({name: c.look for name, c in checked.items()}, split)
         source = "drawn by `data phantom`" if phantom else str(raw)
-        findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near)
+        findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, twins)
         with new_folder(out, is_prepared, force) as folder:
             (folder / "images").mkdir()
-            (folder / "labels").mkdir()
+            if self.labels:
+                (folder / "labels").mkdir()
             for c in checked.values():
-                self.write(c, folder / c.image_name, folder / c.label_name)
+                self.write(c, folder)
             lists = {DATALIST: split} | {f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)}
             for name, part in lists.items():
                 content = self._datalist(folder, checked, part, findings, seed)
@@ -206,11 +216,27 @@ class Preparation(ABC, Generic[F, C]):
             logger.warning("%s", text)
         return Prepared(out, split, left_out, warnings)
 
-    def _check_all(self, found: F) -> tuple[dict[str, C], list[PipelinesError]]:
+    def _split_case(self, c: C) -> SplitCase:
+        return SplitCase(
+            case=c.case,
+            patient=c.raw.patient,
+            share=c.share,
+            official_test=c.raw.official_test,
+            stratum=self.stratum(c),
+            group="" if c.raw.label is None else self.classes[c.raw.label],
+            official_validation=c.raw.official_validation,
+        )
+
+    def _check_all(self, found: F) -> tuple[dict[str, C], list[PipelinesError], list[str]]:
+        """The cases that may be written, by name; what is wrong; and which equal images were left out."""
         faults = list(found.faults)
         checked: dict[str, C] = {}
         contents: dict[str, C] = {}
-        for raw in found.cases:
+        twins: list[str] = []
+        cases = found.cases
+        if self.classes:  # of equal images the first is kept
+            cases = sorted(cases, key=lambda raw: (not raw.official_test, not raw.official_validation))
+        for raw in cases:
             logger.info("checking %s", raw.case)
             try:
                 case = self.check(found, raw)
@@ -218,28 +244,39 @@ class Preparation(ABC, Generic[F, C]):
                 faults.append(fault)
                 continue
             former = contents.setdefault(case.content, case)
-            if former is not case:
-                faults.append(
-                    DatalistError(f"the image equals {former.raw.image}", where=raw.image, how="keep one of the two")
-                )
+            if former is not case and self.classes and former.raw.label == raw.label:
+                twins.append(f"{raw.case} equals {former.case}")
+            elif former is not case:
+                faults.append(self._equal(former.raw, raw))
+                if raw.label != former.raw.label and not former.raw.official_test:
+                    checked.pop(former.case, None)  # nobody knows which class is right
             elif raw.case in checked:
                 faults.append(
                     DatalistError(f"another case is called {raw.case}", where=raw.image, how="rename one of the two")
                 )
             else:
                 checked[raw.case] = case
-        return checked, faults
+        return checked, faults, twins
+
+    def _equal(self, former: RawCase, raw: RawCase) -> DatalistError:
+        what = f"the image equals {former.image}"
+        if former.label is None or raw.label is None:
+            return DatalistError(what, where=raw.image, how="keep one of the two")
+        what += f", which is said to be {self.classes[former.label]}, and this one {self.classes[raw.label]}"
+        return DatalistError(what, where=raw.image, how="find out which is right, and keep that one")
 
     def _datalist(
         self, folder: Path, checked: Mapping[str, C], split: Split, findings: Findings, seed: int
     ) -> dict[str, Any]:
         listed = [checked[name] for section in SECTIONS for name in split[section]]
+        labels = (label if isinstance(label, int) else folder / label for label in map(self.label, listed))
+        named = {"classes": self.classes} if self.classes else {"labels": self.labels}
         about = "Drawn phantoms, for trying commands only." if findings.phantom else self.about
         content: dict[str, Any] = {
             "name": f"{self.name}_phantom" if findings.phantom else self.name,
             "description": f"{about} Layout: {findings.layout}.",
-            "fingerprint": fingerprint((folder / c.image_name, folder / c.label_name) for c in listed),
-            "labels": {str(value): word for value, word in self.labels.items()},
+            "fingerprint": fingerprint(zip((folder / c.image_name for c in listed), labels, strict=True)),
+            **{key: {str(value): word for value, word in names.items()} for key, names in named.items()},
             **self.head(),
             "phantom": findings.phantom,
             "counts": self.counts(checked, split),
@@ -250,7 +287,7 @@ class Preparation(ABC, Generic[F, C]):
             content[section] = [
                 {
                     "image": c.image_name,
-                    "label": c.label_name,
+                    "label": self.label(c),
                     "patient": c.raw.patient,
                     "case": c.case,
                     **self.facts(c),
@@ -262,7 +299,16 @@ class Preparation(ABC, Generic[F, C]):
     def _report(
         self, path: Path, checked: Mapping[str, C], split: Split, findings: Findings, content: Mapping[str, Any]
     ) -> None:
-        notes = [f"{c.case}: {note}" for c in checked.values() for note in c.notes]
+        noted: dict[str, list[str]] = {}
+        for c in checked.values():
+            for note in c.notes:
+                noted.setdefault(note, []).append(c.case)
+        notes = []
+        for note, cases in noted.items():
+            if len(cases) > MAX_NOTED:
+                notes.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
+            else:
+                notes += [f"{case}: {note}" for case in cases]
         write_report(path, content, findings, self.tables(checked, split), notes, self.case_table(checked, split))
 
 

@@ -31,14 +31,20 @@ class RawCase:
         masks: kind of mask (as the layout names them) to file.
         official_test: it belongs to the test set that the dataset came with.
         diagnosis: in lower case, as the dataset words it; None where it is not known.
+        official_validation: it belongs to the validation set that the dataset came with, and that is to stay.
+        label: the class of the whole image, in datasets of classes.
+        subtype: of the class, in lower case; None where it is not known.
     """
 
     case: str
     patient: str
     image: Path
-    masks: Mapping[str, Path]
+    masks: Mapping[str, Path] = field(default_factory=dict)
     official_test: bool = False
     diagnosis: str | None = None
+    official_validation: bool = False
+    label: int | None = None
+    subtype: str | None = None
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ _COLUMNS, _CELL, _CAPTION = 6, 184, 26
 
 class Shown(Protocol):
     """A case on the contact sheet: `tile` uint8 (rows, columns), grey, or (rows, columns, 3); `tile_label` its label,
-    (rows, columns); `share` lesion over what it can fill (0..1)."""
+    (rows, columns); `caption` what stands below it beside its name and split."""
 
     @property
     def case(self) -> str: ...
     @property
-    def share(self) -> float: ...
+    def caption(self) -> str: ...
     @property
     def tile(self) -> NDArray[np.uint8]: ...
     @property
@@ -49,6 +49,7 @@ class Findings:
     warnings: Sequence[str]
     left_out: Sequence[str]
     near: Sequence[tuple[str, str, float]]
+    twins: Sequence[str] = ()
 
 
 def plain(text: str) -> str:
@@ -100,6 +101,7 @@ def write_report(
     if len(findings.near) > MAX_PAIRS:
         pairs.append(f"and {len(findings.near) - MAX_PAIRS} more pairs")
     lines += _section("Near-duplicates across splits", pairs)
+    lines += _section(f"Exact duplicates, of which one was kept ({len(findings.twins)} left out)", findings.twins)
     lines += _section("Left out", findings.left_out)
     lines += _section("Notes", notes)
     lines += ["## Cases", "", *case_table, "", "![contact sheet](contact_sheet.png)", ""]
@@ -131,5 +133,5 @@ def write_contact_sheet(
         tile = Image.fromarray(rgb)
         sheet.paste(tile, (left + (_CELL - tile.width) // 2, top + (_CELL - tile.height) // 2))
         draw.text((left + 4, top + _CELL), c.case[:28], fill=(255, 255, 255))
-        draw.text((left + 4, top + _CELL + 12), f"{section}, lesion {100 * c.share:.1f} %", fill=(200, 200, 200))
+        draw.text((left + 4, top + _CELL + 12), f"{section}, {c.caption}", fill=(200, 200, 200))
     sheet.save(path)

@@ -49,8 +49,11 @@ class SkinLesions(Preparation[RawFolder, CheckedPicture]):
     def check(self, folder: RawFolder, raw: RawCase) -> CheckedPicture:
         return check_picture(raw)
 
-    def write(self, checked: CheckedPicture, image: Path, label: Path) -> None:
-        write_picture(checked, image, label)
+    def write(self, checked: CheckedPicture, folder: Path) -> None:
+        write_picture(checked, folder / checked.image_name, folder / checked.label_name)
+
+    def label(self, checked: CheckedPicture) -> str:
+        return checked.label_name
 
     def facts(self, checked: CheckedPicture) -> dict[str, Any]:
         return {"diagnosis": checked.raw.diagnosis}

@@ -1,9 +1,9 @@
-"""Splits by patient, spread evenly over the lesion share (and over strata, where there are any), from a seed."""
+"""Splits by patient, spread evenly over the lesion share, strata and classes (where there are any), from a seed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,10 @@ RULE = (
     "steps; an official test set stays the test set"
 )
 STRATIFIED_RULE = f"within each diagnosis: {RULE}"
+CLASS_RULE = (
+    "by patient; within each class, subtype by subtype, patients at random in thirds of their names, then picked at "
+    "equal steps; official test and validation sets stay what they are"
+)
 _ATTEMPTS = 100  # drawings until each part has a lesion; more would only delay the message
 SMALL_VALIDATION = {"picture": 20, "volume": 3}
 
@@ -26,13 +30,24 @@ Standing = tuple[str, float]  # of a patient: stratum and mean lesion share
 @dataclass(frozen=True)
 class SplitCase:
     """What a split needs to know of a case: `share` is lesion over lung voxels, or over the picture (0..1); the cases
-    of one `stratum` (a diagnosis) are spread over the splits as evenly as their number allows."""
+    of one `stratum` (a diagnosis) are spread over the splits as evenly as their number allows. Those of one `group` (a
+    class) are drawn by themselves, so that each part has some; without groups each part has a case with lesions."""
 
     case: str
     patient: str
     share: float
     official_test: bool = False
     stratum: str = ""
+    group: str = ""
+    official_validation: bool = False
+
+
+@dataclass(frozen=True)
+class _Official:
+    """Patients of the sets that stay what they are."""
+
+    test: set[str]
+    validation: set[str]
 
 
 def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
@@ -40,79 +55,99 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
 
     Args:
         validation, test: parts of the patients, each in (0, 1) and together below 1. With an official test set,
-            `test` is not used.
+            `test` is not used, with an official validation set `validation`; where there is one of them only, the
+            other's part is of the patients outside it.
         seed: of the drawing.
 
     Raises:
         UsageError: parts that cannot be.
-        DatalistError: a patient in the official test set and outside it, too few patients, or a part that must stay
-            without lesions.
+        DatalistError: a patient in an official set and outside it, too few patients, or a part that must stay without
+            lesions, or without a group.
     """
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise UsageError(
             "the parts for validation and test must lie above 0 and together below 1", where=f"{validation:g}, {test:g}"
         )
-    fixed = _official(cases)
-    standings = _standings([c for c in cases if c.patient not in fixed])
-    needed = 2 if fixed else 3
-    if len(standings) < needed:
-        raise DatalistError(
-            f"{len(standings)} patients cannot fill {needed} splits",
-            how="give more cases; a split never divides a patient",
-        )
+    official = _official(cases)
+    for name, inside in (("test", official.test), ("validation", official.validation)):
+        for group in sorted({c.group for c in cases}):
+            if inside and group and not any(c.group == group and c.patient in inside for c in cases):
+                raise DatalistError(
+                    f"the official {name} set has no case of the class {group}", how="add some, or divide the set anew"
+                )
+    groups = _groups([c for c in cases if c.patient not in official.test | official.validation])
+    needed = 3 - bool(official.test) - bool(official.validation)
+    for group, standings in groups.items():
+        if len(standings) < needed:
+            raise DatalistError(
+                f"{_patients(standings, group)} cannot fill {needed} splits",
+                how="give more cases; a split never divides a patient",
+            )
 
     def draw(rng: np.random.Generator) -> list[set[str]]:
-        order = _ordered(standings, rng)
-        held = fixed or set(_spaced(order, _count(test, len(order), len(order) - 2)))
-        rest = [p for p in order if p not in held]
-        part = validation if fixed else validation / (1 - test)
-        chosen = set(_spaced(rest, _count(part, len(rest), len(rest) - 1)))
-        return [set(rest) - chosen, chosen, held]
+        training, chosen, held = set(), set(official.validation), set(official.test)
+        for standings in groups.values():
+            order = _ordered(standings, rng)
+            if not official.test:
+                held |= set(_spaced(order, _count(test, len(order), len(order) - needed + 1)))
+            rest = [p for p in order if p not in held]
+            if not official.validation:
+                part = validation if official.test else validation / (1 - test)
+                chosen |= set(_spaced(rest, _count(part, len(rest), len(rest) - 1)))
+            training |= set(rest) - chosen
+        return [training, chosen, held]
 
-    return _named(cases, _with_lesions(cases, draw, seed))
+    return _named(cases, _complete(cases, draw, seed))
 
 
 def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.2, seed: int = 0) -> list[Split]:
     """One split a fold for cross-validation: the fold is the test part, the rest is divided into training and
     validation.
 
-    Cases of an official test set take no part.
+    Cases of an official test set take no part; those of an official validation set are dealt out like all others.
 
     Raises:
         UsageError: fewer than two folds. DatalistError: as `split_cases`.
     """
     if folds < 2:
         raise UsageError("cross-validation needs at least two folds", where=str(folds))
-    open_cases = [c for c in cases if c.patient not in _official(cases)]
-    standings = _standings(open_cases)
-    if len(standings) < max(folds, 3):
-        raise DatalistError(
-            f"{len(standings)} patients cannot fill {folds} folds", how="ask for fewer folds, at least two"
-        )
+    open_cases = [c for c in cases if c.patient not in _official(cases).test]
+    groups = _groups(open_cases)
+    for group, standings in groups.items():
+        if len(standings) < max(folds, 3):
+            raise DatalistError(
+                f"{_patients(standings, group)} cannot fill {folds} folds", how="ask for fewer folds, at least two"
+            )
 
     def deal(rng: np.random.Generator) -> list[set[str]]:
-        order = _ordered(standings, rng)
-        return [set(order[k::folds]) for k in range(folds)]
+        dealt: list[str] = []
+        for standings in groups.values():
+            dealt += _ordered(standings, rng)
+        return [set(dealt[k::folds]) for k in range(folds)]
 
-    parts = _with_lesions(open_cases, deal, seed)
+    parts = _complete(open_cases, deal, seed)
     splits = []
     for k, held in enumerate(parts):
-        others = {p: s for p, s in standings.items() if p not in held}
+        rest = _groups([c for c in open_cases if c.patient not in held])
 
         def divide(
-            rng: np.random.Generator, others: dict[str, Standing] = others, held: set[str] = held
+            rng: np.random.Generator, rest: dict[str, dict[str, Standing]] = rest, held: set[str] = held
         ) -> list[set[str]]:
-            order = _ordered(others, rng)
-            chosen = set(_spaced(order, _count(validation, len(order), len(order) - 1)))
-            return [set(order) - chosen, chosen, held]
+            training, chosen = set(), set()
+            for standings in rest.values():
+                order = _ordered(standings, rng)
+                picked = set(_spaced(order, _count(validation, len(order), len(order) - 1)))
+                chosen |= picked
+                training |= set(order) - picked
+            return [training, chosen, held]
 
-        splits.append(_named(open_cases, _with_lesions(open_cases, divide, seed + k)))
+        splits.append(_named(open_cases, _complete(open_cases, divide, seed + k)))
     return splits
 
 
 def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str) -> list[str]:
-    """What is allowed and still weakens the figures: small validation sets, a single case with lesions. `kind`:
-    picture or volume."""
+    """What is allowed and still weakens the figures: small validation sets, a single case with lesions or of a group.
+    `kind`: picture or volume."""
     by_name = {c.case: c for c in cases}
     warnings = []
     if len(split["validation"]) < SMALL_VALIDATION[kind]:
@@ -120,39 +155,61 @@ def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str) -> list[
             f"The validation set holds {len(split['validation'])} {kind}s: its figures swing, and the best "
             "epoch is partly luck. Cross-validate (--folds)."
         )
+    groups = sorted({c.group for c in cases} - {""})
     for section in SECTIONS:
-        found = sum(by_name[name].share > 0 for name in split[section])
-        if found == 1 and len(split[section]) > 1:
+        here = [by_name[name] for name in split[section]]
+        if not groups and len(here) > 1 and sum(c.share > 0 for c in here) == 1:
             warnings.append(f"Only one case of the {section} set has lesions.")
+        for group in groups:
+            if sum(c.group == group for c in here) == 1:
+                warnings.append(f"Only one case of the {section} set is of the class {group}.")
     return warnings
 
 
-def _official(cases: Sequence[SplitCase]) -> set[str]:
-    fixed = {c.patient for c in cases if c.official_test}
-    both = sorted(fixed & {c.patient for c in cases if not c.official_test})
-    if both:
-        raise DatalistError(
-            f"{len(both)} patients are in the official test set and outside it",
-            where=both[0],
-            how="leave them out of one",
-        )
-    return fixed
+def _official(cases: Sequence[SplitCase]) -> _Official:
+    sets = []
+    for name in ("test", "validation"):
+        inside = {c.patient for c in cases if getattr(c, f"official_{name}")}
+        both = sorted(inside & {c.patient for c in cases if not getattr(c, f"official_{name}")})
+        if both:
+            raise DatalistError(
+                f"{len(both)} patients are in the official {name} set and outside it",
+                where=both[0],
+                how="leave them out of one",
+            )
+        sets.append(inside)
+    return _Official(*sets)
 
 
-def _standings(cases: Sequence[SplitCase]) -> dict[str, Standing]:
+def _groups(cases: Sequence[SplitCase]) -> dict[str, dict[str, Standing]]:
+    """Standings of the patients of each group; a patient is in the one that most of its cases are in."""
+    standings = _standings(cases)
+    group = {patient: _most(c.group for c in found) for patient, found in _by_patient(cases).items()}
+    return {name: {p: s for p, s in standings.items() if group[p] == name} for name in sorted(set(group.values()))}
+
+
+def _patients(standings: Mapping[str, Standing], group: str) -> str:
+    return f"{len(standings)} patients{f' of the class {group}' if group else ''}"
+
+
+def _by_patient(cases: Sequence[SplitCase]) -> dict[str, list[SplitCase]]:
     by_patient: dict[str, list[SplitCase]] = {}
     for c in cases:
         by_patient.setdefault(c.patient, []).append(c)
+    return by_patient
+
+
+def _standings(cases: Sequence[SplitCase]) -> dict[str, Standing]:
     return {
-        patient: (_stratum(found), float(np.mean([c.share for c in found])))
-        for patient, found in sorted(by_patient.items())
+        patient: (_most(c.stratum for c in found), float(np.mean([c.share for c in found])))
+        for patient, found in sorted(_by_patient(cases).items())
     }
 
 
-def _stratum(cases: Sequence[SplitCase]) -> str:
-    """The stratum that most cases of a patient are in, the first by name among equals."""
-    number = Counter(c.stratum for c in cases)
-    return min(number, key=lambda stratum: (-number[stratum], stratum))
+def _most(names: Iterable[str]) -> str:
+    """The most frequent name, the first by name among equals."""
+    number = Counter(names)
+    return min(number, key=lambda name: (-number[name], name))
 
 
 def _ordered(standings: Mapping[str, Standing], rng: np.random.Generator) -> list[str]:
@@ -173,21 +230,27 @@ def _spaced(order: Sequence[str], count: int) -> list[str]:
     return [order[int((i + 0.5) * len(order) / count)] for i in range(count)]
 
 
-def _with_lesions(
+def _complete(
     cases: Sequence[SplitCase], draw: Callable[[np.random.Generator], list[set[str]]], seed: int
 ) -> list[set[str]]:
-    """The first drawing in which each part has a patient with lesions: without any, its lesion Dice means nothing."""
-    ill = {c.patient for c in cases if c.share > 0}
-    if not ill:
-        raise DatalistError("no case has a lesion: the class is empty", how="add cases with lesions")
+    """The first drawing in which each part has a patient with lesions, or one of each group: without any, its lesion
+    Dice, or its area under the curve, means nothing."""
+    groups = sorted({c.group for c in cases} - {""})
+    if groups:
+        due = {f"of the class {group}": {c.patient for c in cases if c.group == group} for group in groups}
+    else:
+        due = {"with lesions": {c.patient for c in cases if c.share > 0}}
+        if not due["with lesions"]:
+            raise DatalistError("no case has a lesion: the class is empty", how="add cases with lesions")
     rng = np.random.default_rng(seed)
     for _ in range(_ATTEMPTS):
         parts = draw(rng)
-        if all(part & ill for part in parts):
+        short = [what for what, found in due.items() if not all(part & found for part in parts)]
+        if not short:
             return parts
     raise DatalistError(
-        f"{len(ill)} patients with lesions do not suffice for {len(parts)} parts",
-        how="add cases with lesions, or ask for fewer folds",
+        f"{len(due[short[0]])} patients {short[0]} do not suffice for {len(parts)} parts",
+        how=f"add cases {short[0]}, or ask for fewer folds",
     )
 
 

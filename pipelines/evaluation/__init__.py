@@ -10,6 +10,7 @@ from pipelines.evaluation.handler import EvaluationReport
 from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstrap_scores
 from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
 from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
+from pipelines.evaluation.picture_class_report import PictureClassificationReport
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
 from pipelines.evaluation.slice_score import SliceScore
@@ -26,6 +27,7 @@ __all__ = [
     "McNemar",
     "NetworkCost",
     "PairedDifference",
+    "PictureClassificationReport",
     "SliceScore",
     "bootstrap_interval",
     "bootstrap_scores",

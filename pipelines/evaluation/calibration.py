@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 
 BINS = 10
 TEMPERATURES = (0.25, 10.0)  # a fit beyond these says that the set is too small to fit anything
@@ -89,3 +89,30 @@ def fit_temperature(probabilities: NDArray, labels: NDArray) -> tuple[float, str
     temperature = math.exp(float(found.x))
     at_bound = min(abs(float(found.x) - bound) for bound in bounds) < 1e-3
     return temperature, "the temperature lies at the bound of its search" if at_bound else ""
+
+
+def operating_threshold(scores: NDArray, positive: NDArray[np.bool_], sensitivity: float) -> float:
+    """The highest probability from which at least a stated part of the positives is found.
+
+    It looks at positives alone, so it does not depend on how common they are where it was chosen. It lies half way, on
+    the scale of logits, between the last score that must be found and the next lower one of any kind, so that neither
+    decides by a hair.
+
+    Args:
+        scores: (N,) probabilities of the positive class.
+        positive: (N,).
+        sensitivity: the part, above 0 and up to 1.
+
+    Raises:
+        ValueError: there are no positives, or the part is out of its range.
+    """
+    if not 0 < sensitivity <= 1:
+        raise ValueError(f"the sensitivity must be above 0 and up to 1, got {sensitivity}")
+    found = np.sort(np.asarray(scores, dtype=np.float64)[np.asarray(positive, dtype=bool)])[::-1]
+    if not found.size:
+        raise ValueError("there are no positives to choose a threshold on")
+    last = found[math.ceil(sensitivity * found.size - 1e-9) - 1]
+    below = np.asarray(scores, dtype=np.float64)
+    below = below[below < last]
+    edges = np.clip([below.max() if below.size else last / 2, last], _SMALLEST, 1 - 1e-9)
+    return float(expit(logit(edges).mean()))

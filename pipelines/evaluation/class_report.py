@@ -30,17 +30,11 @@ from pipelines.transforms.temperature import TemperatureScaled
 
 logger = logging.getLogger(__name__)
 
-_RULES = (
-    "A class without a true slice has no sensitivity, one that fills the set no specificity, either no AUC; the means "
-    "over classes (balanced accuracy, F1, AUC) leave them out. The unit is the slice, intervals are over patients. "
-    "Slices with too little lung have no class and are not counted."
-)
-
 
 @dataclass(frozen=True)
 class RatedSlice:
     """One slice of an evaluation; `slice` counts from the feet, `path` is the image it is of, `aerated` the part of the
-    slice that is aerated lung."""
+    slice that is aerated lung. A picture that is rated as a whole is one slice of its case."""
 
     case: str
     patient: str
@@ -48,11 +42,7 @@ class RatedSlice:
     label: int
     probabilities: tuple[float, ...]
     path: str
-    aerated: float
-
-    @property
-    def predicted(self) -> int:
-        return int(np.argmax(self.probabilities))
+    aerated: float = 1.0
 
     @property
     def confidence(self) -> float:
@@ -86,6 +76,13 @@ class ClassificationReport:
         ConfigError: while running, where an item lacks a key or shapes do not go together.
         DatalistError: while running, where no slice was rated.
     """
+
+    unit = "slice"
+    rules = (
+        "A class without a true slice has no sensitivity, one that fills the set no specificity, either no AUC; the "
+        "means over classes (balanced accuracy, F1, AUC) leave them out. The unit is the slice, intervals are over "
+        "patients. Slices with too little lung have no class and are not counted."
+    )
 
     def __init__(
         self,
@@ -123,28 +120,29 @@ class ClassificationReport:
                 "the evaluator's output is not a list of cases", where="ClassificationReport", how="leave decollate on"
             )
         for given, output in zip(batch, outputs, strict=True):
-            self._slices += rated_slices({**given, **output}, len(self.names))
+            self._slices += self.rated({**given, **output})
 
     def _finish(self, engine: Engine) -> None:
         slices = _gathered(self._slices)
         if not slices:
-            raise DatalistError("no slice shows enough lung to be rated", how="give a datalist whose split has some")
+            raise DatalistError(f"there is no {self.unit} to be rated", how="give a datalist whose split has some")
         summary = self._summary(slices)
         if not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
             self._write(slices, summary)
-            logger.info("evaluated %d slices, report in %s", len(slices), self.output_dir)
+            logger.info("evaluated %d %ss, report in %s", len(slices), self.unit, self.output_dir)
         engine.state.metrics.update(flatten(summary))
         self._slices = []
 
     def _summary(self, slices: Sequence[RatedSlice]) -> dict[str, Interval]:
-        probabilities, labels = _arrays(slices)
+        probabilities, labels = arrays(slices)
         before = tempered(probabilities, 1 / self.calibration.temperature)
-        sure = np.array([not self._refers(each) for each in slices])
-        right = probabilities.argmax(axis=1) == labels
+        sure = np.array([not self.refers(each) for each in slices])
+        predicted = self.predicted(slices)
+        right = predicted == labels
 
         def score(drawn: NDArray[np.intp]) -> dict[str, float]:
             kept = drawn[sure[drawn]]
-            return class_scores(probabilities[drawn], labels[drawn], self.names) | {
+            return self.scores(probabilities[drawn], labels[drawn], predicted[drawn]) | {
                 "ece_before": calibration_error(before[drawn], labels[drawn]),
                 "refer_share": float(1 - len(kept) / len(drawn)),
                 "accuracy_not_referred": float(right[kept].mean()) if len(kept) else float("nan"),
@@ -153,17 +151,30 @@ class ClassificationReport:
         intervals = bootstrap_scores(score, [each.patient for each in slices], n_resamples=self.n_resamples)
         return {f"{self.prefix}_{name}": interval for name, interval in intervals.items()}
 
-    def _refers(self, each: RatedSlice) -> bool:
+    def rated(self, item: Mapping[str, Any]) -> list[RatedSlice]:
+        """What is rated of one decollated item."""
+        return rated_slices(item, len(self.names))
+
+    def predicted(self, slices: Sequence[RatedSlice]) -> NDArray:
+        """The class that is said of each."""
+        return self.calibration.predict(arrays(slices)[0], self.names)
+
+    def scores(self, probabilities: NDArray, labels: NDArray, predicted: NDArray) -> dict[str, float]:
+        """The scores of some of them."""
+        return class_scores(probabilities, labels, self.names, predicted)
+
+    def refers(self, each: RatedSlice) -> bool:
+        """Whether one is left to a person."""
         return each.confidence < self.refer_below or each.aerated < LUNG_FLOOR_SHARE
 
     def _write(self, slices: Sequence[RatedSlice], summary: Mapping[str, Interval]) -> None:
         folder = self.output_dir
         make_folder(folder)
-        probabilities, labels = _arrays(slices)
+        probabilities, labels = arrays(slices)
         temperature = self.calibration.temperature
-        counts = confusion(labels, probabilities.argmax(axis=1), len(self.names))
+        counts = confusion(labels, self.predicted(slices), len(self.names))
         entries = {name: as_entry(each, 0 if each.n else len(slices)) for name, each in summary.items()}
-        write_file(folder / "slices.csv", text(self._slice_table(slices)))
+        write_file(folder / f"{self.unit}s.csv", text(self._slice_table(slices)))
         write_file(folder / "cases.csv", text(self._case_table(slices)))
         write_file(folder / "summary.json", text(json.dumps(entries, indent=2, allow_nan=False) + "\n"))
         write_file(folder / "confusion.png", lambda file: draw_confusion(counts, self.names, file))
@@ -171,13 +182,14 @@ class ClassificationReport:
         write_file(
             folder / "reliability.png", lambda file: draw_reliability(before, probabilities, labels, temperature, file)
         )
-        worst = _worst(slices)[: self.n_worst]
-        pictures = [self._picture(each) for each in worst]
+        worst = _worst(slices, self.predicted(slices))[: self.n_worst]
+        pictures = [SlicePicture(self._title(each, said), self.image(each)) for each, said in worst]
+        self.draw(probabilities, labels)
         if pictures:
             write_file(folder / "worst_cases.png", lambda file: draw_slices(pictures, file))
         else:
             (folder / "worst_cases.png").unlink(missing_ok=True)
-        write_file(folder / "summary.md", text(self._markdown(slices, summary, counts, worst)))
+        write_file(folder / "summary.md", text(self._markdown(slices, summary, counts, [each for each, _ in worst])))
 
     def _slice_table(self, slices: Sequence[RatedSlice]) -> str:
         head = ["case", "patient", "slice", "label", "predicted", "refer", *(f"p_{name}" for name in self.names)]
@@ -185,38 +197,47 @@ class ClassificationReport:
             head,
             (
                 (
-                    *(each.case, each.patient, each.slice, self.names[each.label], self.names[each.predicted]),
-                    int(self._refers(each)),
+                    *(each.case, each.patient, each.slice, self.names[each.label], self.names[said]),
+                    int(self.refers(each)),
                     *each.probabilities,
                 )
-                for each in slices
+                for each, said in zip(slices, self.predicted(slices), strict=True)
             ),
         )
 
     def _case_table(self, slices: Sequence[RatedSlice]) -> str:
-        by_case: dict[tuple[str, str], list[RatedSlice]] = {}
-        for each in slices:
-            by_case.setdefault((each.case, each.patient), []).append(each)
+        by_case: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for each, said in zip(slices, self.predicted(slices), strict=True):
+            by_case.setdefault((each.case, each.patient), []).append((each.label, int(said)))
         head = ["case", "patient", "slices", "accuracy"]
         head += [f"{kind}_{name}" for kind in ("true", "predicted") for name in self.names]
         rows = []
         for (case, patient), own in by_case.items():
-            labels, predicted = [each.label for each in own], [each.predicted for each in own]
+            labels, predicted = ([pair[k] for pair in own] for k in (0, 1))
             accuracy = float(np.mean([a == b for a, b in zip(labels, predicted, strict=True)]))
             numbers = [found.count(k) for found in (labels, predicted) for k in range(len(self.names))]
             rows.append((case, patient, len(own), accuracy, *numbers))
         return table(head, rows)
 
-    def _picture(self, each: RatedSlice) -> SlicePicture:
-        said = f"{self.names[each.label]}, said {self.names[each.predicted]} {each.confidence:.2f}"
+    def _title(self, each: RatedSlice, said: int) -> str:
+        return f"{self.name_of(each)}\n{self.names[each.label]}, said {self.names[said]} {each.probabilities[said]:.2f}"
+
+    def name_of(self, each: RatedSlice) -> str:
+        """How one is called."""
+        return f"{each.case}, slice {each.slice}"
+
+    def draw(self, probabilities: NDArray, labels: NDArray) -> None:
+        """Further plots, of a subclass."""
+
+    def image(self, each: RatedSlice) -> NDArray[np.uint8] | None:
+        """What is drawn of one, rows and columns; None where it cannot be had."""
         try:
             case = read_case(each.path)
             plane = scale_ct(case.axial(case.array)[:, :, each.slice], case.intensity)
-            image = (plane * 255).astype(np.uint8).T
+            return (plane * 255).astype(np.uint8).T
         except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
             logger.warning("%s: no picture of slice %d (%s)", each.case, each.slice, error)
-            image = None
-        return SlicePicture(f"{each.case}, slice {each.slice}\n{said}", image)
+            return None
 
     def _markdown(
         self,
@@ -227,25 +248,35 @@ class ClassificationReport:
     ) -> str:
         patients, cases = len({each.patient for each in slices}), len({each.case for each in slices})
         lines = [
-            *("# Evaluation", "", f"Slices: {len(slices)}; cases: {cases}; patients: {patients}. {self.rule}", ""),
+            "# Evaluation",
+            "",
+            f"{self.unit.capitalize()}s: {len(slices)}; cases: {cases}; patients: {patients}. {self.rule}",
+            "",
             *("| score | value | 95 % interval |", "|---|---:|---:|"),
         ]
         for name, interval in summary.items():
             bounds = f"{shown(interval.low)} to {shown(interval.high)}" if np.isfinite(interval.low) else "–"
             lines.append(f"| {name} | {shown(interval.estimate)} | {bounds} |")
-        lines += ["", _RULES, "", "## Confusion", "", f"| true | {' | '.join(self.names)} |"]
+        lines += ["", self.rules, "", "## Confusion", "", f"| true | {' | '.join(self.names)} |"]
         lines.append(f"|---|{'---:|' * len(self.names)}")
         lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in zip(self.names, counts, strict=True)]
         lines += ["", "![Confusion](confusion.png)", "", "## Calibration", ""]
         lines += [
-            f"Temperature {self.calibration.temperature:.3f} (fitted on validation; 1: none). A slice with less than "
-            f"{self.refer_below:g} for its class, or too little aerated lung, is referred to a person.",
+            f"Temperature {self.calibration.temperature:.3f} (fitted on validation; 1: none). {self.refer_rule}",
             *("", "![Reliability](reliability.png)", ""),
         ]
         if worst:
             lines += ["## Most wrong, then least sure", "", "![Slices](worst_cases.png)", ""]
-            lines += [f"- {markdown_cell(each.case)}, slice {each.slice}" for each in worst]
+            lines += [f"- {markdown_cell(self.name_of(each))}" for each in worst]
         return "\n".join(lines) + "\n"
+
+    @property
+    def refer_rule(self) -> str:
+        """When one is left to a person, for the summary."""
+        return (
+            f"A slice with less than {self.refer_below:g} for its class, or too little aerated lung, is referred to a "
+            "person."
+        )
 
 
 def rated_slices(item: Mapping[str, Any], classes: int) -> list[RatedSlice]:
@@ -274,14 +305,15 @@ def rated_slices(item: Mapping[str, Any], classes: int) -> list[RatedSlice]:
     ]
 
 
-def _arrays(slices: Sequence[RatedSlice]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def arrays(slices: Sequence[RatedSlice]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return np.array([each.probabilities for each in slices]), np.array([each.label for each in slices], dtype=np.int64)
 
 
-def _worst(slices: Sequence[RatedSlice]) -> list[RatedSlice]:
-    """Wrong ones, the surest first, then right ones, the least sure first."""
-    wrong = sorted((s for s in slices if s.predicted != s.label), key=lambda s: -s.confidence)
-    return wrong + sorted((s for s in slices if s.predicted == s.label), key=lambda s: s.confidence)
+def _worst(slices: Sequence[RatedSlice], predicted: NDArray) -> list[tuple[RatedSlice, int]]:
+    """Wrong ones, the surest first, then right ones, the least sure first; each with what was said of it."""
+    pairs = [(each, int(said)) for each, said in zip(slices, predicted, strict=True)]
+    wrong = sorted((pair for pair in pairs if pair[1] != pair[0].label), key=lambda pair: -pair[0].confidence)
+    return wrong + sorted((pair for pair in pairs if pair[1] == pair[0].label), key=lambda pair: pair[0].confidence)
 
 
 def _gathered(slices: list[RatedSlice]) -> list[RatedSlice]:

@@ -38,13 +38,16 @@ def area_under_curve(scores: NDArray, positive: NDArray[np.bool_]) -> float:
     return float((rankdata(scores)[positive].sum() - number * (number + 1) / 2) / (number * others))
 
 
-def class_scores(probabilities: NDArray, labels: NDArray, names: Sequence[str]) -> dict[str, float]:
-    """Scores of N slices in K classes.
+def class_scores(
+    probabilities: NDArray, labels: NDArray, names: Sequence[str], predicted: NDArray | None = None
+) -> dict[str, float]:
+    """Scores of N slices or pictures in K classes.
 
     Args:
         probabilities: (N, K), rows that sum to 1.
         labels: (N,), 0..K-1.
         names: of the K classes.
+        predicted: (N,) classes by another rule than the highest probability (an operating threshold).
 
     Returns:
         ``accuracy``, ``balanced_accuracy`` (mean sensitivity), ``f1`` (mean over classes), ``auc`` (mean one against
@@ -53,9 +56,55 @@ def class_scores(probabilities: NDArray, labels: NDArray, names: Sequence[str]) 
     """
     labels = np.asarray(labels)
     auc = np.array([area_under_curve(probabilities[:, k], labels == k) for k in range(len(names))])
-    scores = label_scores(labels, probabilities.argmax(axis=1), names)
+    scores = label_scores(labels, probabilities.argmax(axis=1) if predicted is None else predicted, names)
     scores |= {f"{name}_auc": float(auc[k]) for k, name in enumerate(names)}
     return scores | {"auc": _mean(auc), "ece": calibration_error(probabilities, labels)}
+
+
+def binary_scores(scores: NDArray, labels: NDArray, predicted: NDArray) -> dict[str, float]:
+    """What is asked of a test for one condition.
+
+    Args:
+        scores: (N,), higher where the condition is likelier.
+        labels: (N,), 1 with the condition, 0 without.
+        predicted: (N,), 1 where the test says so.
+
+    Returns:
+        ``sensitivity`` (recall), ``specificity``, ``precision``, ``f1_positive``, ``average_precision`` (area under the
+        precision-recall curve, as a step function; sklearn's definition). NaN where undefined.
+    """
+    labels, predicted = np.asarray(labels) == 1, np.asarray(predicted) == 1
+    hits = int((labels & predicted).sum())
+    positive, said = int(labels.sum()), int(predicted.sum())
+    negative = labels.size - positive
+
+    def part(number: float, whole: float) -> float:
+        return number / whole if whole else float("nan")
+
+    return {
+        "sensitivity": part(hits, positive),
+        "specificity": part(int((~labels & ~predicted).sum()), negative),
+        "precision": part(hits, said),
+        "f1_positive": part(2 * hits, positive + said),
+        "average_precision": average_precision(scores, labels),
+    }
+
+
+def average_precision(scores: NDArray, positive: NDArray[np.bool_]) -> float:
+    """Area under the precision-recall curve: the mean precision over the recalls that are reached, ties taken together;
+    NaN without positives.
+
+    Args:
+        scores: (N,), higher for positives. positive: (N,).
+    """
+    number = int(np.count_nonzero(positive))
+    if not number:
+        return float("nan")
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    hits = np.cumsum(np.asarray(positive)[order])
+    last = np.append(np.diff(np.asarray(scores)[order]) != 0, True)  # the last of each tie
+    recall, precision = hits[last] / number, hits[last] / (np.flatnonzero(last) + 1)
+    return float((np.diff(np.insert(recall, 0, 0.0)) * precision).sum())
 
 
 def label_scores(labels: NDArray, predicted: NDArray, names: Sequence[str]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
 from pipelines.handlers.lesion_writer import LesionWriter
+from pipelines.handlers.picture_class_writer import PictureClassWriter
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.handlers.severity_writer import SeverityWriter
 
@@ -17,6 +18,7 @@ __all__ = [
     "ClassWriter",
     "EpochSeed",
     "LesionWriter",
+    "PictureClassWriter",
     "PredictionWriter",
     "ResumableEarlyStop",
     "SeverityWriter",

@@ -13,15 +13,16 @@ import torch.distributed
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
-from pipelines.errors import OutputError
+from pipelines.errors import ConfigError, OutputError
 from pipelines.evaluation.calibration import (
     calibration_error,
     fit_temperature,
     mean_negative_log_likelihood,
+    operating_threshold,
     tempered,
 )
 from pipelines.severity import UNRATED
-from pipelines.transforms import Calibration, calibration_path
+from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import weights_digest
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ class CalibrationFit:
         checkpoint: the best weights, ``model.pt``.
         names, thresholds: of the classes, to be kept with the temperature.
         save: False on every rank but 0.
+        positive: of two classes, the one that an operating threshold is chosen for; None for none.
+        sensitivity: the part of the positive validation items that shall be found at it.
 
     Raises:
+        ConfigError: an operating point that cannot be chosen.
         OutputError: while running, where the file cannot be written.
     """
 
@@ -51,7 +55,12 @@ class CalibrationFit:
         names: Sequence[str],
         thresholds: Sequence[float],
         save: bool = True,
+        positive: str | None = None,
+        sensitivity: float = 0.95,
     ) -> None:
+        if positive is not None and (positive not in names or len(names) != 2 or not 0 < sensitivity <= 1):
+            raise ConfigError(f"an operating point for {positive!r} at {sensitivity} of {list(names)} cannot be chosen")
+        self.positive, self.sensitivity = positive, sensitivity
         self.evaluator = evaluator
         self.names, self.thresholds = list(names), list(thresholds)
         self.checkpoint = Path(checkpoint)
@@ -99,6 +108,7 @@ class CalibrationFit:
             names=self.names,
             thresholds=self.thresholds,
             note=note,
+            operating_point=self._operating_point(tempered(probabilities, temperature), labels),
         )
         path = calibration_path(self.checkpoint)
         try:
@@ -106,3 +116,17 @@ class CalibrationFit:
         except OSError as error:
             raise OutputError(f"the calibration cannot be written ({error.strerror})", where=path) from error
         logger.info("temperature %.3f from %d slices, %d of them wrong", temperature, len(labels), found.mistakes)
+
+    def _operating_point(self, probabilities: np.ndarray, labels: np.ndarray) -> OperatingPoint | None:
+        if self.positive is None:
+            return None
+        at = self.names.index(self.positive)
+        positive = labels == at
+        if not positive.any() or positive.all():
+            logger.warning("validation has one class only, so no operating threshold is chosen")
+            return None
+        threshold = operating_threshold(probabilities[:, at], positive, self.sensitivity)
+        said = probabilities[:, at] >= threshold
+        return OperatingPoint(
+            self.positive, threshold, self.sensitivity, float(said[positive].mean()), float((~said)[~positive].mean())
+        )

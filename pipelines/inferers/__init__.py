@@ -1,11 +1,13 @@
 """How networks for slices and pictures are applied: mixed precision, windows, flips, any length, any size."""
 
+from pipelines.inferers.features import FeatureInferer
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer, supports_bfloat16
 from pipelines.inferers.pictures import PictureInferer
 from pipelines.inferers.slice_classes import SliceClassInferer
 from pipelines.inferers.slices import VolumeSliceInferer
 
 __all__ = [
+    "FeatureInferer",
     "MixedPrecisionInferer",
     "PictureInferer",
     "SliceClassInferer",

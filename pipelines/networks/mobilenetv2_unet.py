@@ -70,9 +70,7 @@ class MobileNetV2UNet(nn.Module):
         hold_norm: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(spatial_dims, in_channels, out_channels, dropout)
-        if spatial_dims != 2:
-            raise ValueError(f"spatial_dims must be 2 for a MobileNetV2, got {spatial_dims}")
+        check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if skips and decoder == "interpolating":
@@ -206,7 +204,7 @@ class _InterpolatingDecoder(nn.Module):
         channels = _STAGE_CHANNELS[-1]
         for width in INTERPOLATING_FEATURES:
             layers += [nn.ConvTranspose2d(channels, width, 2, stride=2), nn.ReLU(inplace=True)]
-            layers += [nn.Dropout2d(dropout)] if dropout > 0 else []
+            layers.append(nn.Dropout2d(dropout))  # also one of 0: keys do not depend on it
             channels = width
         self.layers = nn.ModuleList(layers)
 

@@ -31,9 +31,7 @@ class SeverityShuffleNet(nn.Module):
         self, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 3, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        check_arguments(spatial_dims, in_channels, out_channels, dropout)
-        if spatial_dims != 2:
-            raise ValueError(f"spatial_dims must be 2 for a ShuffleNet, got {spatial_dims}")
+        check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
         network = models.ShuffleNetV2(list(UNITS), list(CHANNELS), num_classes=out_channels)
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, CHANNELS[0], 7, stride=2, padding=3), nn.MaxPool2d(3, stride=2, padding=1)

@@ -1,7 +1,8 @@
-"""Any image size through networks that halve it: pad to a multiple going in, crop coming out."""
+"""What goes in and comes out: sizes padded to a multiple and cropped back, arguments checked, one logit as two."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -33,16 +34,35 @@ def crop_to(x: Tensor, like: Tensor) -> Tensor:
     return x
 
 
-def check_arguments(spatial_dims: int, in_channels: int, out_channels: int, dropout: float) -> None:
-    """Refuse what no network here can be built with.
+def check_arguments(
+    spatial_dims: int, in_channels: int, out_channels: int, dropout: float, *, only_2d: bool = False
+) -> None:
+    """Refuse what no network here can be built with; with ``only_2d`` also what is not for pictures.
 
     Raises:
         ValueError: naming the argument, what it must be and what it was.
     """
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
+    if only_2d and spatial_dims != 2:
+        raise ValueError(f"spatial_dims must be 2 for this network, got {spatial_dims}")
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {channels!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+
+
+def two_classes(logit: Tensor) -> Tensor:
+    """One logit z (B x 1) as two (B x 2): (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
+    return torch.cat([torch.zeros_like(logit), logit], dim=1)
+
+
+def check_two_classes(as_two_classes: bool, out_channels: int) -> None:
+    """Refuse ``as_two_classes`` of a network with more than one logit.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    if as_two_classes and out_channels != 1:
+        raise ValueError(f"as_two_classes needs out_channels 1, got {out_channels}")

@@ -1,4 +1,4 @@
-"""Pictures (PNG, JPEG, BMP, TIFF) of CT slices, as one grey plane each."""
+"""Grey pictures (PNG, JPEG, BMP, TIFF) of CT slices and X-rays, as one plane each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image
 from pipelines.errors import UnsupportedImageError
 from pipelines.readers.picture_file import (
     COLOUR_MODES,
+    MIN_SIDE,
     SUFFIXES,
     check_opaque,
     from_16_bit,
@@ -29,20 +30,23 @@ COLOUR_SHARE = 1e-3
 COLOUR_MEAN = 6.0
 
 
-def read_picture(path: Path, *, label: bool = False) -> RawImage:
+def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -> RawImage:
     """Read a picture as a one-slice image (W, H, 1), its EXIF orientation applied.
 
     Grey content in colour channels, a palette or CMYK becomes grey. 16-bit pictures keep values up to 255 as they are
     and are divided by 257 if they use the full 16-bit range. With `label`, whole numbers are kept as stored (a colour
-    palette's indices, 16-bit values) and small pictures are let through.
+    palette's indices, 16-bit values) and pictures of any size are let through.
+
+    Args:
+        smallest: pixels that each side must have.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
-        UnsupportedImageError: animated, several pages, colour, see-through, under 32 pixels a side, or an odd pixel
-            kind.
+        UnsupportedImageError: animated, several pages, colour, see-through, under `smallest` pixels a side, or
+            an odd pixel kind.
         IntensityError: a 16-bit picture whose scale cannot be known.
     """
-    with open_picture(path, any_size=label) as opened:
+    with open_picture(path, smallest=1 if label else smallest) as opened:
         plane = _grey_plane(opened.image, path, opened.notes, label)
     if opened.deep and not label:
         plane = from_16_bit(plane, path, opened.notes)
@@ -68,15 +72,15 @@ def _grey_plane(picture: Image.Image, path: Path, notes: list[str], label: bool)
         return np.asarray(picture.convert("L"))
     if mode not in COLOUR_MODES:
         raise UnsupportedImageError(
-            f"pixels of the kind {mode} are not grey", where=path, how="save the slice as 8-bit grey"
+            f"pixels of the kind {mode} are not grey", where=path, how="save the picture as 8-bit grey"
         )
     colour = picture.convert("RGBA").convert("RGB") if mode == "PA" else picture.convert("RGB")
     channels = np.asarray(colour)
     spread = channels.max(axis=2) - channels.min(axis=2)
     if (spread > CHROMA_NOISE).mean() > COLOUR_SHARE or spread.mean() > COLOUR_MEAN:
-        what = "label" if label else "CT slice"
+        what = "label" if label else "picture"
         raise UnsupportedImageError(
-            f"the picture is in colour, and a {what} is grey",
+            f"the {what} is in colour, and grey is due",
             where=path,
             how=f"save the {what} as grey, without coloured marks",
         )

@@ -46,16 +46,16 @@ class OpenPicture:
 
 
 @contextmanager
-def open_picture(path: Path, *, any_size: bool = False) -> Iterator[OpenPicture]:
+def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPicture]:
     """Decode a picture for the time of a ``with`` block; whatever PIL raises within it becomes a typed error.
 
     Args:
-        any_size: let pictures under 32 pixels a side through.
+        smallest: pixels that each side must have.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
-        UnsupportedImageError: animated, several pages, under 32 pixels a side, 16 bits in a picture of several
-            channels or with white at zero.
+        UnsupportedImageError: animated, several pages, under `smallest` pixels a side, 16 bits in a picture of
+            several channels or with white at zero.
     """
     if file_size(path) > MAX_FILE_BYTES:
         raise _too_large(path)
@@ -64,7 +64,7 @@ def open_picture(path: Path, *, any_size: bool = False) -> Iterator[OpenPicture]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL warns below our own limit, and about harmless metadata
             with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
-                kind = _check_head(probe, path, any_size)
+                kind = _check_head(probe, path, smallest)
                 if kind == "PNG":
                     probe.verify()  # the checksums of all chunks; the picture must be opened anew afterwards
             if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
@@ -131,7 +131,7 @@ def from_16_bit(plane: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
         raise IntensityError(
             f"16-bit picture with values from {plane.min()} to {plane.max()}: neither 0..255 nor stretched to 0..65535",
             where=path,
-            how="save it with 8 bits (a CT slice in a lung window, or give its DICOM or NIfTI file)",
+            how="save it with 8 bits (CT in a lung window, or give its DICOM or NIfTI file)",
         )
     notes.append("16-bit picture was divided by 257 to 0..255")
     return plane.astype(np.float32) / np.float32(257)
@@ -143,7 +143,7 @@ def _too_large(path: Path) -> UnreadableFileError:
     )
 
 
-def _check_head(picture: Image.Image, path: Path, any_size: bool) -> str:
+def _check_head(picture: Image.Image, path: Path, smallest: int) -> str:
     """Judge by the header alone, before a pixel is decoded; returns the format."""
     width, height = picture.size
     if width * height > MAX_PIXELS:
@@ -152,9 +152,9 @@ def _check_head(picture: Image.Image, path: Path, any_size: bool) -> str:
         raise UnsupportedImageError(
             "the picture is animated or has several pages", where=path, how="save each page as a picture of its own"
         )
-    if not any_size and min(width, height) < MIN_SIDE:
+    if min(width, height) < smallest:
         raise UnsupportedImageError(
-            f"the picture of {width} x {height} pixels is too small (at least {MIN_SIDE} a side)",
+            f"the picture of {width} x {height} pixels is too small (at least {smallest} a side)",
             where=path,
             how="give it at its full size",
         )

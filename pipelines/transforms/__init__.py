@@ -3,20 +3,22 @@
 from pipelines.transforms.chest import select_chest
 from pipelines.transforms.dermoscopy import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
-from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured
+from pipelines.transforms.load import LoadCTd, LoadGreyd, LoadLabeld, LoadPictured
 from pipelines.transforms.lungs import aerated_share, derive_lung_mask
 from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
 from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.stray import RemoveStrayLabelsd
-from pipelines.transforms.temperature import Calibration, TemperatureScaled, calibration_path
+from pipelines.transforms.temperature import Calibration, OperatingPoint, TemperatureScaled, calibration_path
 
 __all__ = [
     "Calibration",
     "CountMembersd",
     "LoadCTd",
+    "LoadGreyd",
     "LoadLabeld",
     "LoadPictured",
+    "OperatingPoint",
     "RandDarkCornersd",
     "RandGlared",
     "RandHaird",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,7 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from pipelines.errors import GeometryError, LabelError
-from pipelines.readers import read_case, read_colour, read_label
-from pipelines.readers.picture import PICTURE_AFFINE
+from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_picture
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,34 @@ class LoadPictured(MapTransform):
             array /= 255
             notes = "; ".join(picture.notes)
             d[key] = _meta_tensor(array, PICTURE_AFFINE, str(picture.path), kind=picture.kind, notes=notes)
+        return d
+
+
+class LoadGreyd(MapTransform):
+    """Loads a grey picture of any size, upright, as a MetaTensor (1, W, H), float32, 0..1.
+
+    ``meta`` as ``LoadPictured`` gives it. Grey content in colour channels becomes one.
+
+    Args:
+        keys: whose values are paths.
+        allow_missing_keys: leave out keys that a case does not have.
+
+    Raises:
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_picture``).
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            path = Path(d[key])
+            picture = read_picture(path, smallest=1)
+            for note in picture.notes:
+                logger.info("%s: %s", path, note)
+            array = picture.array[None, :, :, 0] / np.float32(255)
+            d[key] = _meta_tensor(array, PICTURE_AFFINE, str(path), kind="picture", notes="; ".join(picture.notes))
         return d
 
 

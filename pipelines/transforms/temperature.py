@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
@@ -21,6 +22,33 @@ from pipelines.errors import UnreadableFileError, WeightsError
 from pipelines.weights import weights_digest
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """From where on a picture is called positive.
+
+    Attributes:
+        positive: name of that class.
+        threshold: probability, after the temperature, from which it is said.
+        wanted_sensitivity: what the threshold was chosen for.
+        sensitivity, specificity: on the validation pictures that it was chosen on.
+        rule: in words.
+    """
+
+    positive: str
+    threshold: float
+    wanted_sensitivity: float
+    sensitivity: float
+    specificity: float
+    rule: str = (
+        "the highest probability from which at least the wanted part of the positive validation pictures is found"
+    )
+
+    def predict(self, probabilities: Any, names: Sequence[str]) -> np.ndarray:
+        """Classes (N,) of probabilities (N, 2)."""
+        at = list(names).index(self.positive)
+        return np.where(np.asarray(probabilities)[:, at] >= self.threshold, at, 1 - at)
 
 
 @dataclass(frozen=True)
@@ -35,6 +63,8 @@ class Calibration:
         weights: digest of the weights it belongs to (``pipelines.weights.weights_digest``).
         names, thresholds: the classes they were trained for.
         note: anything to be known of it.
+        operating_point: of two classes, what is called positive and from which probability; None where the likelier
+            class is said.
     """
 
     temperature: float
@@ -48,6 +78,7 @@ class Calibration:
     names: Sequence[str]
     thresholds: Sequence[float]
     note: str = ""
+    operating_point: OperatingPoint | None = None
 
     def write(self, path: Path) -> None:
         """Write as JSON, in one step."""
@@ -72,9 +103,14 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("operating_point") is not None:
+            content["operating_point"] = OperatingPoint(**content["operating_point"])
+        found = Calibration(**content)
         sound = math.isfinite(found.temperature) and found.temperature > 0
-    except (OSError, ValueError, TypeError):
+        point = found.operating_point
+        sound &= point is None or (0 < point.threshold < 1 and point.positive in found.names and len(found.names) == 2)
+    except (OSError, ValueError, TypeError, AttributeError):
         sound = False
     if not sound:
         raise UnreadableFileError(
@@ -119,6 +155,11 @@ class TemperatureScaled(MapTransform):
     def temperature(self) -> float:
         """The temperature in use, 1 without a calibration."""
         return 1.0 if self.calibration is None else self.calibration.temperature
+
+    def predict(self, probabilities: Any, names: Sequence[str]) -> np.ndarray:
+        """Classes (N,) of probabilities (N, classes): by the operating point, or the likeliest where there is none."""
+        point = None if self.calibration is None else self.calibration.operating_point
+        return np.asarray(probabilities).argmax(axis=1) if point is None else point.predict(probabilities, names)
 
     def require(self, names: Sequence[str], thresholds: Sequence[float]) -> None:
         """Hold the classes that the weights were trained for against those that are wanted.

@@ -28,7 +28,14 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))
 SIDE = 64  # pixels a side of all that is trained on here
 # and nothing is downloaded
-SMALL = {"epochs": 2, "batch_size": 2, "val_interval": 1, "workers": 0, "encoder_weights": False}
+SMALL = {
+    "epochs": 2,
+    "batch_size": 2,
+    "val_interval": 1,
+    "workers": 0,
+    "encoder_weights": False,
+    "trunk_weights": False,
+}
 CPU = "$torch.device('cpu')"
 
 
@@ -62,9 +69,14 @@ class Bundle:
         return {path.stem: path for path in sorted((self.configs / "networks").glob("*.yaml"))}
 
     @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many parameters each network has."""
+        return {name: sum(p.numel() for p in self.network(name).parameters()) for name in self.networks}
+
+    @cached_property
     def smallest(self) -> str:
         """The network with the fewest parameters."""
-        return min(self.networks, key=lambda name: sum(p.numel() for p in self.network(name).parameters()))
+        return min(self.networks, key=lambda name: self.sizes[name])
 
     @cached_property
     def dataset(self) -> str:

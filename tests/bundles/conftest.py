@@ -22,12 +22,17 @@ from mlflow.entities import Run
 from pipelines.tracking.store import checked_uri
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
+LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "network" in metafunc.fixturenames:
-        pairs = [(bundle, network) for bundle in _BUNDLES for network in bundle.networks]
-        names = [f"{bundle}-{network}" for bundle, network in pairs]
+        pairs = [
+            pytest.param(bundle, network, marks=pytest.mark.slow if bundle.sizes[network] > LARGE else ())
+            for bundle in _BUNDLES
+            for network in bundle.networks
+        ]
+        names = [f"{bundle}-{network}" for bundle, network in (pair.values for pair in pairs)]
         metafunc.parametrize(("bundle", "network"), pairs, ids=names, indirect=["bundle"], scope="session")
     elif "bundle" in metafunc.fixturenames:
         metafunc.parametrize("bundle", _BUNDLES, ids=str, indirect=True, scope="session")

@@ -137,12 +137,19 @@ def test_scores_of_classes_are_sklearns(
             assert metrics[f"test_{name}_auc"] == pytest.approx(auc)
 
 
-def test_probabilities_are_those_of_the_class_that_is_said(bundle: Bundle, classified: list[dict[str, str]]) -> None:
+def test_the_class_that_is_said_is_the_likeliest_or_follows_the_operating_point(
+    bundle: Bundle, classified: list[dict[str, str]], evaluated: Chain
+) -> None:
     names = list(bundle.config("inference")["label_names"].values())
+    point = json.loads(evaluated.checkpoint.with_suffix(".calibration.json").read_text())["operating_point"]
     for row in classified:
-        values = [float(row[f"p_{name}"]) for name in names]
-        assert sum(values) == pytest.approx(1, abs=1e-5)
-        assert names[int(np.argmax(values))] == row["predicted"]
+        values = {name: float(row[f"p_{name}"]) for name in names}
+        assert sum(values.values()) == pytest.approx(1, abs=1e-5)
+        if point is None:
+            assert max(values, key=lambda name: values[name]) == row["predicted"]
+        else:
+            above = values[point["positive"]] >= point["threshold"]
+            assert (row["predicted"] == point["positive"]) is above
 
 
 def test_serving_says_what_evaluation_measured(

@@ -1,4 +1,4 @@
-"""Raw data to prepare: six small phantoms as COVID-19-CT-Seg, pictures as COVID-SemiSeg, and skin lesions."""
+"""Raw data to prepare: small phantoms as COVID-19-CT-Seg, pictures as COVID-SemiSeg, skin lesions, chest X-rays."""
 
 from __future__ import annotations
 
@@ -128,6 +128,42 @@ def ph2(skin_once: Path, tmp_path: Path) -> Path:
     lines += ["", "Legend:", "Clinical Diagnosis: 0 - Common Nevus | 1 - Atypical Nevus | 2 - Melanoma"]
     (root / "PH2_dataset.txt").write_text("\n".join(lines) + "\n")
     return root.parent
+
+
+def draw_clouds(number: int) -> np.ndarray:
+    """Grey clouds, uint8 (40, 48); those of two numbers do not look alike."""
+    coarse = np.random.default_rng(number).integers(0, 256, (8, 10), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC))
+
+
+# Two bacterial and two viral pneumonias have a second picture; one patient has both kinds.
+XRAYS = {
+    "train/PNEUMONIA": [f"person{i}_{'virus' if i % 3 == 0 else 'bacteria'}_{i + 10}" for i in range(1, 9)]
+    + ["person1_bacteria_31", "person2_bacteria_32", "person3_virus_33", "person6_virus_34", "person6_bacteria_35"],
+    "train/NORMAL": [f"IM-{i:04d}-0001" for i in range(4)] + ["IM-0000-0001-0002", "NORMAL2-IM-0000-0001"],
+    "val/PNEUMONIA": ["person9_bacteria_90"],
+    "val/NORMAL": ["NORMAL2-IM-0009-0001"],
+    "test/PNEUMONIA": ["person1_bacteria_1", "person2_virus_2", "person2_virus_3"],
+    "test/NORMAL": ["IM-0050-0001", "NORMAL2-IM-0051-0001"],
+}
+
+
+@pytest.fixture(scope="session")
+def xrays_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    raw = tmp_path_factory.mktemp("xrays")
+    for folder, names in XRAYS.items():
+        (raw / folder).mkdir(parents=True)
+        for name in names:
+            number = [*XRAYS].index(folder) * 100 + names.index(name)
+            Image.fromarray(draw_clouds(number)).save(raw / folder / f"{name}.jpeg", quality=95)
+    return raw
+
+
+@pytest.fixture
+def xrays(xrays_once: Path, tmp_path: Path) -> Path:
+    """A copy of 26 pictures with the folders and names of Kermany's set: 19 for training, 2 for validation, 5 to
+    test."""
+    return Path(shutil.copytree(xrays_once, tmp_path / "xrays"))
 
 
 @pytest.fixture

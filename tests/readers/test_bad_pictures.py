@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import read_case
+from pipelines.readers import read_case, read_picture
 
 
 def _png_header(width: int, height: int, depth: int = 8) -> bytes:
@@ -96,6 +96,16 @@ def test_too_small(tmp_path, size):
         read_case(path)
 
 
+def test_the_smallest_side_is_the_callers(tmp_path):
+    path = tmp_path / "small.png"
+    Image.fromarray(_noisy((28, 30))).save(path)
+    assert read_picture(path, smallest=28).array.shape == (30, 28, 1)
+    with pytest.raises(UnsupportedImageError, match=r"too small \(at least 29 a side\)"):
+        read_picture(path, smallest=29)
+    with pytest.raises(UnsupportedImageError, match=r"too small \(at least 32 a side\)"):
+        read_picture(path)
+
+
 def test_constant(tmp_path):
     path = tmp_path / "black.png"
     Image.new("L", (64, 64)).save(path)
@@ -107,7 +117,9 @@ def test_colour(tmp_path):
     path = tmp_path / "skin.jpg"
     pixels = np.stack([_noisy().clip(100), _noisy() // 2, _noisy() // 3], axis=2)
     Image.fromarray(pixels).save(path)
-    with pytest.raises(UnsupportedImageError, match="in colour"):
+    with pytest.raises(
+        UnsupportedImageError, match="the picture is in colour, and grey is due; save the picture as grey"
+    ):
         read_case(path)
 
 

@@ -1,0 +1,127 @@
+"""The report of a classification of whole pictures in two classes, with an operating threshold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipelines.errors import ConfigError, PipelinesError
+from pipelines.evaluation.class_pictures import BLUE
+from pipelines.evaluation.class_report import ClassificationReport, RatedSlice
+from pipelines.evaluation.classification import area_under_curve, average_precision, binary_scores, class_scores
+from pipelines.evaluation.files import write_file
+from pipelines.readers import read_picture
+
+logger = logging.getLogger(__name__)
+
+
+class PictureClassificationReport(ClassificationReport):
+    """As ``ClassificationReport``, of pictures: an item is rated as a whole, its ``label`` is a class.
+
+    The class that is said follows the checkpoint's operating point. Beside the scores of ``class_scores`` there are
+    those of ``binary_scores`` for the last class, called positive. The tables are ``pictures.csv`` and ``cases.csv``;
+    ``curves.png`` has the ROC and precision-recall curves.
+
+    Raises:
+        ConfigError: there are not two classes; else as ``ClassificationReport``.
+    """
+
+    unit = "picture"
+    rules = (
+        "The unit is the picture, intervals are over patients. Undefined values (no picture of a class) are left out "
+        "of means. The class said follows the operating point that is stored with the weights, if there is one."
+    )
+
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        super().__init__(*args, **arguments)
+        if len(self.names) != 2:
+            raise ConfigError(f"two classes are due, got {self.names}", where="PictureClassificationReport")
+
+    def rated(self, item: Mapping[str, Any]) -> list[RatedSlice]:
+        missing = [key for key in ("pred", "label", "case", "patient", "image") if key not in item]
+        if missing:
+            raise ConfigError(f"the evaluator's items have no {missing[0]!r}", where=type(self).__name__)
+        probabilities = torch.as_tensor(item["pred"]).detach().cpu().double().flatten().tolist()
+        if len(probabilities) != len(self.names):
+            raise ConfigError(f"{len(probabilities)} probabilities for {self.names}", where=str(item["case"]))
+        path = str(item["image"].meta["filename_or_obj"])
+        label = int(torch.as_tensor(item["label"]).flatten()[0])
+        return [RatedSlice(str(item["case"]), str(item["patient"]), 0, label, tuple(probabilities), path)]
+
+    def scores(self, probabilities: NDArray, labels: NDArray, predicted: NDArray) -> dict[str, float]:
+        scores = class_scores(probabilities, labels, self.names, predicted)
+        return scores | binary_scores(probabilities[:, 1], labels, predicted)
+
+    def refers(self, each: RatedSlice) -> bool:
+        return each.confidence < self.refer_below
+
+    def name_of(self, each: RatedSlice) -> str:
+        return each.case
+
+    def image(self, each: RatedSlice) -> NDArray[np.uint8] | None:
+        try:
+            return read_picture(Path(each.path), smallest=1).array[:, :, 0].T.astype(np.uint8)
+        except (PipelinesError, OSError) as error:  # the numbers are right without the picture
+            logger.warning("%s: no picture (%s)", each.case, error)
+            return None
+
+    def draw(self, probabilities: NDArray, labels: NDArray) -> None:
+        said = self.calibration.predict(probabilities, self.names)
+        write_file(
+            self.output_dir / "curves.png",
+            lambda file: draw_curves(probabilities[:, 1], labels == 1, said == 1, self.names[1], file),
+        )
+
+    @property
+    def refer_rule(self) -> str:
+        point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
+        rule = f"A picture with less than {self.refer_below:g} for its likelier class is referred to a person."
+        if point is None:
+            return rule
+        return (
+            f"{point.positive.capitalize()} is said from a probability of {point.threshold:.4f} ({point.rule}; wanted "
+            f"{point.wanted_sensitivity:g}; on validation sensitivity {point.sensitivity:.3f}, specificity "
+            f"{point.specificity:.3f}). {rule}"
+        )
+
+
+def draw_curves(
+    scores: NDArray, positive: NDArray[np.bool_], said: NDArray[np.bool_], name: str, file: IO[bytes]
+) -> None:
+    """Write a PNG: the ROC and the precision-recall curve, each with its area and where the pictures were cut.
+
+    Args:
+        scores: (N,) probabilities of the positive class. positive: (N,) whether it is. said: (N,) whether it was said.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.insert(np.cumsum(positive[order])[last], 0, 0)
+    false = np.insert(np.cumsum(~positive[order])[last], 0, 0)
+    number, others = max(int(positive.sum()), 1), max(int((~positive).sum()), 1)
+    figure = Figure(figsize=(9, 4.2), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(false / others, hits / number, color=BLUE, label=f"area {area_under_curve(scores, positive):.4f}")
+    left.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    at = int((said & positive).sum()), int((said & ~positive).sum())
+    left.plot(at[1] / others, at[0] / number, "o", color="black", label="operating point")
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC, {name}")
+    precision = hits[1:] / np.maximum(hits[1:] + false[1:], 1)
+    area = average_precision(scores, positive)
+    right.step(hits[1:] / number, precision, where="pre", color=BLUE, label=f"area {area:.4f}")
+    if sum(at):
+        right.plot(at[0] / number, at[0] / sum(at), "o", color="black", label="operating point")
+    right.axhline(number / max(len(scores), 1), color="0.4", linestyle="--", linewidth=1)
+    right.set(xlabel="sensitivity (recall)", ylabel="precision", title=f"precision and recall, {name}")
+    for axes in (left, right):
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(loc="lower right", fontsize="small")
+        axes.grid(alpha=0.3)
+    figure.savefig(file, format="png")
