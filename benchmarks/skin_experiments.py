@@ -8,8 +8,9 @@
 
 Each fold is left out once, and nothing is chosen on it: the schedule is fixed and the weights of the last epoch are
 measured, at the pictures' own size. A training picture that nearly equals one left out is dropped. `--stress` measures
-the left-out pictures again as another clinic might have taken them (colours, hairs, dark corners, rulers, glare).
-`--ship` trains on all cases, and on phantoms if there are any, and writes ``models/skips.safetensors``.
+the left-out pictures again with colours, hairs, dark corners, rulers and glare drawn as the default augmentation draws
+them: it shows what is lost to these, and is no other clinic. `--ship` trains on all cases and on phantoms, and writes
+``models/skips.safetensors``.
 Every step is a command of the bundle; the runs are tracked like any other.
 """
 
@@ -48,7 +49,7 @@ EXPERIMENTS = {
     "finetuned": ["networks/skips", "finetuned"],
     "frozen": ["networks/skips", "frozen"],
     "last_feature": ["networks/last_feature", "finetuned"],
-    "interpolating": ["networks/interpolating", "finetuned", "bce"],
+    "interpolating": ["networks/interpolating", "finetuned"],
     "reference_augmentation": ["networks/skips", "finetuned", "reference_augmentation"],
 }
 METRICS = ("dice", "iou", "thresholded_iou", "sensitivity", "specificity", "accuracy", "hd95_px")
@@ -71,6 +72,8 @@ def main() -> None:
     args, knobs = parser.parse_known_args()
     args.out, args.encoder_weights = args.out.absolute(), str(Path(args.encoder_weights).absolute())
     if args.ship:
+        if args.phantoms is None:
+            parser.error("--ship needs --phantoms")
         return ship(args, knobs)
     lists = sorted(args.prepared.glob("datalist_fold*.json"))
     chosen = [k for k in range(len(lists)) if not args.folds or k in args.folds]
@@ -87,7 +90,7 @@ def main() -> None:
     text = table(rows) + "\n\n" + comparisons(rows)
     print(text)
     (args.out / "results.md").write_text(text + "\n")
-    if {"frozen", "finetuned"} <= set(args.experiments):
+    if {"frozen", "finetuned"} <= set(args.experiments) and not args.phantoms:
         draw_curves(args, chosen)
 
 
@@ -109,6 +112,7 @@ def run_fold(args: argparse.Namespace, name: str, datalist: Path, fold: int, kno
         kinds["stressed"] = stressed(folder / "stressed_data", data, fold)
     for kind, place in kinds.items():
         flags = ["--checkpoint", str(folder / "last.pt"), "--output_dir", str(folder / kind)]
+        flags += ["--track", str(kind == "evaluation")]  # the run keeps the figures of the pictures as they are
         run(args, name, place, folder, ["train", "evaluate"], [*flags, *knobs], folder / f"{kind}.log")
         with (folder / kind / "cases.csv").open(newline="") as file:
             found[kind] = list(csv.DictReader(file))
@@ -159,8 +163,9 @@ def stressed(folder: Path, data: Path, seed: int) -> Path:
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     change = Compose([
-        RandSkinToned("image", prob=1.0), RandRulerd("image", prob=0.5), RandHaird("image", prob=0.5),
-        RandGlared("image", prob=0.5), RandDarkCornersd("image", prob=0.5),
+        RandSkinToned("image", prob=1.0), RandRulerd("image", prob=0.5, label_key="label"),
+        RandHaird("image", prob=0.5), RandGlared("image", prob=0.5),
+        RandDarkCornersd("image", prob=0.5, label_key="label"),
     ])  # fmt: skip
     change.set_random_state(seed)
     for section in ("training", "validation", "test"):
@@ -173,7 +178,9 @@ def stressed(folder: Path, data: Path, seed: int) -> Path:
             target.unlink(missing_ok=True)
             if section == "test":
                 picture = read_colour(data / item["image"]).array
-                changed = np.asarray(change({"image": torch.from_numpy(picture / np.float32(255))})["image"])
+                label = torch.from_numpy(np.array(Image.open(data / item["label"])).T[None])
+                given = {"image": torch.from_numpy(picture / np.float32(255)), "label": label}
+                changed = np.asarray(change(given)["image"])
                 Image.fromarray(np.rint(255 * changed).astype(np.uint8).transpose(2, 1, 0)).save(target)
                 item["image"] = str(target.relative_to(folder))
             else:
@@ -201,7 +208,7 @@ def ship(args: argparse.Namespace, knobs: list[str]) -> None:
         for key, value in read_weights(folder / "last.pt").items()
     }
     note = {
-        "data": f"PH2, {len(training)} pictures; phantoms", "fingerprint": content["fingerprint"],
+        "data": f"{content['name']}, {len(training)} pictures; phantoms", "fingerprint": content["fingerprint"],
         "use": "research only (PH2: research and education)", "epochs": str(args.epochs),
     }  # fmt: skip
     target = BUNDLE / "models" / f"{SHIPPED}.safetensors"
@@ -268,7 +275,8 @@ def comparisons(rows: dict[str, list[dict]]) -> str:
 
 
 def draw_curves(args: argparse.Namespace, folds: list[int]) -> None:
-    """Validation Dice and training loss by epoch, frozen and fine-tuned, mean of the folds and their range."""
+    """Validation Dice (of real pictures: not drawn with phantoms, whose it would be) and training loss by epoch, frozen
+    and fine-tuned, mean of the folds and their range."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     styles = {
         "frozen": ("#D55E00", "dashed", "encoder frozen"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import subprocess
@@ -24,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         format="%(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     if not args.verbose:
         logging.getLogger("monai").setLevel(logging.CRITICAL)  # its engines log each error that we print ourselves
         logging.getLogger("ignite").setLevel(logging.CRITICAL)

@@ -39,12 +39,15 @@ def network_overlays(bundle: Path) -> dict[str, Path]:
 
 
 def inference_overlays(bundle: Path) -> dict[str, Path]:
-    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` it has. Training's are not."""
+    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` (or, without such, all of whose
+    ids) it has. Training's are not."""
     base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
     found = {}
     for path in sorted((bundle / "configs").glob("*.yaml")):
-        ids = [key.lstrip("+") for key in ConfigParser.load_config_file(str(path)) if "#" in key]
-        if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in ids):
+        overlay = ConfigParser.load_config_file(str(path))
+        ids = [key.lstrip("+") for key in overlay if "#" in key]
+        own = ids or [key for key in overlay if key not in ("imports", "run", "initialize", "finalize")]
+        if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in own):
             found[path.stem] = path
     return found
 
@@ -86,12 +89,14 @@ def predict(
         items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
     else:
         unusable = []
+        here = out.resolve()  # what an earlier call has written below the source is no input
+        items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
     workflow = open_inference(
         bundle, network, overlays, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        manifest = (out / MANIFEST).open("w", encoding="utf-8")
+        manifest = (out / MANIFEST).open("w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(
             f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import GeometryError, IntensityError, OutputError, UnreadableFileError, UsageError, WeightsError
 from pipelines.networks import LesionUNet, MobileNetV2UNet, SeverityShuffleNet, TinyUNet
+from pipelines.prediction import inference_overlays
 from pipelines.transforms import scale_ct
 from pipelines.weights import save_weights
 
@@ -259,7 +261,7 @@ def test_faults_of_the_call_itself(project, tmp_path, phantom, weights, capsys):
 
 
 @pytest.fixture(scope="module")
-def dark_is_lesion(tmp_path_factory) -> Path:
+def all_is_lesion(tmp_path_factory) -> Path:
     """A MobileNetV2UNet whose answer is known: nothing but the bias of its last layer counts, so all is lesion."""
     network = MobileNetV2UNet()
     with torch.no_grad():
@@ -270,7 +272,7 @@ def dark_is_lesion(tmp_path_factory) -> Path:
     return path
 
 
-def test_skin_lesions_in_a_folder_of_pictures(project, tmp_path, dark_is_lesion):
+def test_skin_lesions_in_a_folder_of_pictures(project, tmp_path, all_is_lesion):
     """A JPEG stored on its side, a grey PNG, and one that is cut off: two are done, one is refused by name."""
     folder = tmp_path / "in"
     folder.mkdir()
@@ -287,7 +289,7 @@ def test_skin_lesions_in_a_folder_of_pictures(project, tmp_path, dark_is_lesion)
         "--out",
         str(tmp_path / "out"),
     ]
-    assert main([*words, "--checkpoint", str(dark_is_lesion), "--fast"]) == EXIT_SOME_NOT_DONE
+    assert main([*words, "--checkpoint", str(all_is_lesion), "--fast"]) == EXIT_SOME_NOT_DONE
     lines = [json.loads(each) for each in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
     by_name = {Path(line["input"]).name: line for line in lines}
     assert {name: line["status"] for name, line in by_name.items()} == {
@@ -301,7 +303,7 @@ def test_skin_lesions_in_a_folder_of_pictures(project, tmp_path, dark_is_lesion)
     assert report["diameter_px"] == pytest.approx(np.hypot(100, 60), abs=0.1)
 
 
-def test_twelve_megapixels_fit_in_two_gibibytes(project, tmp_path, dark_is_lesion):
+def test_twelve_megapixels_fit_in_two_gibibytes(project, tmp_path, all_is_lesion):
     """In a process of its own: the peak of resident memory, libraries and all."""
     row = np.linspace(80, 220, 4288, dtype=np.uint8)
     seen = np.repeat(np.repeat(row[None, :, None], 2848, axis=0), 3, axis=2)
@@ -309,7 +311,7 @@ def test_twelve_megapixels_fit_in_two_gibibytes(project, tmp_path, dark_is_lesio
     exif[274] = 8
     Image.fromarray(seen).transpose(Image.Transpose.ROTATE_270).save(tmp_path / "large.jpg", exif=exif)
     words = ["predict", str(project / "bundles" / "skin_lesion_segmentation"), str(tmp_path / "large.jpg")]
-    words += ["--out", str(tmp_path / "out"), "--checkpoint", str(dark_is_lesion)]
+    words += ["--out", str(tmp_path / "out"), "--checkpoint", str(all_is_lesion)]
     code = f"import sys; from pipelines.__main__ import main; code = main({words!r}); "
     code += "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]); sys.exit(code)"
     done = subprocess.run(
@@ -319,3 +321,30 @@ def test_twelve_megapixels_fit_in_two_gibibytes(project, tmp_path, dark_is_lesio
     assert Image.open(tmp_path / "out" / "large_mask.png").size == (4288, 2848)
     peak = int(next(line for line in done.stdout.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**20
     assert peak < 2.0, f"{peak:.2f} GiB"
+
+
+def test_names_that_are_no_utf8_and_earlier_results_stop_nothing(project, tmp_path, all_is_lesion):
+    """The results lie below the input, are left out of the second run, and each is called after its picture."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    seen = np.random.default_rng(0).integers(90, 200, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(seen).save(folder / "UPPER.JPG", "JPEG")
+    (folder / os.fsdecode(b"bad\xff.jpg")).write_bytes((folder / "UPPER.JPG").read_bytes())
+    words = [
+        "predict",
+        str(project / "bundles" / "skin_lesion_segmentation"),
+        str(folder),
+        "--out",
+        str(folder / "out"),
+    ]
+    for _ in range(2):
+        assert main([*words, "--checkpoint", str(all_is_lesion), "--fast"]) == 0
+        lines = [json.loads(each) for each in (folder / "out" / "manifest.jsonl").read_text().splitlines()]
+        assert [line["status"] for line in lines] == ["done", "done"]
+    assert (folder / "out" / "UPPER_mask.png").is_file()
+    assert len(list((folder / "out").glob("*_report.json"))) == 2
+
+
+def test_overlays_of_training_are_none_of_inference(project):
+    assert set(inference_overlays(project / "bundles" / "skin_lesion_segmentation")) == set()
+    assert set(inference_overlays(project / "bundles" / "covid_ct_lesion_segmentation")) == {"severity"}

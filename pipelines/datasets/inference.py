@@ -53,7 +53,7 @@ def _truth(item: dict[str, Any]) -> dict[str, Any]:
 
 def _stem(path: Path) -> str:
     name = path.name
-    for ending in (".nii.gz", path.suffix):
+    for ending in (".nii.gz", path.suffix.lower()):
         if ending and name.lower().endswith(ending) and len(name) > len(ending):
             name = name[: -len(ending)]
             break

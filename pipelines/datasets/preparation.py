@@ -196,7 +196,13 @@ class Preparation(ABC, Generic[F, C]):
         warnings = found.notes + split_warnings(split, facts, kind) + self.warnings(checked, split)
         left_out = [str(fault) for fault in faults]
         phantom = (raw / PHANTOM_MARK).is_file()
-        near = near_pairs({name: c.look for name, c in checked.items()}, split)
+        looks = {name: c.look for name, c in checked.items()}
+        near = near_pairs(looks, split)
+        for k, part in enumerate(fold_splits):
+            pairs = near_pairs(looks, part)
+            if pairs:
+                shown = "; ".join(f"{first} and {second}" for first, second, _ in pairs[:5])
+                warnings.append(f"Fold {k} has {len(pairs)} pairs that look alike in different splits: {shown}.")
         source = "drawn by `data phantom`" if phantom else str(raw)
         findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, twins)
         with new_folder(out, is_prepared, force) as folder:

@@ -10,7 +10,6 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
-from skimage.segmentation import find_boundaries
 
 OUTLINE = (0, 255, 255)  # cyan: a colour that no skin, lesion or ink in these pictures has
 OVERLAY_SIDE = 1600  # pixels; an overlay is for looking at
@@ -82,7 +81,7 @@ def outlined(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
         image, drawn = image.resize(size, Image.Resampling.BOX), drawn.resize(size, Image.Resampling.NEAREST)
     pixels, inside = np.array(image), np.asarray(drawn) > 0
     width = max(1, round(max(image.size) / 500))
-    edge = find_boundaries(inside, mode="inner")
+    edge = inside & ~ndimage.binary_erosion(inside)  # also along the border of the picture
     if width > 1:
         edge = ndimage.binary_dilation(edge, iterations=width - 1)
     around = ndimage.binary_dilation(edge, iterations=1) & ~edge

@@ -108,7 +108,9 @@ class ClassWriter(CaseWriter):
         }
         files = {kind: folder / f"{name}_{kind}" for kind in ("report.json", "slices.csv", "overlay.png")}
         files["report.json"].parent.mkdir(parents=True, exist_ok=True)
-        files["report.json"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["report.json"].write_text(
+            json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace"
+        )
         files["slices.csv"].write_text(self._table(slices), encoding="utf-8")
         with files["overlay.png"].open("wb") as file:
             draw_slices(_pictures(scaled, slices), file, columns=4)

@@ -45,5 +45,5 @@ class LesionWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
         return files

@@ -116,7 +116,7 @@ class PictureClassWriter(CaseWriter):
         }
         files = {"report": folder / f"{name}_report.json"}
         files["report"].parent.mkdir(parents=True, exist_ok=True)
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
         if self.network is not None and self.target_layer is not None:
             files["overlay"] = folder / f"{name}_overlay.png"
             Image.fromarray(self.overlay(case.array, said)).save(files["overlay"])

@@ -42,7 +42,7 @@ class PredictionWriter(CaseWriter):
             nib.save(mask_image(mask, case), files["mask"])
         Image.fromarray(render(case, mask)).save(files["overlay"])
         report = self.report(case, mask)
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
         return files
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class SeverityWriter(PredictionWriter):
         report["severity"] = severity
         if self._known is not None:
             self._known[name] = severity
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
         files["severity"] = folder / f"{name}_severity.csv"
         rows = ([each.get(column) for column in _COLUMNS] for each in severity["slices"])
         files["severity"].write_text(table(_COLUMNS, rows), encoding="utf-8")

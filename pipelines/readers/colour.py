@@ -116,7 +116,11 @@ def read_mask_of(path: str | os.PathLike[str], picture: ColourPicture) -> Pictur
         mask = np.ascontiguousarray(turn(mask))
         notes.append("the mask was turned as the EXIF orientation of its picture says")
     elif picture.orientation != 1 and (picture.orientation not in _UPRIGHT or size[0] == size[1]):
-        notes.append("the picture was turned upright, its mask was not: its size fits either way, so look at it")
+        raise GeometryError(
+            "the picture has an EXIF orientation and its mask fits either way, so nobody knows which way up it is",
+            where=path,
+            how="save the picture upright, without the orientation, or leave the case out",
+        )
     if not mask.any():
         raise LabelError("the mask is empty: no pixel is lesion", where=path, how="outline it, or leave the case out")
     return PictureMask(mask, tuple(notes))

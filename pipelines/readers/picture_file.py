@@ -65,6 +65,8 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPictur
             warnings.simplefilter("ignore")  # PIL warns below our own limit, and about harmless metadata
             with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
                 kind = _check_head(probe, path, smallest)
+                if probe.format == "MPO":  # the picture itself comes first; a camera's preview lies behind it
+                    data = data[: _first_length(probe) or len(data)]
                 if kind == "PNG":
                     probe.verify()  # the checksums of all chunks; the picture must be opened anew afterwards
             if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
@@ -77,7 +79,7 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPictur
                 notes = ["turned upright as its EXIF orientation says"] if orientation != 1 else []
                 ImageOps.exif_transpose(picture, in_place=True)
                 yield OpenPicture(picture, deep, kind, orientation, notes)
-    except PipelinesError:
+    except (PipelinesError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise _too_large(path) from None
@@ -148,7 +150,8 @@ def _check_head(picture: Image.Image, path: Path, smallest: int) -> str:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise _too_large(path)
-    if getattr(picture, "n_frames", 1) > 1 or getattr(picture, "is_animated", False):
+    camera = picture.format == "MPO"  # a JPEG with a preview or a second view behind it, as many cameras write it
+    if not camera and (getattr(picture, "n_frames", 1) > 1 or getattr(picture, "is_animated", False)):
         raise UnsupportedImageError(
             "the picture is animated or has several pages", where=path, how="save each page as a picture of its own"
         )
@@ -158,7 +161,13 @@ def _check_head(picture: Image.Image, path: Path, smallest: int) -> str:
             where=path,
             how="give it at its full size",
         )
-    return str(picture.format)
+    return "JPEG" if camera else str(picture.format)
+
+
+def _first_length(picture: Image.Image) -> int:
+    """Bytes of the first picture in a JPEG of several (by its CIPA DC-007 index); 0 where that is not said."""
+    entries = getattr(picture, "mpinfo", {}).get(0xB002, ())
+    return int(entries[0].get("Size", 0)) if entries else 0
 
 
 def _is_deep(picture: Image.Image, data: bytes, path: Path) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from bundle_under_test import SIDE, Bundle, python
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from test_bundle_metrics import stub
 
 ODD = (slice(3, None), slice(0, -2), slice(1, None))  # an odd number of voxels along each axis of a phantom
@@ -55,6 +55,11 @@ def masks(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory:
         picture.crop((0, 0, picture.width - 1, picture.height - 3)).save(inputs / "odd.png")
         picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(inputs / "mirrored.png")
         picture.save(inputs / "plain.png")
+        stored = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+        for orientation, turn in stored.items():  # stored on its side, seen upright
+            exif = Image.Exif()
+            exif[274] = orientation
+            picture.transpose(turn).save(inputs / f"turned{orientation}.png", exif=exif)
     workflow = bundle.workflow("infer", "inference", **stub(bundle, folder), input=inputs, output_dir=outputs)
     workflow.initialize()
     workflow.run()
@@ -162,7 +167,7 @@ def test_mask_of_a_picture_has_its_size_and_lies_on_it(masks: Masks) -> None:
     pictures = list(masks.inputs.glob("*.png"))
     assert pictures
     for path in pictures:
-        image, mask = Image.open(path), Image.open(masks.outputs / f"{path.stem}_mask.png")
+        image, mask = ImageOps.exif_transpose(Image.open(path)), Image.open(masks.outputs / f"{path.stem}_mask.png")
         assert mask.size == image.size
         assert mask.mode == "L"
         values = np.asarray(mask)

@@ -57,3 +57,14 @@ def test_outline_lies_on_the_lesions_edge_upright() -> None:
 def test_overlay_of_a_large_picture_is_made_smaller() -> None:
     picture = np.zeros((3, 4288, 2848), dtype=np.uint8)
     assert outlined(picture, np.zeros((4288, 2848))).shape == (1063, 1600, 3)
+
+
+def test_outline_runs_along_the_border_where_the_lesion_does() -> None:
+    """Or a picture that is all lesion would look like one in which nothing was found."""
+    picture = np.full((3, 60, 40), 200, dtype=np.uint8)
+    drawn = (outlined(picture, np.ones((60, 40))) == OUTLINE).all(axis=-1)
+    assert drawn[0].all()
+    assert drawn[-1].all()
+    assert drawn[:, 0].all()
+    assert drawn[:, -1].all()
+    assert not drawn[5:-5, 5:-5].any()

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import read_case, read_picture
+from pipelines.readers import read_case, read_colour, read_picture
 
 
 def _png_header(width: int, height: int, depth: int = 8) -> bytes:
@@ -195,3 +195,16 @@ def test_float_tiff_without_a_number(tmp_path, grey, value):
     Image.fromarray(values).save(tmp_path / "float.tif")
     with pytest.raises(IntensityError, match="NaN or infinite"):
         read_case(tmp_path / "float.tif")
+
+
+def test_a_cameras_jpeg_with_a_preview_is_its_first_picture(tmp_path):
+    """Many cameras put a second, smaller JPEG behind the picture (MPF); and one that is cut off is still refused."""
+    first = Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 120, 3), dtype=np.uint8))
+    first.save(tmp_path / "camera.jpg", "MPO", save_all=True, append_images=[first.resize((40, 40))])
+    assert Image.open(tmp_path / "camera.jpg").n_frames == 2
+    assert read_colour(tmp_path / "camera.jpg").array.shape == (3, 120, 80)
+    data = (tmp_path / "camera.jpg").read_bytes()
+    size = Image.open(tmp_path / "camera.jpg").mpinfo[0xB002][0]["Size"]
+    (tmp_path / "cut.jpg").write_bytes(data[: size - 400] + bytes(400) + data[size:])
+    with pytest.raises(UnreadableFileError):
+        read_colour(tmp_path / "cut.jpg")
