@@ -1,0 +1,100 @@
+"""What is written of a classified picture, at its operating point; and where the network looked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.handlers import PictureClassWriter
+from pipelines.networks import ChestCNN
+from pipelines.transforms import Calibration, OperatingPoint, calibration_path
+from pipelines.weights import save_weights, weights_digest
+
+NAMES = ["normal", "pneumonia"]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    save_weights(ChestCNN(as_two_classes=True), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+@pytest.fixture
+def calibration(weights: Path) -> Calibration:
+    point = OperatingPoint("pneumonia", 0.8, 0.95, 0.96, 0.9)
+    found = Calibration(1.5, 0.2, 0.1, 0.5, 0.4, 90, 4, weights_digest(weights), NAMES, [], "", point)
+    found.write(calibration_path(weights))
+    return found
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    grey = np.zeros((60, 90), dtype=np.uint8)
+    grey[10:30, 50:80] = 220
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def report(writer: PictureClassWriter, picture: Path, pneumonia: float) -> dict:
+    item = {"pred": torch.tensor([1 - pneumonia, pneumonia])}
+    return json.loads(writer.write_case("a", writer.read(picture), item)["report"].read_text())
+
+
+def test_class_follows_the_operating_point_of_the_weights(
+    tmp_path: Path, weights: Path, calibration: Calibration, picture: Path
+) -> None:
+    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
+    below, above = report(writer, picture, 0.7), report(writer, picture, 0.81)
+    assert (below["class"], above["class"]) == ("normal", "pneumonia")
+    assert below["probabilities"] == pytest.approx({"normal": 0.3, "pneumonia": 0.7})
+    assert below["operating_point"]["threshold"] == 0.8
+    assert below["temperature"] == 1.5
+    assert report(writer, picture, 0.55)["refer"] is True
+    assert below["refer"] is False
+    assert below["size_px"] == {"width": 90, "height": 60}
+
+
+def test_without_a_calibration_the_likelier_class_is_said(tmp_path: Path, weights: Path, picture: Path) -> None:
+    assert report(PictureClassWriter(str(tmp_path / "out"), NAMES), picture, 0.51)["class"] == "pneumonia"
+
+
+def test_a_calibration_of_other_classes_or_out_of_range_is_refused(
+    tmp_path: Path, weights: Path, calibration: Calibration, picture: Path
+) -> None:
+    other = PictureClassWriter(str(tmp_path / "out"), ["no", "yes"], checkpoint=str(weights))
+    with pytest.raises(WeightsError, match="trained for"):
+        report(other, picture, 0.7)
+    point = dataclasses.replace(calibration.operating_point, threshold=1.2)
+    dataclasses.replace(calibration, operating_point=point).write(calibration_path(weights))
+    with pytest.raises(UnreadableFileError, match="damaged"):
+        report(PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights)), picture, 0.7)
+
+
+class Bright(torch.nn.Module):
+    """Says pneumonia the more, the brighter a picture is: Grad-CAM must point to what is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = torch.nn.AvgPool2d(5, stride=1, padding=2)
+        self.weight = torch.nn.Parameter(torch.tensor([[-1.0], [1.0]]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.trunk(x).mean(dim=(2, 3)) @ self.weight.T
+
+
+def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -> None:
+    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, network=Bright(), target_layer="trunk")
+    files = writer.write_case("a", writer.read(picture), {"pred": torch.tensor([0.1, 0.9])})
+    drawn = np.asarray(Image.open(files["overlay"])).astype(int)
+    assert drawn.shape == (60, 180, 3)
+    left, right = drawn[:, :90], drawn[:, 90:]
+    assert (left[12:28, 52:78] == 220).all()
+    changed = np.abs(left - right).sum(axis=2)
+    assert changed[12:28, 52:78].mean() > changed[40:, :40].mean() + 20
