@@ -11,7 +11,7 @@ from monai.networks.blocks import ResidualUnit
 from torch import Tensor, nn
 
 from pipelines.errors import WeightsError
-from pipelines.networks.pretrained import pretrained_state
+from pipelines.networks.pretrained import add_statistics, hold_still, pretrained_state
 from pipelines.networks.sizes import check_arguments, crop_to, pad_to_multiple
 from pipelines.networks.torchvision_import import models
 
@@ -23,8 +23,6 @@ _STAGE_CHANNELS = (16, 24, 32, 96, 1280)
 TRANSPOSED_FEATURES = (512, 256, 128, 64, 32)
 INTERPOLATING_FEATURES = (256, 128, 64, 32)
 DECODERS = ("transposed", "interpolating")
-# ImageNet's statistics of RGB in 0..1, with which the encoder was trained
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class MobileNetV2UNet(nn.Module):
@@ -80,9 +78,7 @@ class MobileNetV2UNet(nn.Module):
         if in_channels != 3:
             layers[0][0] = nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False)
         self.encoder = nn.ModuleList([nn.Sequential(*layers[start:end]) for start, end in _STAGES])
-        coloured = in_channels == 3
-        for name, values in (("mean", _MEAN if coloured else (0.0,)), ("std", _STD if coloured else (1.0,))):
-            self.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
+        add_statistics(self, coloured=in_channels == 3)
         if decoder == "transposed":
             self.decoder: nn.Module = _TransposedDecoder(skips, dropout)
             last = TRANSPOSED_FEATURES[-1]
@@ -109,12 +105,7 @@ class MobileNetV2UNet(nn.Module):
     def train(self, mode: bool = True) -> MobileNetV2UNet:
         """As ``nn.Module.train``, but what is frozen or held stays in evaluation mode."""
         super().train(mode)
-        if self.freeze_encoder:
-            self.encoder.eval()
-        elif self.hold_norm:
-            for layer in self.encoder.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
+        hold_still(self.encoder, self.freeze_encoder, self.hold_norm)
         return self
 
     def forward(self, x: Tensor) -> Tensor:

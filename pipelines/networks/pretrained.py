@@ -1,4 +1,4 @@
-"""Weights of a network's trunk that somebody else trained: downloaded, from a file, or none."""
+"""A trunk that somebody else trained: its weights, what it takes pixels to be, and what of it is held still."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.errors import UnreadableFileError
 from pipelines.weights import read_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pretrained_state(pretrained: bool | str | Path, url: str) -> dict[str, Tensor] | None:
@@ -38,3 +40,20 @@ def pretrained_state(pretrained: bool | str | Path, url: str) -> dict[str, Tenso
             where=url,
             how="give the path of a file with them, or false to start from random ones",
         ) from error
+
+
+def add_statistics(network: nn.Module, coloured: bool = True) -> None:
+    """Give a network the buffers ``mean`` and ``std`` (1 x 3 x 1 x 1) of ImageNet's RGB in 0..1, with which such trunks
+    were trained; of anything but colours 0 and 1. No checkpoint holds them."""
+    for name, values in (
+        ("mean", IMAGENET_MEAN if coloured else (0.0,)),
+        ("std", IMAGENET_STD if coloured else (1.0,)),
+    ):
+        network.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
+
+
+def hold_still(trunk: nn.Module, frozen: bool, hold_norm: bool) -> None:
+    """After ``train()``: put a frozen trunk, or only its norm layers, back into evaluation mode."""
+    for layer in trunk.modules():
+        if frozen or (hold_norm and isinstance(layer, nn.BatchNorm2d)):
+            layer.training = False

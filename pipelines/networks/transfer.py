@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.errors import WeightsError
-from pipelines.networks.pretrained import pretrained_state
+from pipelines.networks.pretrained import add_statistics, hold_still, pretrained_state
 from pipelines.networks.sizes import check_arguments, check_two_classes, two_classes
 from pipelines.networks.torchvision_import import models
 
-# ImageNet's statistics of RGB in 0..1, with which the trunks were trained
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _GOOGLENET = (
     "conv1", "maxpool1", "conv2", "conv3", "maxpool2", "inception3a", "inception3b", "maxpool3", "inception4a",
     "inception4b", "inception4c", "inception4d", "inception4e", "maxpool4", "inception5a", "inception5b", "avgpool",
@@ -138,7 +135,7 @@ class TransferClassifier(nn.Module):
             if known.head is None
             else known.head(network, out_channels, dropout)
         )
-        _add_statistics(self)
+        add_statistics(self)
         self.freeze_trunk = False
         self.hold_norm = False
         self.prepare_trunk(pretrained, freeze_trunk, hold_norm)
@@ -161,12 +158,7 @@ class TransferClassifier(nn.Module):
     def train(self, mode: bool = True) -> TransferClassifier:
         """As ``nn.Module.train``, but what is frozen or held stays in evaluation mode."""
         super().train(mode)
-        if self.freeze_trunk:
-            self.trunk.eval()
-        elif self.hold_norm:
-            for layer in self.trunk.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
+        hold_still(self.trunk, self.freeze_trunk, self.hold_norm)
         return self
 
     def features(self, x: Tensor) -> Tensor:
@@ -223,7 +215,7 @@ class VGG16Transfer(nn.Module):
             nn.Linear(512, 128), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(128, out_channels),
         )  # fmt: skip
-        _add_statistics(self)
+        add_statistics(self)
         self.prepare_trunk(pretrained, freeze_trunk)
 
     def prepare_trunk(
@@ -270,11 +262,6 @@ def prepare_trunk(network: nn.Module, pretrained: bool | str | Path, freeze_trun
 def _check_colours(in_channels: int) -> None:
     if in_channels not in (1, 3):
         raise ValueError(f"in_channels must be 1 or 3 for a trunk that was trained on RGB, got {in_channels}")
-
-
-def _add_statistics(network: nn.Module) -> None:
-    for name, values in (("mean", _MEAN), ("std", _STD)):
-        network.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], architecture: str, where: str) -> None:
