@@ -47,11 +47,12 @@ class PictureClassWriter(CaseWriter):
         refer_below: 0..1.
         checkpoint: the weights, for the operating point and the temperature in the report; the latter has been applied.
         network: the classifier, for Grad-CAM.
-        target_layer: the name of its last layer with a spatial extent; None for no overlay.
+        target_layer: the name of its last layer with a spatial extent, or "auto" for the one before the last adaptive
+            pooling; None for no overlay.
         image_size: (W, H) that the network was trained at.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value out of its range, or a layer that the network does not have.
         WeightsError: while running, where the weights were trained for other classes.
     """
 
@@ -73,7 +74,12 @@ class PictureClassWriter(CaseWriter):
         self.names = [str(name) for name in names]
         self.refer_below = refer_below
         self.calibration = TemperatureScaled(key, checkpoint)
-        self.network, self.target_layer = network, target_layer
+        self.network = network
+        self.target_layer = (
+            last_spatial_layer(network) if network is not None and target_layer == "auto" else target_layer
+        )
+        if network is not None and self.target_layer not in {None, *(name for name, _ in network.named_modules())}:
+            raise ConfigError(f"the network has no layer {target_layer!r}", how="give --target_layer auto")
         self.image_size = None if image_size is None else tuple(image_size)
 
     def check_weights(self) -> None:
@@ -144,3 +150,18 @@ class PictureClassWriter(CaseWriter):
         weight = 0.6 * strength[:, :, None]
         blended = plain * (1 - weight) + colours * weight
         return np.concatenate([plain, blended], axis=1).round().clip(0, 255).astype(np.uint8)
+
+
+def last_spatial_layer(network: torch.nn.Module) -> str:
+    """The name of the layer before a network's last adaptive pooling: its last features that lie somewhere.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    names = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.AdaptiveAvgPool2d)]
+    head, _, place = names[-1].rpartition(".") if names else ("", "", "")
+    if not place.isdigit() or int(place) == 0:
+        raise ConfigError(
+            "the network has no adaptive pooling behind features", how="name a layer: --target_layer NAME"
+        )
+    return f"{head}.{int(place) - 1}"

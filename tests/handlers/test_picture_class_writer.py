@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
 from pipelines.handlers import PictureClassWriter
-from pipelines.networks import ChestCNN
+from pipelines.networks import ChestCNN, SmallAlexNet, TransferClassifier
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest
 
@@ -98,3 +98,30 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
     assert (left[12:28, 52:78] == 220).all()
     changed = np.abs(left - right).sum(axis=2)
     assert changed[12:28, 52:78].mean() > changed[40:, :40].mean() + 20
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ChestCNN(as_two_classes=True),
+        SmallAlexNet(),
+        *(TransferClassifier(name) for name in ("mobilenet_v2", "densenet121", "resnet34", "googlenet")),
+    ],
+    ids=lambda each: f"{type(each).__name__}-{getattr(each, 'architecture', '')}",
+)
+def test_every_kind_of_network_has_a_layer_to_show(tmp_path: Path, picture: Path, network: torch.nn.Module) -> None:
+    writer = PictureClassWriter(
+        str(tmp_path / "out"), NAMES, network=network.eval(), target_layer="auto", image_size=[128, 128]
+    )
+    layer = dict(network.named_modules())[writer.target_layer]
+    shapes = []
+    layer.register_forward_hook(lambda _, __, output: shapes.append(output.shape))
+    files = writer.write_case("a", writer.read(picture), {"pred": torch.tensor([0.1, 0.9])})
+    assert Image.open(files["overlay"]).size == (180, 60)
+    assert all(len(shape) == 4 and shape[2] > 1 for shape in shapes)
+    assert shapes
+
+
+def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no layer"):
+        PictureClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="trunk.0")
