@@ -76,10 +76,10 @@ def env(store: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared folder of eight phantoms of the bundle's dataset."""
+    """A prepared folder of eight phantoms of the bundle's dataset, two of them for validation: one for each process."""
     folder = tmp_path_factory.mktemp("phantoms")
     words = ["-m", "pipelines", "data", "phantom", bundle.dataset, "--out", str(folder / bundle.dataset)]
-    python([*words, "--cases", "8", "--size", str(SIDE)], folder, env)
+    python([*words, "--cases", "8", "--size", str(SIDE), "--validation", "0.3"], folder, env)
     return folder / bundle.dataset
 
 
