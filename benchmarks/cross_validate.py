@@ -20,8 +20,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from numpy.typing import NDArray
 
 from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
@@ -82,12 +85,17 @@ def start(args: argparse.Namespace, folder: Path) -> list[str]:
     return ["--pretrained", str(args.start.absolute() / folder.relative_to(args.out) / "last.pt")] if args.start else []
 
 
-def without_twins(prepared: Path, training: list[dict], left_out: list[dict]) -> list[dict]:
-    """The training cases that do not nearly equal a left-out one."""
-    hashes = {}
-    for item in training + left_out:
-        case = read_case(prepared / item["image"])
-        hashes[item["case"]] = perceptual_hash(scale_ct(case.array, case.intensity))
+def scaled_ct(path: Path) -> NDArray:
+    """An image as ``perceptual_hash`` takes it."""
+    case = read_case(path)
+    return scale_ct(case.array, case.intensity)
+
+
+def without_twins(
+    prepared: Path, training: list[dict], left_out: list[dict], read: Callable[[Path], NDArray] = scaled_ct
+) -> list[dict]:
+    """The training cases that do not nearly equal a left-out one; ``read`` gives an image (X, Y, Z), 0..1."""
+    hashes = {item["case"]: perceptual_hash(read(prepared / item["image"])) for item in training + left_out}
     sections = {"training": [item["case"] for item in training], "test": [item["case"] for item in left_out]}
     twins = {name for first, second, _ in near_pairs(hashes, sections) for name in (first, second)}
     return [item for item in training if item["case"] not in twins]

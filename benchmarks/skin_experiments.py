@@ -28,12 +28,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from cross_validate import combine
+from cross_validate import combine, without_twins
 from mlflow import MlflowClient
 from monai.transforms import Compose
 from PIL import Image
 
-from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval, paired_difference
 from pipelines.readers import read_colour
@@ -98,7 +97,7 @@ def run_fold(args: argparse.Namespace, name: str, datalist: Path, fold: int, kno
     """Trains without the fold and measures on it; rows of its cases, by kind of measurement."""
     folder = args.out / name / f"fold{fold}"
     content = json.loads(datalist.read_text())
-    training = without_twins(args.prepared, content["training"] + content["validation"], content["test"])
+    training = without_twins(args.prepared, content["training"] + content["validation"], content["test"], grey)
     data = folder / "data"
     if args.phantoms:
         combine(data, args, content, training, content["test"])
@@ -129,15 +128,9 @@ def left_over(folder: Path) -> dict[str, list[dict]]:
     return found
 
 
-def without_twins(prepared: Path, training: list[dict], left_out: list[dict]) -> list[dict]:
-    """The training cases that do not nearly equal a left-out one."""
-    hashes = {}
-    for item in training + left_out:
-        grey = read_colour(prepared / item["image"]).array.mean(axis=0, dtype=np.float32)[:, :, None] / 255
-        hashes[item["case"]] = perceptual_hash(grey)
-    sections = {"training": [item["case"] for item in training], "test": [item["case"] for item in left_out]}
-    twins = {name for first, second, _ in near_pairs(hashes, sections) for name in (first, second)}
-    return [item for item in training if item["case"] not in twins]
+def grey(path: Path) -> np.ndarray:
+    """A picture as ``perceptual_hash`` takes it."""
+    return read_colour(path).array.mean(axis=0, dtype=np.float32)[:, :, None] / 255
 
 
 def link(folder: Path, prepared: Path, content: dict, training: list[dict]) -> None:

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.datasets.inference import cases_to_segment
 from pipelines.errors import ConfigError, OutputError, PipelinesError, UnreadableFileError, UsageError
-from pipelines.handlers import CaseWriter, ClassWriter, PictureClassWriter, WeightsLoader
+from pipelines.handlers import CaseWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,9 @@ def predict(
         items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
     else:
         unusable = []
-        here = out.resolve()  # what an earlier call has written below the source is no input
-        items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
+        here, root = out.resolve(), source.resolve()
+        if here != root and here.is_relative_to(root):  # what an earlier call has written there is no input
+            items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
     workflow = open_inference(
         bundle, network, overlays, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )
@@ -155,7 +156,7 @@ def open_inference(
             if "checkpoint" not in overrides and not Path(handler.path).is_file():
                 raise _no_weights(bundle, Path(handler.path))
             handler.load()  # a fault in the weights is not a fault of the first case
-        if isinstance(handler, ClassWriter | PictureClassWriter):
+        if isinstance(handler, CaseWriter):
             handler.check_weights()
     return workflow
 

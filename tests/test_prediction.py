@@ -348,3 +348,14 @@ def test_names_that_are_no_utf8_and_earlier_results_stop_nothing(project, tmp_pa
 def test_overlays_of_training_are_none_of_inference(project):
     assert set(inference_overlays(project / "bundles" / "skin_lesion_segmentation")) == set()
     assert set(inference_overlays(project / "bundles" / "covid_ct_lesion_segmentation")) == {"severity"}
+
+
+def test_inputs_that_lie_below_the_output_folder_are_done(project, tmp_path, all_is_lesion):
+    """Only an output folder within the source holds results that are no input."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    seen = np.random.default_rng(0).integers(90, 200, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(seen).save(folder / "a.png")
+    words = ["predict", str(project / "bundles" / "skin_lesion_segmentation"), str(folder), "--out", str(tmp_path)]
+    assert main([*words, "--checkpoint", str(all_is_lesion), "--fast"]) == 0
+    assert (tmp_path / "a_mask.png").is_file()

@@ -35,7 +35,7 @@ class ClassifiedPictures(CacheDataset):
 class TrunkFeatures(Dataset):
     """The features that a frozen trunk has of pictures, computed once, and then as many times with augmentation.
 
-    With them the classifier is trained in seconds. An item is ``image``, a vector of features of one of the pictures'
+    An item is ``image``, a vector of features of one of the pictures'
     variants, drawn at random, and ``label``.
 
     Args:

@@ -92,7 +92,7 @@ def binary_scores(scores: NDArray, labels: NDArray, predicted: NDArray) -> dict[
 
 def average_precision(scores: NDArray, positive: NDArray[np.bool_]) -> float:
     """Area under the precision-recall curve: the mean precision over the recalls that are reached, ties taken together;
-    NaN without positives.
+    NaN without positives. As ``area_under_curve``, by ourselves for the bootstrap; the tests hold it against sklearn's.
 
     Args:
         scores: (N,), higher for positives. positive: (N,).

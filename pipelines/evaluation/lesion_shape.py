@@ -50,7 +50,8 @@ def measure_lesion(mask: NDArray) -> dict[str, Any]:
 
 def _feret(found: NDArray[np.bool_]) -> float:
     """The largest distance between two corners of pixels of the mask: of the first and last ones of each column, which
-    are all that its convex hull can have."""
+    are all that its convex hull can have. (skimage's ``feret_diameter_max`` compares all points of the contour, and a
+    camera's picture has too many.)"""
     columns = np.flatnonzero(found.any(axis=1))
     if not columns.size:
         return 0.0

@@ -54,6 +54,9 @@ class CaseWriter(ABC):
             self.written[name] = self.write_case(name, self.read(path), {**item, **output})
             logger.info("%s: %s", name, self.written[name]["report"])
 
+    def check_weights(self) -> None:  # noqa: B027 - most writers have nothing to check
+        """Hold what lies beside the weights against them, before the first case; a subclass says what that is."""
+
     def read(self, path: Path) -> Any:
         """The input as it is on disk: ``read_case``, where a subclass does not read another kind of image."""
         return read_case(path)

@@ -94,11 +94,8 @@ class PictureClassWriter(CaseWriter):
         grey = read_picture(path, smallest=1)
         return GreyPicture(path, grey.array[:, :, 0], grey.notes)
 
-    def write_case(self, name: str, case: Any, item: Mapping[str, Any]) -> dict[str, Path]:
-        self.check_weights()
-        return super().write_case(name, case, item)
-
     def fill(self, folder: Path, name: str, case: GreyPicture, item: Mapping[str, Any]) -> dict[str, Path]:
+        self.check_weights()
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         said = int(self.calibration.predict(probabilities, self.names)[0])
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point

@@ -72,8 +72,6 @@ class MobileNetV2UNet(nn.Module):
         check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
-        if skips and decoder == "interpolating":
-            skips = False
         layers = models.mobilenet_v2(weights=None).features
         if in_channels != 3:
             layers[0][0] = nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False)

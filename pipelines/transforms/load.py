@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,81 +20,12 @@ from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label
 logger = logging.getLogger(__name__)
 
 
-class LoadCTd(MapTransform):
-    """Loads NIfTI, a DICOM series folder or a picture as a MetaTensor (1, X, Y, Z), float32.
-
-    A picture is a volume of one slice. ``meta`` holds ``intensity`` ("hu" or "display"), ``kind`` ("volume" or
-    "picture"), ``notes``, ``filename_or_obj``, ``original_affine`` and ``spatial_shape``; the affine is RAS, in mm.
+class _LoadImaged(MapTransform):
+    """Replaces paths by MetaTensors, and logs what was changed while reading; a subclass reads one path.
 
     Args:
         keys: whose values are paths.
         allow_missing_keys: leave out keys that a case does not have.
-
-    Raises:
-        PipelinesError: of the kind that names the fault (``pipelines.readers.read_case``).
-    """
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            case = read_case(d[key])
-            for note in case.notes:
-                logger.info("%s: %s", case.path, note)
-            d[key] = _meta_tensor(
-                case.array[None],
-                case.affine,
-                str(case.path),
-                intensity=case.intensity,
-                kind=case.kind,
-                notes="; ".join(case.notes),
-            )
-        return d
-
-
-class LoadPictured(MapTransform):
-    """Loads a colour picture, upright, as a MetaTensor (3, W, H), float32, RGB 0..1.
-
-    ``meta`` holds ``kind`` ("picture"), ``notes``, ``filename_or_obj`` and ``spatial_shape``. Grey pictures have three
-    equal channels.
-
-    Args:
-        keys: whose values are paths.
-        allow_missing_keys: leave out keys that a case does not have.
-
-    Raises:
-        PipelinesError: of the kind that names the fault (``pipelines.readers.read_colour``).
-    """
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            picture = read_colour(d[key])
-            for note in picture.notes:
-                logger.info("%s: %s", picture.path, note)
-            array = picture.array.astype(np.float32)
-            array /= 255
-            notes = "; ".join(picture.notes)
-            d[key] = _meta_tensor(array, PICTURE_AFFINE, str(picture.path), kind=picture.kind, notes=notes)
-        return d
-
-
-class LoadGreyd(MapTransform):
-    """Loads a grey picture of any size, upright, as a MetaTensor (1, W, H), float32, 0..1.
-
-    ``meta`` as ``LoadPictured`` gives it. Grey content in colour channels becomes one.
-
-    Args:
-        keys: whose values are paths.
-        allow_missing_keys: leave out keys that a case does not have.
-
-    Raises:
-        PipelinesError: of the kind that names the fault (``pipelines.readers.read_picture``).
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
@@ -104,12 +35,70 @@ class LoadGreyd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             path = Path(d[key])
-            picture = read_picture(path, smallest=1)
-            for note in picture.notes:
+            array, affine, notes, meta = self.read(path)
+            for note in notes:
                 logger.info("%s: %s", path, note)
-            array = picture.array[None, :, :, 0] / np.float32(255)
-            d[key] = _meta_tensor(array, PICTURE_AFFINE, str(path), kind="picture", notes="; ".join(picture.notes))
+            d[key] = _meta_tensor(array, affine, str(path), notes="; ".join(notes), **meta)
         return d
+
+    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        """Channels first, the affine, notes, and what else the meta says."""
+        raise NotImplementedError
+
+
+class LoadCTd(_LoadImaged):
+    """Loads NIfTI, a DICOM series folder or a picture as a MetaTensor (1, X, Y, Z), float32.
+
+    A picture is a volume of one slice. ``meta`` holds ``intensity`` ("hu" or "display"), ``kind`` ("volume" or
+    "picture"), ``notes``, ``filename_or_obj``, ``original_affine`` and ``spatial_shape``; the affine is RAS, in mm.
+
+    Args:
+        keys, allow_missing_keys: as MONAI's.
+
+    Raises:
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_case``).
+    """
+
+    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        case = read_case(path)
+        return case.array[None], case.affine, case.notes, {"intensity": case.intensity, "kind": case.kind}
+
+
+class LoadPictured(_LoadImaged):
+    """Loads a colour picture, upright, as a MetaTensor (3, W, H), float32, RGB 0..1.
+
+    ``meta`` holds ``kind`` ("picture"), ``notes``, ``filename_or_obj`` and ``spatial_shape``. Grey pictures have three
+    equal channels.
+
+    Args:
+        keys, allow_missing_keys: as MONAI's.
+
+    Raises:
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_colour``).
+    """
+
+    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        picture = read_colour(path)
+        array = picture.array.astype(np.float32)
+        array /= 255
+        return array, PICTURE_AFFINE, picture.notes, {"kind": picture.kind}
+
+
+class LoadGreyd(_LoadImaged):
+    """Loads a grey picture of any size, upright, as a MetaTensor (1, W, H), float32, 0..1.
+
+    ``meta`` as ``LoadPictured`` gives it. Grey content in colour channels becomes one.
+
+    Args:
+        keys, allow_missing_keys: as MONAI's.
+
+    Raises:
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_picture``).
+    """
+
+    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        picture = read_picture(path, smallest=1)
+        return picture.array[None, :, :, 0] / np.float32(255), PICTURE_AFFINE, picture.notes, {"kind": "picture"}
 
 
 class LoadLabeld(MapTransform):
