@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+
+from torch import distributed
 
 from pipelines.errors import ConfigError
 
@@ -31,3 +34,19 @@ def project_root(bundle_root: str | Path) -> str:
     """The project a bundle belongs to (the folder above ``bundles/``), or the bundle itself when it stands alone."""
     root = Path(bundle_root).resolve()
     return str(root.parent.parent if root.parent.name == "bundles" else root)
+
+
+def leave_process_group(settle: float = 1.0) -> None:
+    """Ends distributed training so that the process can exit: all processes wait for one another, then for the workers.
+
+    gloo's worker threads may hold a collective's tensors for a moment after it returned. A worker that lets go of them
+    while Python is being finalised aborts the process ("terminate called without an active exception"), and torchrun
+    then kills the others and calls a finished training failed
+    (https://github.com/pytorch/pytorch/pull/179291). gloo has no call to wait for its workers.
+
+    Args:
+        settle: seconds the workers are given before the process may exit.
+    """
+    distributed.barrier()
+    distributed.destroy_process_group()
+    time.sleep(settle)

@@ -12,6 +12,7 @@ import torch.distributed
 import torch.multiprocessing
 from ignite.engine import Engine
 
+from pipelines.bundle import leave_process_group
 from pipelines.evaluation import EvaluationReport, LabelDice
 
 FULL = torch.full((1, 4, 4), 2.0)
@@ -20,22 +21,20 @@ FULL = torch.full((1, 4, 4), 2.0)
 def _work(rank: int, folder: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    try:
-        alone = LabelDice()
-        if rank == 0:
-            alone([FULL, FULL * 0], [FULL, FULL])
-        assert alone.aggregate().item() == 0.5, "both processes know the mean of all cases"
+    alone = LabelDice()
+    if rank == 0:
+        alone([FULL, FULL * 0], [FULL, FULL])
+    assert alone.aggregate().item() == 0.5, "both processes know the mean of all cases"
 
-        # the sampler of two processes repeats a case to even out their numbers
-        cases = {0: [("a", 1.0), ("b", 0.0)], 1: [("c", 1.0), ("a", 1.0)]}[rank]
-        engine = Engine(lambda engine, batch: batch)
-        EvaluationReport(f"{folder}/out{rank}", n_resamples=50).attach(engine)
-        items = [[{"pred": FULL * found, "label": FULL, "case": name, "patient": name}] for name, found in cases]
-        state = engine.run(items)
-        assert abs(state.metrics["test_lesion_dice"] - 2 / 3) < 1e-6
-        torch.distributed.barrier()
-    finally:
-        torch.distributed.destroy_process_group()
+    # the sampler of two processes repeats a case to even out their numbers
+    cases = {0: [("a", 1.0), ("b", 0.0)], 1: [("c", 1.0), ("a", 1.0)]}[rank]
+    engine = Engine(lambda engine, batch: batch)
+    EvaluationReport(f"{folder}/out{rank}", n_resamples=50).attach(engine)
+    items = [[{"pred": FULL * found, "label": FULL, "case": name, "patient": name}] for name, found in cases]
+    state = engine.run(items)
+    assert abs(state.metrics["test_lesion_dice"] - 2 / 3) < 1e-6
+    leave_process_group(settle=0.2)
+    assert not torch.distributed.is_initialized()
 
 
 @pytest.mark.slow
