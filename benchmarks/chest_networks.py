@@ -1,0 +1,169 @@
+"""Every network of the chest X-ray bundle, trained by one recipe on one prepared folder, measured and timed.
+
+    python -m pipelines data prepare chest_xray --raw pneumoniamnist.npz --out data/pneumoniamnist
+    python benchmarks/chest_networks.py data/pneumoniamnist --size 64 --epochs 5 --out c64 \\
+        --trunk_weights mobilenet_v2.pth
+    python benchmarks/chest_networks.py data/pneumoniamnist --size 64 --out c64 --report
+
+What the recipe does not fix for a network comes from its overlay. `--trunk_weights` goes to MobileNetV2; the other
+trunks start from `--other_trunks` (a folder with NAME.pth of each, or true: torchvision's download) or from random
+weights, and the table says which. A network that has been measured in ``--out`` is not trained again. `--report` trains
+nothing: it prints the table of what is there, times an inference of each network in turn, round after round in this one
+process, and gives the middle of the rounds as a ratio to ChestCNN. Training times are ratios of seconds an epoch, of
+trainings that ran alone on ``--threads`` threads, or as the machine's other work let them.
+Every step is a command of the bundle; the runs are tracked like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+
+from pipelines.demo import ALLOCATOR
+from pipelines.evaluation import network_cost
+
+PROJECT = Path(__file__).resolve().parent.parent
+BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"
+CONFIGS = BUNDLE / "configs"
+NETWORKS = (
+    "chest_cnn", "small_alexnet", "alexnet", "mobilenet_v2", "efficientnet_b0", "googlenet", "densenet121", "resnet50",
+    "resnet34", "vgg16_transfer", "vgg19",
+)  # fmt: skip
+HAVE_NO_TRUNK = ("chest_cnn", "small_alexnet", "alexnet")
+SCORES = (
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1_positive",
+    "auc",
+    "average_precision",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    parser.add_argument("--trunk_weights", type=Path, help="of MobileNetV2")
+    parser.add_argument("--other_trunks", default="false", help="a folder with NAME.pth, true or false")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15, help="of timing inference")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--report", action="store_true")
+    args, knobs = parser.parse_known_args()
+    args.out = args.out.absolute()
+    if not args.report:
+        for name in args.networks:
+            train_and_measure(args, name, knobs)
+    done = [name for name in NETWORKS if (args.out / name / "evaluation" / "summary.json").is_file()]
+    if not done:
+        raise SystemExit(f"{args.out}: no network has been measured here")
+    text = table(args, done)
+    print(text)
+    (args.out / "results.md").write_text(text + "\n")
+
+
+def weights_of(args: argparse.Namespace, name: str) -> str:
+    """What ``--trunk_weights`` of the bundle is told."""
+    if name in HAVE_NO_TRUNK:
+        return "False"
+    if name == "mobilenet_v2" and args.trunk_weights:
+        return str(args.trunk_weights.absolute())
+    if args.other_trunks.lower() in ("true", "false"):
+        return args.other_trunks.capitalize()
+    file = Path(args.other_trunks).absolute() / f"{name}.pth"
+    return str(file) if file.is_file() else "False"
+
+
+def train_and_measure(args: argparse.Namespace, name: str, knobs: list[str]) -> None:
+    folder = args.out / name
+    if (folder / "evaluation" / "summary.json").is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = ["--dataset_dir", str(args.prepared.absolute()), "--ckpt_dir", str(folder)]
+    shared += ["--image_size", f"[{args.size},{args.size}]", "--trunk_weights", weights_of(args, name), *knobs]
+    flags = ["--epochs", str(args.epochs), "--patience", str(args.epochs), "--run_name", f"{name}-{args.size}"]
+    bundle_run(args, ["train", f"networks/{name}"], [*shared, *flags], folder / "train.log")
+    bundle_run(args, ["train", f"networks/{name}", "evaluate"], shared, folder / "evaluation.log")
+    (folder / "trunk.txt").write_text("random" if weights_of(args, name) == "False" else "ImageNet")
+    print(name, (folder / "evaluation" / "summary.md").read_text(), flush=True)
+
+
+def bundle_run(args: argparse.Namespace, configs: list[str], words: list[str], log: Path) -> None:
+    files = str([str(CONFIGS / f"{each}.yaml") for each in configs])
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", str(BUNDLE)]
+    env = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    with log.open("w") as file:
+        done = subprocess.run([*command, *words], env=env, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log}")
+
+
+def epoch_seconds(log: Path) -> float:
+    """Median of the training's epochs, validation included."""
+    found = re.findall(r"SupervisedTrainer: Epoch\[\d+\] Complete. Time taken: (\d+):(\d+):([\d.]+)", log.read_text())
+    return statistics.median(3600 * float(h) + 60 * float(m) + float(s) for h, m, s in found)
+
+
+def inference_seconds(networks: dict[str, torch.nn.Module], size: int, rounds: int, threads: int) -> dict[str, float]:
+    """Seconds of one picture by network: the middle of the rounds, in each of which every network has its turn."""
+    torch.set_num_threads(threads)
+    picture = torch.rand(1, 1, size, size)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    with torch.inference_mode():
+        for network in networks.values():
+            network(picture)
+        for _ in range(rounds):
+            for name, network in networks.items():
+                start = time.perf_counter()
+                network(picture)
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def table(args: argparse.Namespace, names: list[str]) -> str:
+    networks = {}
+    for name in dict.fromkeys(["chest_cnn", *names]):
+        files = [str(CONFIGS / "inference.yaml"), str(CONFIGS / "networks" / f"{name}.yaml")]
+        networks[name] = ConfigParser(ConfigParser.load_config_files(files)).get_parsed_content("network_def").eval()
+    seconds = inference_seconds(networks, args.size, args.rounds, args.threads)
+    epochs = {name: epoch_seconds(args.out / name / "train.log") for name in names}
+    lines = [
+        f"| network | trunk from | {' | '.join(SCORES)} | parameters | MACs | epoch | inference |",
+        "|---|---|" + "---:|" * (len(SCORES) + 4),
+    ]
+    for name in names:
+        summary = json.loads((args.out / name / "evaluation" / "summary.json").read_text())
+        cells = [cell(summary[f"test_{score}"]) for score in SCORES]
+        cost = network_cost(networks[name], (1, 1, args.size, args.size))
+        trunk = "-" if name in HAVE_NO_TRUNK else (args.out / name / "trunk.txt").read_text()
+        epoch = f"{epochs[name] / epochs['chest_cnn']:.1f}" if "chest_cnn" in epochs else f"{epochs[name]:.0f} s"
+        lines.append(
+            f"| {name} | {trunk} | {' | '.join(cells)} | {cost.parameters:,} | {cost.macs / 1e6:,.0f} M | {epoch} | "
+            f"{seconds[name] / seconds['chest_cnn']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def cell(entry: dict) -> str:
+    if entry["estimate"] is None:
+        return "-"
+    return f"{entry['estimate']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+
+
+if __name__ == "__main__":
+    main()
