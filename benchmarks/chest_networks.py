@@ -8,9 +8,9 @@
 What the recipe does not fix for a network comes from its overlay. `--trunk_weights` goes to MobileNetV2; the other
 trunks start from `--other_trunks` (a folder with NAME.pth of each, or true: torchvision's download) or from random
 weights, and the table says which. A network that has been measured in ``--out`` is not trained again. `--report` trains
-nothing: it prints the table of what is there, times an inference of each network in turn, round after round in this one
-process, and gives the middle of the rounds as a ratio to ChestCNN. Training times are ratios of seconds an epoch, of
-trainings that ran alone on ``--threads`` threads, or as the machine's other work let them.
+nothing: it prints the table of what is there. Times are taken in this one process, every network in turn, round after
+round: inference of one picture, and learning from a batch of 32 (forward and backward); the middle of the rounds, as a
+ratio to ChestCNN's.
 Every step is a command of the bundle; the runs are tracked like any other.
 """
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from monai.bundle import ConfigParser
 
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import network_cost
+from pipelines.networks import prepare_trunk
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"
@@ -39,6 +39,7 @@ NETWORKS = (
     "chest_cnn", "small_alexnet", "alexnet", "mobilenet_v2", "efficientnet_b0", "googlenet", "densenet121", "resnet50",
     "resnet34", "vgg16_transfer", "vgg19",
 )  # fmt: skip
+BATCH = 32
 HAVE_NO_TRUNK = ("chest_cnn", "small_alexnet", "alexnet")
 SCORES = (
     "accuracy",
@@ -96,6 +97,8 @@ def train_and_measure(args: argparse.Namespace, name: str, knobs: list[str]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     shared = ["--dataset_dir", str(args.prepared.absolute()), "--ckpt_dir", str(folder)]
     shared += ["--image_size", f"[{args.size},{args.size}]", "--trunk_weights", weights_of(args, name), *knobs]
+    if weights_of(args, name) == "False":
+        shared += ["--freeze_trunk", "False"]  # random features are no use frozen
     flags = ["--epochs", str(args.epochs), "--patience", str(args.epochs), "--run_name", f"{name}-{args.size}"]
     bundle_run(args, ["train", f"networks/{name}"], [*shared, *flags], folder / "train.log")
     bundle_run(args, ["train", f"networks/{name}", "evaluate"], shared, folder / "evaluation.log")
@@ -113,25 +116,21 @@ def bundle_run(args: argparse.Namespace, configs: list[str], words: list[str], l
         raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log}")
 
 
-def epoch_seconds(log: Path) -> float:
-    """Median of the training's epochs, validation included."""
-    found = re.findall(r"SupervisedTrainer: Epoch\[\d+\] Complete. Time taken: (\d+):(\d+):([\d.]+)", log.read_text())
-    return statistics.median(3600 * float(h) + 60 * float(m) + float(s) for h, m, s in found)
-
-
-def inference_seconds(networks: dict[str, torch.nn.Module], size: int, rounds: int, threads: int) -> dict[str, float]:
-    """Seconds of one picture by network: the middle of the rounds, in each of which every network has its turn."""
-    torch.set_num_threads(threads)
-    picture = torch.rand(1, 1, size, size)
+def step_seconds(networks: dict[str, torch.nn.Module], pictures: torch.Tensor, rounds: int, learn: bool) -> dict:
+    """Seconds of one step by network: the middle of the rounds, in each of which every network has its turn."""
+    labels = torch.zeros(len(pictures), dtype=torch.long)
     times: dict[str, list[float]] = {name: [] for name in networks}
-    with torch.inference_mode():
-        for network in networks.values():
-            network(picture)
-        for _ in range(rounds):
-            for name, network in networks.items():
-                start = time.perf_counter()
-                network(picture)
+    for turn in range(rounds + 1):  # the first warms up
+        for name, network in networks.items():
+            network.train(learn)
+            start = time.perf_counter()
+            with torch.set_grad_enabled(learn):
+                scores = network(pictures)
+                if learn:
+                    torch.nn.functional.cross_entropy(scores, labels).backward()
+            if turn:
                 times[name].append(time.perf_counter() - start)
+            network.zero_grad(set_to_none=True)
     return {name: statistics.median(each) for name, each in times.items()}
 
 
@@ -140,10 +139,12 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
     for name in dict.fromkeys(["chest_cnn", *names]):
         files = [str(CONFIGS / "inference.yaml"), str(CONFIGS / "networks" / f"{name}.yaml")]
         networks[name] = ConfigParser(ConfigParser.load_config_files(files)).get_parsed_content("network_def").eval()
-    seconds = inference_seconds(networks, args.size, args.rounds, args.threads)
-    epochs = {name: epoch_seconds(args.out / name / "train.log") for name in names}
+        prepare_trunk(networks[name], False, None, hold_norm=True)
+    torch.set_num_threads(args.threads)
+    inference = step_seconds(networks, torch.rand(1, 1, args.size, args.size), args.rounds, learn=False)
+    learning = step_seconds(networks, torch.rand(BATCH, 1, args.size, args.size), max(1, args.rounds // 5), learn=True)
     lines = [
-        f"| network | trunk from | {' | '.join(SCORES)} | parameters | MACs | epoch | inference |",
+        f"| network | trunk from | {' | '.join(SCORES)} | parameters | MACs | training | inference |",
         "|---|---|" + "---:|" * (len(SCORES) + 4),
     ]
     for name in names:
@@ -151,10 +152,9 @@ def table(args: argparse.Namespace, names: list[str]) -> str:
         cells = [cell(summary[f"test_{score}"]) for score in SCORES]
         cost = network_cost(networks[name], (1, 1, args.size, args.size))
         trunk = "-" if name in HAVE_NO_TRUNK else (args.out / name / "trunk.txt").read_text()
-        epoch = f"{epochs[name] / epochs['chest_cnn']:.1f}" if "chest_cnn" in epochs else f"{epochs[name]:.0f} s"
         lines.append(
-            f"| {name} | {trunk} | {' | '.join(cells)} | {cost.parameters:,} | {cost.macs / 1e6:,.0f} M | {epoch} | "
-            f"{seconds[name] / seconds['chest_cnn']:.1f} |"
+            f"| {name} | {trunk} | {' | '.join(cells)} | {cost.parameters:,} | {cost.macs / 1e6:,.0f} M | "
+            f"{learning[name] / learning['chest_cnn']:.1f} | {inference[name] / inference['chest_cnn']:.1f} |"
         )
     return "\n".join(lines)
 

@@ -245,15 +245,20 @@ class VGG16Transfer(nn.Module):
         return two_classes(logits) if self.as_two_classes else logits
 
 
-def prepare_trunk(network: nn.Module, pretrained: bool | str | Path, freeze_trunk: bool, hold_norm: bool) -> nn.Module:
+def prepare_trunk(
+    network: nn.Module, pretrained: bool | str | Path, freeze_trunk: bool | None, hold_norm: bool
+) -> nn.Module:
     """The network's own ``prepare_trunk`` for configs; a network without a trunk from elsewhere is left as it is.
+
+    Where ``freeze_trunk`` is None, the trunk learns or not as the network was designed: VGG-16 transfer's does not.
 
     Raises:
         ValueError: freezing or ImageNet weights from a file are asked of a network that has no such trunk.
         UnreadableFileError, WeightsError: the pretrained weights cannot be had, or are another network's.
     """
     if isinstance(network, TransferClassifier | VGG16Transfer):
-        return network.prepare_trunk(pretrained, freeze_trunk, hold_norm)
+        frozen = isinstance(network, VGG16Transfer) if freeze_trunk is None else freeze_trunk
+        return network.prepare_trunk(pretrained, frozen, hold_norm)
     if freeze_trunk or isinstance(pretrained, str | Path):
         raise ValueError(f"{type(network).__name__} has no pretrained trunk: choose another network")
     return network
