@@ -104,8 +104,10 @@ def test_unknown_architectures_and_channels_are_refused() -> None:
 
 def test_a_config_without_a_wish_freezes_only_what_was_designed_so() -> None:
     def learns(network: torch.nn.Module) -> int:
-        return sum(each.numel() for each in prepare_trunk(network, False, None, True).parameters() if each.requires_grad)
+        prepared = prepare_trunk(network, False, None, True)
+        return sum(each.numel() for each in prepared.parameters() if each.requires_grad)
 
     assert learns(VGG16Transfer(in_channels=1)) == 16_843_521
     assert learns(TransferClassifier()) == 2_226_434
-    assert sum(p.requires_grad for p in prepare_trunk(VGG16Transfer(), False, False, True).trunk.parameters()) == 26
+    unfrozen = prepare_trunk(VGG16Transfer(), False, False, True)
+    assert sum(p.requires_grad for p in unfrozen.trunk.parameters()) == 26
