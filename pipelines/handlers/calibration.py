@@ -31,11 +31,13 @@ logger = logging.getLogger(__name__)
 class CalibrationFit:
     """Writes ``model.calibration.json`` beside ``model.pt`` each time that TrainingCheckpoint has replaced the latter.
 
-    Attach it to the trainer after TrainingCheckpoint. ``TemperatureScaled`` and ``ClassificationReport`` read the file.
+    Attach it to the trainer after TrainingCheckpoint; or to an evaluator of weights that are there, whose calibration
+    is then fitted when it has seen all items. ``TemperatureScaled`` and ``ClassificationReport`` read the file.
     A kill between the two files leaves a calibration of other weights, which its digest gives away.
 
     Args:
-        evaluator: validates; each item of its output has ``pred``, (classes, Z) probabilities without a temperature,
+        evaluator: validates (None: the engine that this is attached to); each item of its output has ``pred``,
+            (classes, Z) probabilities without a temperature,
             and of its batch or output ``label``, (Z,) classes.
         checkpoint: the best weights, ``model.pt``.
         names, thresholds: of the classes, to be kept with the temperature.
@@ -50,7 +52,7 @@ class CalibrationFit:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluator | None,
         checkpoint: str,
         names: Sequence[str],
         thresholds: Sequence[float],
@@ -67,11 +69,15 @@ class CalibrationFit:
         self.save = save
         self._rows: list[np.ndarray] = []
 
-    def attach(self, engine: Trainer) -> None:
-        self.evaluator.add_event_handler(Events.EPOCH_STARTED, lambda _: self._rows.clear())
-        self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        self.evaluator.add_event_handler(Events.COMPLETED, self._gather)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._fit)
+    def attach(self, engine: Trainer | Evaluator) -> None:
+        evaluator = cast(Evaluator, engine) if self.evaluator is None else self.evaluator
+        evaluator.add_event_handler(Events.EPOCH_STARTED, lambda _: self._rows.clear())
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        evaluator.add_event_handler(Events.COMPLETED, self._gather)
+        if evaluator is engine:
+            engine.add_event_handler(Events.COMPLETED, lambda _: self._fit())
+        else:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._fit_if_best, evaluator)
 
     def _collect(self, evaluator: Engine) -> None:
         for given, output in zip(cast(list, evaluator.state.batch), cast(list, evaluator.state.output), strict=True):
@@ -87,8 +93,12 @@ class CalibrationFit:
             torch.distributed.all_gather_object(parts, self._rows)
             self._rows = [rows for part in parts for rows in part]
 
-    def _fit(self, engine: Engine) -> None:
-        if not self.save or self.evaluator.state.best_metric_epoch != engine.state.epoch:
+    def _fit_if_best(self, engine: Engine, evaluator: Evaluator) -> None:
+        if evaluator.state.best_metric_epoch == engine.state.epoch:
+            self._fit()
+
+    def _fit(self) -> None:
+        if not self.save:
             return
         rows = np.concatenate(self._rows)
         if not len(rows):

@@ -62,3 +62,15 @@ def test_only_one_process_writes(trained):
     )
     trained.trainer.run([0], max_epochs=3)
     assert read_calibration(trained.path) is None
+
+
+def test_weights_that_are_there_are_calibrated_by_an_evaluator_alone(trained):
+    torch.save(TinyUNet().state_dict(), trained.path)
+    evaluator = Engine(lambda engine, batch: [{"pred": torch.from_numpy(trained.probabilities[0].T)}])
+    CalibrationFit(None, str(trained.path), ["a", "b", "c"], []).attach(evaluator)
+    evaluator.run([[{"label": torch.from_numpy(trained.labels[0])}]])
+    found = read_calibration(trained.path)
+    assert found is not None
+    assert found.slices == 35
+    wrong = trained.probabilities[0].argmax(axis=1)[5:] != trained.labels[0][5:]
+    assert found.mistakes == wrong.sum()
