@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from pipelines import data_command
+from pipelines import compare_command, data_command, promote_command, tune_command
 from pipelines.errors import PipelinesError
 
 EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused or failed
@@ -19,7 +21,9 @@ EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code; a fault in what the user gave is one line on stderr."""
     parser = _parser()
-    args = parser.parse_args(argv)
+    args, args.knobs = parser.parse_known_args(argv)
+    if args.knobs and not getattr(args, "takes_knobs", False):
+        parser.error(f"unrecognized arguments: {' '.join(args.knobs)}")
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -66,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a config of the bundle laid over its inference, such as severity (may be given again)",
     )
-    predict.add_argument("--checkpoint", type=Path, help="weights (default: those shipped for the network)")
+    predict.add_argument(
+        "--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)"
+    )
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
     predict.set_defaults(func=_predict)
+
+    compare_command.add_parser(commands, _root)
+    promote_command.add_parser(commands, _root)
+    tune_command.add_parser(commands, _root)
 
     demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
@@ -90,7 +100,7 @@ def _predict(args: argparse.Namespace) -> int:
 
     overrides: dict = {}
     if args.checkpoint is not None:
-        overrides["checkpoint"] = str(args.checkpoint.absolute())
+        overrides["checkpoint"] = _checkpoint(args.checkpoint)
     if args.device is not None:
         try:
             overrides["device"] = torch.empty(0, device=args.device).device
@@ -111,6 +121,18 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"{done} of {len(codes)} cases done; see {args.out / 'manifest.jsonl'}")
         return 0 if done == len(codes) else EXIT_SOME_NOT_DONE
     return codes[0]
+
+
+def _checkpoint(given: str) -> str:
+    """The file of ``--checkpoint``; a registered model's is fetched, and kept until the command ends."""
+    if not given.startswith("models:/"):
+        return str(Path(given).absolute())
+    from pipelines.promotion import fetch_checkpoint
+    from pipelines.tracking import tracking_uri
+
+    folder = tempfile.TemporaryDirectory(prefix="registered-")
+    atexit.register(folder.cleanup)
+    return str(fetch_checkpoint(tracking_uri(_root()), given, Path(folder.name)))
 
 
 def _demo(args: argparse.Namespace) -> int:

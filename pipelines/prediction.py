@@ -177,20 +177,27 @@ def _predict_case(workflow: ConfigWorkflow, item: dict[str, Any]) -> tuple[Outco
     try:
         # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine half-way.
         workflow.dataset.data, workflow.dataset.transform = [workflow.preprocessing(item)], _as_it_is
+    except Exception as error:
+        return _not_done(item, error)
+    try:
         workflow.evaluator.run()
     except Exception as error:
         workflow.initialize()  # a failed engine is not run again
-        fault = _fault(error)
-        if fault is None:
-            logger.debug("the case failed", exc_info=True)
-            return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
-        status = "failed" if isinstance(fault, OutputError) else "refused"
-        return Outcome(item["image"], status, str(fault), None, None), fault.exit_code
+        return _not_done(item, error)
     finally:
         workflow.dataset.data = []
     files = writer.written[item["case"]]
     mask = str(files["mask"]) if "mask" in files else None
     return Outcome(item["image"], "done", None, mask, str(files["report"])), 0
+
+
+def _not_done(item: dict[str, Any], error: Exception) -> tuple[Outcome, int]:
+    fault = _fault(error)
+    if fault is None:
+        logger.debug("the case failed", exc_info=error)
+        return Outcome(item["image"], "failed", f"{type(error).__name__}: {error}", None, None), 1
+    status = "failed" if isinstance(fault, OutputError) else "refused"
+    return Outcome(item["image"], status, str(fault), None, None), fault.exit_code
 
 
 def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,10 @@ FLOORS = [
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
+    {"comparison"},
     {"data_command", "demo", "prediction"},
+    {"promotion", "tuning"},
+    {"compare_command", "promote_command", "tune_command"},
     {"__main__"},
 ]
 LONGEST = 400

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, RawCase
-from pipelines.datasets.xray_source import SMALLEST, XRAY_CLASSES, RawXrays, XrayPixels, not_constant
+from pipelines.datasets.xray_source import XRAY_CLASSES, RawXrays, XrayPixels, read_xray_plane
 from pipelines.errors import DatalistError, LabelError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers.raw import file_size
+from pipelines.readers.xray import SMALLEST
 
 MAX_BYTES = 2**32  # unpacked; PneumoniaMNIST of 224 x 224 has 0.3 GB
 _HOW = "give PneumoniaMNIST's own file"
@@ -52,8 +52,7 @@ def find_arrays(path: Path) -> RawXrays:
 
     def read(raw: RawCase) -> XrayPixels:
         part, i = places[raw.case]
-        plane = not_constant(np.ascontiguousarray(planes[part][i]), raw.image)
-        return XrayPixels(plane, hashlib.sha256(plane.tobytes()).hexdigest(), False, ())
+        return read_xray_plane(np.ascontiguousarray(planes[part][i]), raw.image)
 
     rows, columns = planes["train"].shape[1:]
     layout = f"PneumoniaMNIST, pictures of {columns} x {rows}"

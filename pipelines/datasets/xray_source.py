@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, RawCase, RawFolder
-from pipelines.errors import DatalistError, IntensityError, UnreadableFileError
-from pipelines.readers import read_picture
+from pipelines.errors import DatalistError, UnreadableFileError
+from pipelines.readers import NOT_FRONTAL, judge_xray, read_xray
 
 XRAY_CLASSES = {0: "normal", 1: "pneumonia"}
 SUBTYPES = ("bacteria", "virus")
-SMALLEST = 28  # pixels a side, as in PneumoniaMNIST
 _PERSON = re.compile(r"(person\d+)_(bacteria|virus)_\d+", re.IGNORECASE)
 _NORMAL = re.compile(r"((?:NORMAL\d*-)?IM-\d+)-\d+", re.IGNORECASE)
 _SHOWN_NAMES = 5
@@ -98,20 +97,28 @@ def read_xray_file(raw: RawCase) -> XrayPixels:
     """Read the picture file of a case.
 
     Raises:
-        UnreadableFileError, UnsupportedImageError, IntensityError: as `read_picture`, for pictures from 28 pixels a
-            side on; also values outside 0..255, and equal pixels throughout.
+        PipelinesError: as `read_xray`.
     """
-    read = read_picture(raw.image, smallest=SMALLEST)
-    values = read.array[:, :, 0].T
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # False for NaN too
-        raise IntensityError(
-            f"the grey runs from {low:g} to {high:g}, not within 0 to 255", where=raw.image, how="save it with 8 bits"
-        )
-    plane = np.ascontiguousarray(np.rint(values).astype(np.uint8))
+    read = read_xray(raw.image)
+    plane = np.ascontiguousarray(np.rint(read.array.T).astype(np.uint8))
     data = file_bytes(raw.image)
     copied = not read.notes and data.startswith(b"\xff\xd8\xff")
-    return XrayPixels(not_constant(plane, raw.image), hashlib.sha256(data).hexdigest(), copied, read.notes)
+    return XrayPixels(plane, hashlib.sha256(data).hexdigest(), copied, (*read.notes, *doubts(read.frontal)))
+
+
+def read_xray_plane(plane: NDArray[np.uint8], where: Path) -> XrayPixels:
+    """Judge a plane (rows, columns) that comes from no file of its own.
+
+    Raises:
+        PipelinesError: as `judge_xray`.
+    """
+    frontal = judge_xray(plane.T, where)
+    return XrayPixels(plane, hashlib.sha256(plane.tobytes()).hexdigest(), False, doubts(frontal))
+
+
+def doubts(frontal: bool) -> tuple[str, ...]:
+    """The note on a picture that may be none of a chest from the front."""
+    return () if frontal else (f"{NOT_FRONTAL}; look at it",)
 
 
 def file_bytes(path: Path) -> bytes:
@@ -120,12 +127,3 @@ def file_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnreadableFileError(f"cannot be read any more ({error.strerror})", where=path) from None
-
-
-def not_constant(plane: NDArray[np.uint8], where: Path) -> NDArray[np.uint8]:
-    """The plane itself; raises IntensityError where all its pixels are equal."""
-    if plane.min() == plane.max():
-        raise IntensityError(
-            f"every pixel has the value {plane.flat[0]}", where=where, how="give a picture that shows something"
-        )
-    return plane

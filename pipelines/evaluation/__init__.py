@@ -1,5 +1,5 @@
-"""Metrics on the original grid, scores of classes, intervals over patients, paired tests, and the reports of an
-evaluation."""
+"""Metrics on the original grid, scores of classes, intervals over patients, paired tests, shortcut
+controls, and the reports of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, pair
 from pipelines.evaluation.picture_class_report import PictureClassificationReport
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.evaluation.shortcut_controls import ShortcutControls
 from pipelines.evaluation.slice_score import SliceScore
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "NetworkCost",
     "PairedDifference",
     "PictureClassificationReport",
+    "ShortcutControls",
     "SliceScore",
     "bootstrap_interval",
     "bootstrap_scores",

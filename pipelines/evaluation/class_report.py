@@ -126,12 +126,16 @@ class ClassificationReport:
         slices = _gathered(self._slices)
         if not slices:
             raise DatalistError(f"there is no {self.unit} to be rated", how="give a datalist whose split has some")
+        self.finish(engine, slices)
+        self._slices = []
+
+    def finish(self, engine: Engine, slices: Sequence[RatedSlice]) -> None:
+        """What is made of the slices of all processes: here the report's files and scores."""
         summary = self._summary(slices)
         if not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
             self._write(slices, summary)
             logger.info("evaluated %d %ss, report in %s", len(slices), self.unit, self.output_dir)
         engine.state.metrics.update(flatten(summary))
-        self._slices = []
 
     def _summary(self, slices: Sequence[RatedSlice]) -> dict[str, Interval]:
         probabilities, labels = arrays(slices)

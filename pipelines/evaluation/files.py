@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import io
 import math
@@ -13,6 +14,7 @@ from typing import IO
 
 from pipelines.errors import OutputError
 
+CASES = "cases.csv"  # of every evaluation: a row a case, and its column `case`
 # A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -67,6 +69,16 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
     return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def cases_digest(path: Path) -> str:
+    """A mark of the cases of a ``cases.csv``, whatever their order: 12 hexadecimal digits; empty if it names none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names = sorted(row["case"] for row in csv.DictReader(file) if row.get("case"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12] if names else ""
 
 
 def markdown_cell(content: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from pipelines.evaluation.class_pictures import BLUE
 from pipelines.evaluation.class_report import ClassificationReport, RatedSlice
 from pipelines.evaluation.classification import area_under_curve, average_precision, binary_scores, class_scores
 from pipelines.evaluation.files import write_file
-from pipelines.readers import read_picture
+from pipelines.readers import read_xray
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class PictureClassificationReport(ClassificationReport):
 
     def image(self, each: RatedSlice) -> NDArray[np.uint8] | None:
         try:
-            return read_picture(Path(each.path), smallest=1).array[:, :, 0].T.astype(np.uint8)
+            return read_xray(each.path).array.T.astype(np.uint8)
         except (PipelinesError, OSError) as error:  # the numbers are right without the picture
             logger.warning("%s: no picture (%s)", each.case, error)
             return None

@@ -1,11 +1,10 @@
-"""Writes what a classifier found in pictures: a class with its probabilities, and where the network looked."""
+"""Writes what a classifier found in chest X-rays: a class with its probabilities, and where the network looked."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,20 @@ from PIL import Image
 
 from pipelines.errors import ConfigError
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
-from pipelines.readers import read_picture
+from pipelines.readers import NOT_FRONTAL, XrayPicture, read_xray
 from pipelines.transforms import TemperatureScaled
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class GreyPicture:
-    """A grey picture as it is on disk: ``array`` float32 (W, H), 0..255."""
-
-    path: Path
-    array: NDArray[np.float32]
-    notes: tuple[str, ...]
-
-
 class PictureClassWriter(CaseWriter):
     """For each picture of an evaluator: ``NAME_report.json`` and, where a layer is given, ``NAME_overlay.png``.
 
-    The report holds ``class``, ``probabilities`` by name and ``refer``: whether the likelier class has less than
-    ``refer_below``, so that a person should look. The class follows the operating point that is stored with the
-    weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju et al.,
-    https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of why.
+    The report holds ``class``, ``probabilities`` by name and ``refer``: whether a person should look, because the
+    likelier class has less than ``refer_below`` or the picture does not look like a frontal chest X-ray. The class
+    follows the operating point that is stored with the weights. The overlay is the picture with Grad-CAM of the class
+    that is said (Selvaraju et al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak
+    for it. It is no proof of why.
 
     Args:
         output_dir, provenance, key: as ``CaseWriter``.
@@ -90,24 +81,25 @@ class PictureClassWriter(CaseWriter):
         """
         self.calibration.require(self.names, [])
 
-    def read(self, path: Path) -> GreyPicture:
-        grey = read_picture(path, smallest=1)
-        return GreyPicture(path, grey.array[:, :, 0], grey.notes)
+    def read(self, path: Path) -> XrayPicture:
+        return read_xray(path)
 
-    def fill(self, folder: Path, name: str, case: GreyPicture, item: Mapping[str, Any]) -> dict[str, Path]:
+    def fill(self, folder: Path, name: str, case: XrayPicture, item: Mapping[str, Any]) -> dict[str, Path]:
         self.check_weights()
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         said = int(self.calibration.predict(probabilities, self.names)[0])
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
-        refer = bool(probabilities.max() < self.refer_below)
+        reasons = [] if case.frontal else [NOT_FRONTAL]
+        if probabilities.max() < self.refer_below:
+            reasons.append(f"the likelier class has less than {self.refer_below:g}")
         report = {
             "input": str(case.path),
             "kind": "picture",
             "size_px": {"width": case.array.shape[0], "height": case.array.shape[1]},
             "class": self.names[said],
             "probabilities": {n: round(float(p), 6) for n, p in zip(self.names, probabilities[0], strict=True)},
-            "refer": refer,
-            "reason": f"the likelier class has less than {self.refer_below:g}" if refer else None,
+            "refer": bool(reasons),
+            "reason": "; ".join(reasons) or None,
             "refer_below": self.refer_below,
             "temperature": round(self.calibration.temperature, 4),
             "operating_point": None
@@ -138,15 +130,21 @@ class PictureClassWriter(CaseWriter):
         given = given.to(next(network.parameters()).device)
         if self.image_size is not None:
             given = torch.nn.functional.interpolate(given, self.image_size, mode="bilinear", antialias=True)
+        # MONAI's own scaling to 0..1 shows the whole picture as a reason where nothing speaks for the class
+        cam = GradCAM(nn_module=network, target_layers=self.target_layer, postprocessing=lambda heat: heat)
         with torch.enable_grad():
-            heat = GradCAM(nn_module=network, target_layers=self.target_layer)(given.requires_grad_(), class_idx=said)
-        map_ = torch.nn.functional.interpolate(torch.as_tensor(heat), grey.shape, mode="bilinear")[0, 0]
-        strength = 1 - map_.detach().cpu().numpy().T  # MONAI's normaliser turns it round: 0 is where it looked
-        plain = np.repeat(grey.T[:, :, None].astype(np.float32), 3, axis=2)
-        colours = colormaps["inferno"](strength)[:, :, :3] * 255
-        weight = 0.6 * strength[:, :, None]
-        blended = plain * (1 - weight) + colours * weight
-        return np.concatenate([plain, blended], axis=1).round().clip(0, 255).astype(np.uint8)
+            heat = torch.as_tensor(cam(given.requires_grad_(), class_idx=said)).detach().cpu()
+        strength = torch.nn.functional.interpolate(heat, grey.shape, mode="bilinear")[0, 0].numpy().T
+        if strength.max() > 0:
+            strength = strength / strength.max()
+        colours = colormaps["inferno"](np.rint(strength.clip(0, 1) * 255).astype(np.uint8), bytes=True)
+        plain, weight = grey.T.astype(np.float32), np.float32(0.6) * strength
+        drawn = np.empty((plain.shape[0], 2 * plain.shape[1], 3), dtype=np.uint8)
+        left, right = drawn[:, : plain.shape[1]], drawn[:, plain.shape[1] :]
+        for channel in range(3):  # one at a time: a picture of 12 megapixels would take a gibibyte
+            left[:, :, channel] = np.rint(plain)
+            right[:, :, channel] = np.rint(plain + weight * (colours[:, :, channel] - plain))
+        return drawn
 
 
 def last_spatial_layer(network: torch.nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Strict reading of CT (pictures, NIfTI volumes and DICOM series) and of grey and colour pictures, checked until what
+"""Strict reading of CT (pictures, NIfTI volumes and DICOM series), chest X-rays and colour pictures, checked until what
 comes out means what it says."""
 
 from __future__ import annotations
@@ -7,18 +7,23 @@ from pipelines.readers.case import LABELS, CaseImage, find_cases, read_case, rea
 from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
 from pipelines.readers.intensity import classify
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
+from pipelines.readers.xray import NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
 __all__ = [
     "LABELS",
+    "NOT_FRONTAL",
     "PICTURE_AFFINE",
     "CaseImage",
     "ColourPicture",
     "PictureMask",
+    "XrayPicture",
     "classify",
     "find_cases",
+    "judge_xray",
     "read_case",
     "read_colour",
     "read_label",
     "read_mask_of",
     "read_picture",
+    "read_xray",
 ]

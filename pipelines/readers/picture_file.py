@@ -133,7 +133,7 @@ def from_16_bit(plane: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
         raise IntensityError(
             f"16-bit picture with values from {plane.min()} to {plane.max()}: neither 0..255 nor stretched to 0..65535",
             where=path,
-            how="save it with 8 bits (CT in a lung window, or give its DICOM or NIfTI file)",
+            how="save it with 8 bits, as a screen shows it (CT: in a lung window, or give its DICOM or NIfTI file)",
         )
     notes.append("16-bit picture was divided by 257 to 0..255")
     return plane.astype(np.float32) / np.float32(257)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ignite.engine import Engine
 
+from pipelines.evaluation.files import CASES, cases_digest
 from pipelines.tracking.run_contents import command_line, commit, numbers, versions
 from pipelines.tracking.run_file import RunRecord, read_run_file
 from pipelines.tracking.run_handler import rank
@@ -36,7 +37,8 @@ def log_evaluation(
         checkpoint: the weights, or the folder they lie in, beside the ``run.json`` of their training. Without it
             (shipped weights), or if its run is not in the store, a run of its own is made, tagged ``evaluation_only``.
         metrics: numbers; a name that does not begin with ``test_`` gets that before it. Not finite becomes NaN.
-        artifacts: files, and folders with all that is in them; kept in the artefact folder ``evaluation``.
+        artifacts: files, and folders with all that is in them; kept in the artefact folder ``evaluation``. Of a
+            ``cases.csv`` among them the digest becomes the tag ``test_cases``: runs with the same one can be compared.
         experiment: where a run of its own goes: the bundle's name.
         uri: the store of a run of its own; default ``tracking_uri()``.
 
@@ -59,6 +61,8 @@ def log_evaluation(
     writer.metrics({k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()})
     for path, folder in _files(artifacts):
         writer.file(path, folder)
+        if (folder, path.name) == (_FOLDER, CASES):
+            writer.tags({"test_cases": cases_digest(path)})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
     if alone:
         writer.end("FINISHED")

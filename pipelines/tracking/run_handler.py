@@ -34,6 +34,7 @@ from pipelines.tracking.run_writer import RunWriter
 from pipelines.tracking.store import checked_uri, redact, tracking_uri
 
 logger = logging.getLogger(__name__)
+PARENT_RUN = "PIPELINES_PARENT_RUN"  # environment: the id of the run that a run is nested in (of a study, of folds)
 
 
 class RunTracker:
@@ -67,6 +68,8 @@ class RunTracker:
         evaluator: the engine that validates.
         tags: more tags.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
+        system_metrics: record the load of processor, memory, GPU, disk and network every ten seconds (MLflow's system
+            metrics).
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
@@ -89,7 +92,9 @@ class RunTracker:
         evaluator: Engine | None = None,
         tags: Mapping[str, str] | None = None,
         tracking_uri: str | None = None,
+        system_metrics: bool = True,
     ) -> None:
+        self.system_metrics = system_metrics
         self.experiment = experiment
         self.network = network
         self.network_name = network_name or (type(network).__name__ if network is not None else "run")
@@ -155,10 +160,13 @@ class RunTracker:
         started = datetime.now().astimezone()
         name = self.run_name or f"{self.network_name}-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         tags = {"network": self.network_name, "mlflow.source.name": sys.argv[0], **versions(), **commit()}
+        tags["config_files"] = " ".join(path.name for path in self.config_files)
         if self.resumed_from is not None:
             earlier = read_run_file(self.resumed_from)  # before our own run.json takes its place
             tags["resumed_from"] = str(self.resumed_from)
             tags |= {} if earlier is None else {"resumed_run": earlier.run_id}
+        if os.environ.get(PARENT_RUN):
+            tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
         self._writer = writer = RunWriter(self.uri)
         run_id = writer.start(self.experiment, name, {**tags, **self.more_tags})
         self._unwritten = RunRecord(
@@ -167,6 +175,8 @@ class RunTracker:
         if run_id is None:
             return
         logger.info("run %s (%s) in %s", name, run_id, redact(self.uri))
+        if self.system_metrics:
+            writer.measure_system()
         writer.params(self._all_params(engine))
         for path in self.config_files:
             try:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.tracking.store import experiment_id, open_store, redact
@@ -31,6 +32,7 @@ _TRACKER = "imaging-bundles"  # the tag `tracker` of every run made here: the sw
 _LONGEST_PARAM = 6000  # MLflow's limits, in characters and in items a call
 _LONGEST_TAG = 8000
 _ITEMS_A_CALL = 100
+_WAIT_FOR_MONITOR = 5.0  # seconds
 _UNWELCOME = re.compile(r"[^A-Za-z0-9_\-. /]")
 # A server that answers at all answers in this time; one that does not must not hold up the training.
 _SETTINGS = {
@@ -54,6 +56,7 @@ class RunWriter:
         self.run_id = run_id
         self._client: MlflowClient | None = None
         self._watch: RunWatch | None = None
+        self._monitor: SystemMetricsMonitor | None = None
         self._lost = False
 
     @property
@@ -82,6 +85,16 @@ class RunWriter:
         if self.run_id is not None:
             self._watch = RunWatch(self.uri, self.run_id)
         return self.run_id
+
+    def measure_system(self) -> None:
+        """Record the machine's load (``system/…``) in a thread of its own, until ``end``."""
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # what fails there is not the training's
+
+        def start(_: MlflowClient, run: str) -> None:
+            self._monitor = SystemMetricsMonitor(run, tracking_uri=self.uri)
+            self._monitor.start()
+
+        self._write(start)
 
     def exists(self) -> bool:
         """Whether ``run_id`` is in the store and was not deleted (False too if the store cannot be used)."""
@@ -140,6 +153,11 @@ class RunWriter:
         """
         if self.run_id is None:
             return
+        if self._monitor is not None:
+            self._monitor._shutdown_event.set()  # `finish` waits for the thread, which waits for a store that is gone
+            if self._monitor._process is not None and not self._lost:
+                self._monitor._process.join(_WAIT_FOR_MONITOR)
+            self._monitor = None
         self._write(lambda client, run: client.set_terminated(run, status))
         if self._watch is not None:
             self._watch.close(status if self._lost else "done")
@@ -159,7 +177,7 @@ class RunWriter:
         if self._lost:
             return None
         try:
-            with _short_and_quiet():
+            with short_and_quiet():
                 return action()
         except Exception as error:  # whatever a store, its driver or the network raises: training is worth more
             self._lost = True
@@ -197,8 +215,11 @@ def _cut(value: object, length: int) -> str:
 
 
 @contextmanager
-def _short_and_quiet() -> Iterator[None]:
-    """MLflow reads its settings from the environment at each call; what the user has set there is kept."""
+def short_and_quiet() -> Iterator[None]:
+    """A store that does not answer is given up in seconds, not in MLflow's minutes, and without its own warnings.
+
+    MLflow reads its settings from the environment at each call; what the user has set there is kept.
+    """
     added = {key: value for key, value in _SETTINGS.items() if key not in os.environ}
     os.environ.update(added)
     retries = logging.getLogger("urllib3.connectionpool")  # warns of each: our own warning says it, once

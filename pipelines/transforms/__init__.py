@@ -1,9 +1,9 @@
-"""Dictionary transforms: load CT and pictures, window, frame, draw slices, and make a picture another clinic's."""
+"""Dictionary transforms: load images, window, frame, draw slices, and make a picture another clinic's."""
 
 from pipelines.transforms.chest import select_chest
 from pipelines.transforms.dermoscopy import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.transforms.intensity import ScaleCTd, scale_ct
-from pipelines.transforms.load import LoadCTd, LoadGreyd, LoadLabeld, LoadPictured
+from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadXrayd
 from pipelines.transforms.lungs import aerated_share, derive_lung_mask
 from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
@@ -15,9 +15,9 @@ __all__ = [
     "Calibration",
     "CountMembersd",
     "LoadCTd",
-    "LoadGreyd",
     "LoadLabeld",
     "LoadPictured",
+    "LoadXrayd",
     "OperatingPoint",
     "RandDarkCornersd",
     "RandGlared",

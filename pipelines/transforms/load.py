@@ -1,4 +1,5 @@
-"""Dictionary transforms that load a CT case or a colour picture and its label, strictly (``pipelines.readers``)."""
+"""Dictionary transforms that load a CT case, chest X-ray or colour picture and its label, strictly
+(``pipelines.readers``)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
 from pipelines.errors import GeometryError, LabelError
-from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_picture
+from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_xray
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ class LoadPictured(_LoadImaged):
         return array, PICTURE_AFFINE, picture.notes, {"kind": picture.kind}
 
 
-class LoadGreyd(_LoadImaged):
-    """Loads a grey picture of any size, upright, as a MetaTensor (1, W, H), float32, 0..1.
+class LoadXrayd(_LoadImaged):
+    """Loads a frontal chest X-ray of any size, upright, as a MetaTensor (1, W, H), float32, grey 0..1, air dark.
 
     ``meta`` as ``LoadPictured`` gives it. Grey content in colour channels becomes one.
 
@@ -93,12 +94,12 @@ class LoadGreyd(_LoadImaged):
         keys, allow_missing_keys: as MONAI's.
 
     Raises:
-        PipelinesError: of the kind that names the fault (``pipelines.readers.read_picture``).
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_xray``).
     """
 
     def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
-        picture = read_picture(path, smallest=1)
-        return picture.array[None, :, :, 0] / np.float32(255), PICTURE_AFFINE, picture.notes, {"kind": "picture"}
+        picture = read_xray(path)
+        return picture.array[None] / np.float32(255), PICTURE_AFFINE, picture.notes, {"kind": "picture"}
 
 
 class LoadLabeld(MapTransform):

@@ -31,9 +31,11 @@ COLOURED[5, 10, 10, 1] = 1
 @pytest.fixture
 def arrays() -> Arrays:
     rng = np.random.default_rng(0)
+    lighter_in_the_middle = np.rint(128 - 120 * np.abs(np.linspace(-1, 1, 30))).astype(np.uint8)
     found: Arrays = {}
     for part, number in (("train", 20), ("val", 6), ("test", 5)):
-        found[f"{part}_images"] = rng.integers(0, 256, (number, 28, 30), dtype=np.uint8)
+        noise = rng.integers(0, 120, (number, 28, 30), dtype=np.uint8)
+        found[f"{part}_images"] = noise + lighter_in_the_middle
         found[f"{part}_labels"] = (np.arange(number) % 3 != 0).astype(np.uint8)[:, None]
     return found
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines.datasets import make_chest_xray_phantom
 from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
 from pipelines.handlers import PictureClassWriter
 from pipelines.networks import ChestCNN, SmallAlexNet, TransferClassifier
@@ -36,7 +37,8 @@ def calibration(weights: Path) -> Calibration:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    grey = np.zeros((60, 90), dtype=np.uint8)
+    chest = Image.fromarray(make_chest_xray_phantom(0, 90, pneumonia=False).picture)
+    grey = np.asarray(chest.resize((90, 60))) // 4
     grey[10:30, 50:80] = 220
     Image.fromarray(grey).save(tmp_path / "a.png")
     return tmp_path / "a.png"

@@ -1,0 +1,60 @@
+"""``python -m pipelines compare``: the runs of a store as a table and a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Path]) -> None:
+    """Add ``compare``; it sets `func`, which takes the arguments and returns the exit code.
+
+    Args:
+        subparsers: of the command line.
+        project: gives the project's folder.
+    """
+    parser = subparsers.add_parser(
+        "compare", help="which network is best, by how much and at what cost: a page of all runs"
+    )
+    parser.add_argument(
+        "--experiment", nargs="+", action="extend", default=[], metavar="NAME", help="only these (default: all)"
+    )
+    parser.add_argument(
+        "--metric", nargs="+", action="extend", default=[], metavar="NAME",
+        help="columns of the tables; the first ranks (default: the metric that chose the checkpoints)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("comparison"), metavar="DIR")
+    parser.add_argument(
+        "--tracking_uri", metavar="URI", help="the store (default: MLFLOW_TRACKING_URI, or the project's)"
+    )
+    parser.add_argument("--best", type=int, default=12, metavar="N", help="rows of a ranking that are tested and drawn")
+    parser.add_argument("--no_timing", action="store_true", help="do not rebuild networks to measure what they cost")
+    parser.add_argument("--no_pictures", action="store_true", help="no pictures of cases in the page")
+    parser.set_defaults(func=lambda args: _compare(args, project()))
+
+
+def _compare(args: argparse.Namespace, root: Path) -> int:
+    from pipelines.comparison import Options, compare
+    from pipelines.errors import UsageError
+    from pipelines.tracking import tracking_uri
+    from pipelines.tracking.store import checked_uri
+
+    if args.best < 2:
+        raise UsageError(f"--best must be 2 or more, got {args.best}")
+    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root)
+    bundles = root / "bundles"
+    options = Options(
+        bundles=bundles if bundles.is_dir() else None,
+        timing=not args.no_timing,
+        pictures=not args.no_pictures,
+        best=args.best,
+    )
+    done = compare(uri, args.out, experiments=args.experiment, metrics=args.metric, options=options)
+    sys.stdout.write("".join(f"{path}\n" for path in done.paths))
+    sys.stdout.write(
+        f"{done.n_runs} runs: {done.n_rows} rows in {done.n_rankings} ranking{'' if done.n_rankings == 1 else 's'}, "
+        f"{done.n_left_out} in none\n"
+    )
+    return 0

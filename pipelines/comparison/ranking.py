@@ -1,0 +1,276 @@
+"""Runs into rankings: what may be ranked together, several seeds as one row, and why a run is in no ranking."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.comparison.cases import evaluated_cases
+from pipelines.comparison.runs import Run, Store
+
+PREFIX = "test_"
+_LOWER_IS_BETTER = re.compile(r"hd95|hausdorff|(^|_)(ece|brier|loss|mae|rmse|error|distance|seconds)(_|$)")
+# Where runs do not say by which metric they chose their checkpoint, the first of these that they have.
+_USUAL = ("lesion_dice", "balanced_accuracy", "auc", "accuracy")
+_SHOWN = {
+    "segmentation": ("lesion_dice", "lesion_iou", "lesion_nsd", "lesion_hd95_mm", "lesion_hd95_px", "lung_dice"),
+    "classification": ("auc", "balanced_accuracy", "accuracy", "average_precision", "f1", "ece"),
+}
+# Not what was tried: where it ran, what it read, and what follows from these.
+_NOT_A_CHOICE = {
+    "network", "seed", "device", "workers", "cache_dir", "dataset_dir", "datalist", "resume", "parameters",
+    "max_epochs", "epoch_length", "run_name",
+}  # fmt: skip
+_CONFIG = re.compile(r"([\w.-]+)\.ya?ml")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What runs must share to be ranked together."""
+
+    task: str  # segmentation, classification or other
+    data: str  # name of the data set
+    fingerprint: str
+    split: str  # the split's rule and seed, as the datalist has them
+    counts: tuple[str, str, str]  # training, validation and test cases
+    cases: str  # digest of the cases measured; where that is not known, the folder and list that were read
+    phantom: bool = False
+
+
+@dataclass
+class Row:
+    """One network as it was trained: its runs differ in their seeds and nothing else that was recorded.
+
+    Attributes:
+        runs: lowest seed first, and of one seed the latest first.
+        overlays: the config files it was trained with.
+        label: unlike that of any other row of its ranking.
+        intervals: 95 % intervals of the mean over seeds, by metric without prefix, where they were computed.
+        notes: what a reader must know of it.
+    """
+
+    runs: list[Run]
+    overlays: str = ""
+    label: str = ""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def first(self) -> Run:
+        """The run that stands for all where one must: of the lowest seed, which nobody chose by its score."""
+        return self.runs[0]
+
+    @property
+    def network(self) -> str:
+        return self.first.network
+
+    @property
+    def seeds(self) -> list[str]:
+        return [run.params.get("seed", "?") for run in self.runs]
+
+    def values(self, metric: str) -> list[float]:
+        """The metric of each run that has it."""
+        found = [run.metrics.get(PREFIX + metric, math.nan) for run in self.runs]
+        return [value for value in found if math.isfinite(value)]
+
+    def mean(self, metric: str) -> float:
+        """Mean over the runs that have it; NaN where none has."""
+        values = self.values(metric)
+        return statistics.fmean(values) if values else math.nan
+
+    def spread(self, metric: str) -> float:
+        """Standard deviation over runs; NaN below two."""
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) > 1 else math.nan
+
+    def interval(self, metric: str) -> tuple[float, float]:
+        """The 95 % interval: what the evaluation recorded, or with several seeds what was computed here, else NaN."""
+        if len(self.runs) > 1:
+            return self.intervals.get(metric, (math.nan, math.nan))
+        low, high = (self.first.metrics.get(f"{PREFIX}{metric}_ci_{end}", math.nan) for end in ("low", "high"))
+        return low, high
+
+    @property
+    def seconds(self) -> float:
+        """Mean duration of the runs; NaN where none has one."""
+        known = [run.seconds for run in self.runs if math.isfinite(run.seconds)]
+        return statistics.fmean(known) if known else math.nan
+
+
+@dataclass
+class Ranking:
+    """Rows that may be compared, the best first; those without the metric last."""
+
+    scope: Scope
+    metric: str  # without prefix
+    rows: list[Row]
+
+    @property
+    def metrics(self) -> list[str]:
+        """All test metrics of its runs, without prefix."""
+        return sorted({name for row in self.rows for run in row.runs for name in tested(run)})
+
+    @property
+    def experiments(self) -> list[str]:
+        return sorted({run.experiment for row in self.rows for run in row.runs})
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better, by its name: distances, errors and losses are not."""
+    return not _LOWER_IS_BETTER.search(metric)
+
+
+def tested(run: Run) -> list[str]:
+    """The run's test metrics without prefix, and without those that are bounds of intervals."""
+    names = (name.removeprefix(PREFIX) for name in run.metrics if name.startswith(PREFIX))
+    return [name for name in names if not name.endswith(("_ci_low", "_ci_high"))]
+
+
+def task_of(run: Run) -> str:
+    """What was done, by the metrics it was measured with."""
+    names = tested(run)
+    if any(name.endswith(("dice", "_iou")) for name in names):
+        return "segmentation"
+    return "classification" if {"accuracy", "auc"} & set(names) else "other"
+
+
+def why_left_out(run: Run) -> str:
+    """Why a run can be in no ranking; empty if it can."""
+    if run.children:
+        return f"holds {run.children} nested runs, which are looked at one by one"
+    if not tested(run):
+        return {
+            "FINISHED": "was not evaluated on test cases (train.yaml with evaluate.yaml does that)",
+            "FAILED": f"failed ({run.tags.get('error', 'no reason recorded')}), and was not evaluated",
+            "KILLED": f"was ended early ({run.tags.get('exit_reason', 'no reason recorded')}), and was not evaluated",
+            "RUNNING": "was left by a process that is gone, and was not evaluated"
+            if run.vanished
+            else "is still running, or cannot be seen from this machine; not evaluated",
+        }.get(run.status, f"is {run.status}, and was not evaluated")
+    if not run.params.get("data_fingerprint"):
+        return "was measured on data that it does not name: no training in this store made its weights"
+    return ""
+
+
+def rank(store: Store, runs: Sequence[Run], metrics: Sequence[str] = ()) -> list[Ranking]:
+    """Rankings of all runs for which ``why_left_out`` has no reason, the one with the most rows first.
+
+    Args:
+        metrics: without prefix; a ranking is by the first of them that any of its runs has.
+    """
+    scopes: dict[Scope, list[Run]] = {}
+    for run in runs:
+        scopes.setdefault(_scope(store, run), []).append(run)
+    rankings = []
+    for scope, members in scopes.items():
+        metric = _metric(members, metrics)
+        rows = _rows(store, members)
+        sign = -1 if higher_is_better(metric) else 1
+        rows.sort(key=lambda row: _sort_key(sign * row.mean(metric), row))
+        _label(rows)
+        rankings.append(Ranking(scope, metric, rows))
+    return sorted(rankings, key=lambda each: (-len(each.rows), each.scope.data, each.scope.task, each.scope.cases))
+
+
+def shown_metrics(ranking: Ranking, asked: Sequence[str] = ()) -> list[str]:
+    """The columns of the table: those asked for, else the task's usual ones; the one that ranks comes first."""
+    there = ranking.metrics
+    usual = _SHOWN.get(ranking.scope.task, there)
+    return list(dict.fromkeys([ranking.metric, *(name for name in (asked or usual) if name in there)]))
+
+
+def named_like(ranking: Ranking, word: str) -> list[str]:
+    """The metrics that say a row's sensitivity (or specificity): the positive class's, else each class's."""
+    there = ranking.metrics
+    whole = [name for name in (word, f"lesion_{word}") if name in there]
+    return whole[:1] or [name for name in there if name.endswith(f"_{word}")]
+
+
+def _scope(store: Store, run: Run) -> Scope:
+    params = run.params
+    cases = run.tags.get("test_cases") or evaluated_cases(store, run)
+    if not cases:  # neither a mark nor the table: only what was read from the same place is surely the same
+        cases = f"{params.get('dataset_dir', '?')}/{params.get('datalist', '?')}"
+    training, validation, test = (params.get(f"data_{name}_cases", "?") for name in ("training", "validation", "test"))
+    return Scope(
+        task_of(run),
+        params.get("data_name", "?"),
+        params["data_fingerprint"],
+        params.get("data_split", ""),
+        (training, validation, test),
+        cases,
+        params.get("data_phantom") == "True",
+    )
+
+
+def _metric(runs: Sequence[Run], asked: Sequence[str]) -> str:
+    there = {name for run in runs for name in tested(run)}
+    chosen_by = Counter(
+        name.removeprefix("best_val_") for run in runs for name in run.metrics if name.startswith("best_val_")
+    )
+    candidates = [*asked, *(name for name, _ in chosen_by.most_common()), *_USUAL, *sorted(there)]
+    return next(name for name in candidates if name in there)
+
+
+def _sort_key(value: float, row: Row) -> tuple[bool, float, str]:
+    return math.isnan(value), 0.0 if math.isnan(value) else value, row.network
+
+
+def _rows(store: Store, runs: Sequence[Run]) -> list[Row]:
+    found: dict[tuple[str, ...], Row] = {}
+    for run in runs:
+        overlays = _overlays(store, run)
+        key = (run.experiment, run.network, overlays, json.dumps(choices(run.params), sort_keys=True))
+        found.setdefault(key, Row([], overlays)).runs.append(run)
+    for row in found.values():
+        row.runs.sort(key=lambda run: (_number(run.params.get("seed", "")), -(run.started or 0)))
+    return list(found.values())
+
+
+def choices(params: Mapping[str, str]) -> dict[str, str]:
+    """The knobs that make a training what it is."""
+    return {k: v for k, v in params.items() if k not in _NOT_A_CHOICE and not k.startswith("data_")}
+
+
+def _overlays(store: Store, run: Run) -> str:
+    """The config files beyond ``train.yaml`` and the network's own, joined by "+"."""
+    named = run.tags.get("config_files")
+    if named is None:  # a run of an earlier version: its command has them
+        path = store.file(run, "config/command.txt")
+        named = path.read_text(encoding="utf-8", errors="replace") if path else ""
+    names = dict.fromkeys(_CONFIG.findall(named))
+    return "+".join(name for name in names if name not in ("train", "multi_gpu_train", run.network))
+
+
+def _label(rows: Sequence[Row]) -> None:
+    """Give each row a name of its own: the network, and what sets it apart from others of that network."""
+    for row in rows:
+        twins = [other for other in rows if other.network == row.network]
+        parts = []
+        if len({other.first.experiment for other in twins}) > 1:
+            parts.append(row.first.experiment)
+        if len({other.overlays for other in twins}) > 1:
+            parts.append(row.overlays or "train")
+        if len({(other.first.experiment, other.overlays) for other in twins}) < len(twins):
+            mine = choices(row.first.params)
+            others = [choices(other.first.params) for other in twins]
+            differing = [name for name in mine if len({other.get(name) for other in others}) > 1]
+            parts += [f"{name}={mine[name]}" for name in differing[:3]] + (["…"] if len(differing) > 3 else [])
+        row.label = row.network if not parts else f"{row.network} ({', '.join(parts)})"
+    for label, number in Counter(row.label for row in rows).items():
+        if number > 1:
+            same = [row for row in rows if row.label == label]
+            for place, row in enumerate(same, start=1):
+                row.label = f"{label} #{place}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf

@@ -1,0 +1,303 @@
+"""One ranking, worked out: its rows' costs, its tests, its plots, and what follows from them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from pipelines.comparison import disagreement, plots
+from pipelines.comparison.cases import ItemTable, read_cases, read_items
+from pipelines.comparison.contests import Contest, classification_contests, segmentation_contest
+from pipelines.comparison.costs import Cost, measure_costs, recorded_cost
+from pipelines.comparison.ranking import Ranking, Row, higher_is_better
+from pipelines.comparison.runs import Store
+from pipelines.comparison.tables import with_interval
+
+logger = logging.getLogger(__name__)
+
+_RUNS_DRAWN = 5  # of a row, in learning curves
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture for the page: a heading, what is seen, the same for who cannot see it, and its data URI."""
+
+    title: str
+    caption: str
+    alt: str
+    uri: str
+
+
+@dataclass
+class Section:
+    """A ranking with all that the page says of it.
+
+    Attributes:
+        costs: of each row of the ranking.
+        verdict: sentences: what to use, and how sure that is.
+        notes: what is missing or limited, and why.
+    """
+
+    ranking: Ranking
+    costs: list[Cost]
+    contests: list[Contest] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    verdict: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a comparison shall do.
+
+    Attributes:
+        bundles: the folder that holds bundles, from which networks are rebuilt to be measured; None for none.
+        timing: measure what networks cost.
+        pictures: show cases on which networks disagree.
+        best: how many rows of a ranking are tested, measured and drawn.
+    """
+
+    bundles: Path | None = None
+    timing: bool = True
+    pictures: bool = True
+    best: int = 12
+
+
+def work_out(store: Store, ranking: Ranking, styles: Mapping[str, plots.Style], options: Options) -> Section:
+    """Test, measure and draw the best rows of a ranking.
+
+    Args:
+        styles: of each label.
+    """
+    rows = ranking.rows[: options.best]
+    measured = measure_costs(rows, options.bundles) if options.timing else [recorded_cost(row) for row in rows]
+    section = Section(ranking, [*measured, *(recorded_cost(row) for row in ranking.rows[options.best :])])
+    if len(ranking.rows) > options.best:
+        section.notes.append(
+            f"Of {len(ranking.rows)} rows the best {options.best} are tested, measured and drawn (see --best). "
+            "comparison.csv has all."
+        )
+    if len(rows) > 1:
+        _Details(store, section, rows, styles, options).add()
+    section.verdict = _verdict(section, rows)
+    return section
+
+
+class _Details:
+    """Adds tests and plots to a section with at least two rows."""
+
+    def __init__(
+        self, store: Store, section: Section, rows: Sequence[Row], styles: Mapping[str, plots.Style], options: Options
+    ) -> None:
+        self.store, self.section, self.rows, self.options = store, section, rows, options
+        self.metric = section.ranking.metric
+        self.drawn = [plots.Drawn(row.label, styles[row.label]) for row in rows]
+
+    def add(self) -> None:
+        task = self.section.ranking.scope.task
+        if task == "segmentation":
+            self._segmentation()
+        elif task == "classification":
+            self._classification()
+        else:
+            self.section.notes.append("There are no paired tests for a task of this kind.")
+        self._quality_and_cost()
+        self._learning_curves()
+
+    def _segmentation(self) -> None:
+        tables = {place: [read_cases(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
+        contest, values = segmentation_contest(self.section.ranking, tables, self.options.best)
+        if contest is None:
+            self.section.notes.append(_no_test(values, self.metric))
+        else:
+            self.section.contests = [contest]
+        if not values:
+            return
+        drawn = [self.drawn[place] for place in values]
+        self._plot(
+            plots.strips(drawn, list(values.values()), self.metric),
+            "Case by case",
+            f"{self.metric} of every test case, a point each; a case is at the same height in every strip. Black line: "
+            "mean; dotted line and grey box: median and quartiles. With several seeds a point is their mean.",
+            _listed(drawn, [f"lowest {min(v[v == v], default=math.nan):.3f}" for v in values.values()]),
+        )
+        if self.options.pictures and contest is not None:
+            some = next(t for t in tables[next(iter(values))] if t is not None)
+            by_label = {self.rows[place].label: each for place, each in values.items()}
+            chosen = disagreement.divided_cases(by_label, sorted(some.cases))
+            found, reason = disagreement.draw_cases(self.rows[0].first, chosen, self.metric)
+            self._disagreement(found, reason, bool(chosen), "The true outline is drawn. Predicted masks are not kept "
+                               f"with runs. Below each name: the largest and the smallest {self.metric}.")  # fmt: skip
+
+    def _classification(self) -> None:
+        tables = {place: [read_items(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
+        contests, chosen = classification_contests(self.section.ranking, tables, self.options.best)
+        self.section.contests = contests
+        if not contests:
+            self.section.notes.append(_no_test(chosen, self.metric))
+        if not chosen:
+            return
+        drawn, items = [self.drawn[place] for place in chosen], list(chosen.values())
+        several = any(len(self.rows[place].runs) > 1 for place in chosen)
+        which = " Of several seeds the lowest is drawn." if several else ""
+        self._plot(
+            plots.curves(drawn, items),
+            "ROC and precision-recall curves",
+            f"Left: sensitivity against 1 - specificity; right: precision against sensitivity. Dotted: chance.{which}",
+            _listed(drawn, ["" for _ in drawn]),
+        )
+        self._plot(
+            plots.reliabilities(drawn, items),
+            "Reliability",
+            "Left: how often an answer is right against how sure it was; on the dotted line a probability can be taken "
+            f"at its word. Right: how many answers were that sure.{which}",
+            _listed(drawn, ["" for _ in drawn]),
+        )
+        self._plot(
+            plots.confusions(drawn, items),
+            "Confusion matrices",
+            f"Counts, and the part of the true class, which is also the shade.{which}",
+            _listed(drawn, [f"{int(t.right.sum())} of {len(t.right)} right" for t in items]),
+        )
+        if self.options.pictures and len(items) > 1:
+            by_label: dict[str, ItemTable] = {self.rows[place].label: table for place, table in chosen.items()}
+            divided = disagreement.divided_items(by_label)
+            found, reason = disagreement.draw_items(self.rows[0].first, items[0], divided)
+            self._disagreement(found, reason, bool(divided), "Below each name: the true class, and who says what.")
+
+    def _disagreement(
+        self, found: Sequence[disagreement.Disagreement], reason: str, any_chosen: bool, caption: str
+    ) -> None:
+        if not any_chosen:
+            self.section.notes.append("There is no case on which these networks disagree.")
+        elif not found:
+            self.section.notes.append(f"No pictures of cases on which networks disagree: {reason or 'none was found'}.")
+        else:
+            names = "; ".join(f"{each.case}: {', '.join(each.lines)}" for each in found)
+            self._plot(disagreement.figure_of(found), "Where they disagree most", caption, names, as_svg=False)
+
+    def _quality_and_cost(self) -> None:
+        costs = {
+            "parameters": [cost.parameters for cost in self.section.costs[: len(self.rows)]],
+            "inference time, ratio": [cost.time_ratio for cost in self.section.costs[: len(self.rows)]],
+        }
+        quality = [row.mean(self.metric) for row in self.rows]
+        known = {name: each for name, each in costs.items() if _points(each, quality) > 1}
+        if not known:
+            self.section.notes.append("Quality against cost is not drawn: fewer than two rows have both.")
+            return
+        higher = higher_is_better(self.metric)
+        parts = []
+        for name, each in known.items():
+            front = plots.pareto_front(each, [value if higher else -value for value in quality])
+            parts.append(f"{name}: {', '.join(self.rows[k].label for k in front)}")
+        figure = plots.quality_and_cost(
+            self.drawn, quality, [row.interval(self.metric) for row in self.rows], known, self.metric, higher
+        )
+        caption = "Upright lines are 95 % intervals. On the Pareto front, where nothing cheaper is as good: "
+        self._plot(figure, "Quality against cost", f"{caption}{'; '.join(parts)}.", "; ".join(parts))
+
+    def _learning_curves(self) -> None:
+        names = ["train_loss", *_watched(self.rows, self.metric)]
+        histories = {}
+        for name in names:
+            of_rows = [
+                [self.store.history(run, name) if name in run.metrics else [] for run in row.runs[:_RUNS_DRAWN]]
+                for row in self.rows
+            ]
+            if any(points for of_runs in of_rows for points in of_runs):
+                histories[name] = of_rows
+        if not histories:
+            self.section.notes.append(
+                "Learning curves are not drawn: the runs have neither loss nor validation metric."
+            )
+            return
+        ends = [f"{row.first.params.get('epochs', '?')} epochs" for row in self.rows]
+        caption = f"{' and '.join(histories)} against epochs, a line a run (up to {_RUNS_DRAWN} seeds of a row)."
+        self._plot(plots.learning_curves(self.drawn, histories), "Learning curves", caption, _listed(self.drawn, ends))
+
+    def _plot(self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True) -> None:
+        self.section.plots.append(Plot(title, caption, f"{title}. {alt}", _data_uri(figure, as_svg)))
+
+
+def _watched(rows: Sequence[Row], metric: str) -> list[str]:
+    """The validation metric that most resembles the ranking's: its own, or the one that chose the checkpoint."""
+    names = [f"val_{metric}"]
+    names += [n.removeprefix("best_") for row in rows for n in row.first.metrics if n.startswith("best_val_")]
+    return [name for name in names if any(name in row.first.metrics for row in rows)][:1]
+
+
+def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
+    """What a reader wants to know first, from nothing but what was tested."""
+    ranking, best = section.ranking, rows[0]
+    if not best.values(ranking.metric):
+        return ["No row has a value of the metric: there is no ranking."]
+    said = [f"{best.label} ranks first in {ranking.metric}: {with_interval(best, ranking.metric)}."]
+    if len(ranking.rows) == 1:
+        return [*said, "It is the only row on these data: there is nothing to compare it with."]
+    contest = next((each for each in section.contests if each.metric == ranking.metric), None)
+    if contest is None or 0 not in contest.rows:
+        said.append("It could not be tested against the others on the same cases, so the order may be chance.")
+    else:
+        beaten: list[int] = []
+        open_to = [0]
+        for place in contest.rows[1:]:
+            found = contest.result(0, place)
+            (beaten if found and contest.winner(found[0]) == 0 else open_to).append(place)
+        if beaten:
+            said.append(f"It beats {_names(rows, beaten)} ({contest.test}, corrected by Holm, and bootstrap interval).")
+        if len(open_to) > 1:
+            said.append(f"No difference is shown to {_names(rows, open_to[1:])}: that is not proof that there is none.")
+        said += _cheapest(section, rows, open_to)
+    if all(len(row.runs) == 1 for row in rows):
+        said.append("Each row is a single training: how much of a difference is the seed's is not known.")
+    return said
+
+
+def _cheapest(section: Section, rows: Sequence[Row], places: Sequence[int]) -> list[str]:
+    """Among rows that cannot be told from the first, the one with the fewest parameters."""
+    known = [place for place in places if math.isfinite(section.costs[place].parameters)]
+    if len(places) < 2 or not known:
+        return []
+    least = min(known, key=lambda place: section.costs[place].parameters)
+    if least == 0:
+        return ["None of these has fewer parameters."]
+    cost = section.costs[least]
+    time = f", {cost.time_ratio:.2f} times the first's time" if math.isfinite(cost.time_ratio) else ""
+    return [f"Of those not told apart, {rows[least].label} has the fewest parameters ({cost.parameters:,.0f}{time})."]
+
+
+def _names(rows: Sequence[Row], places: Sequence[int]) -> str:
+    return ", ".join(rows[place].label for place in places)
+
+
+def _points(costs: Sequence[float], quality: Sequence[float]) -> int:
+    return sum(math.isfinite(x) and math.isfinite(y) for x, y in zip(costs, quality, strict=True))
+
+
+def _no_test(found: Mapping[int, object], metric: str) -> str:
+    return (
+        f"No paired test: {len(found)} of the rows have {metric} case by case in the tables that evaluations keep with "
+        "their runs, and two are needed."
+    )
+
+
+def _listed(drawn: Sequence[plots.Drawn], words: Sequence[str]) -> str:
+    return "; ".join(f"{row.label}: {word}" if word else row.label for row, word in zip(drawn, words, strict=True))
+
+
+def _data_uri(figure: Figure, as_svg: bool) -> str:
+    buffer = io.BytesIO()
+    kind = "svg" if as_svg else "png"
+    with rc_context({"svg.hashsalt": "comparison"}):
+        figure.savefig(buffer, format=kind, metadata={"Date": None} if as_svg else None)
+    mime = "image/svg+xml" if as_svg else "image/png"
+    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

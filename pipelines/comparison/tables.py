@@ -1,0 +1,166 @@
+"""A comparison as tables: the same cells for Markdown, HTML and CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.comparison.contests import Contest
+from pipelines.comparison.costs import Cost
+from pipelines.comparison.ranking import Ranking, Row, higher_is_better, named_like
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, the heads of the columns, and rows whose first cell is their head."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number to read, a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else NOTHING
+
+
+def with_interval(row: Row, metric: str) -> str:
+    """``0.9421 (0.9210 to 0.9532)``; with several seeds ``0.9421 ± 0.0031 (…)``."""
+    mean, spread = row.mean(metric), row.spread(metric)
+    if not math.isfinite(mean):
+        return NOTHING
+    low, high = row.interval(metric)
+    shown = number(mean) + (f" ± {number(spread)}" if math.isfinite(spread) else "")
+    return shown + (f" ({number(low)} to {number(high)})" if math.isfinite(low) and math.isfinite(high) else "")
+
+
+def quality_table(ranking: Ranking, metrics: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Rank, network, the metrics, sensitivity and specificity."""
+    said = [*metrics, *(n for word in ("sensitivity", "specificity") for n in named_like(ranking, word))]
+    columns = list(dict.fromkeys(said))
+    cells = [
+        (row.label, str(place) if row.values(ranking.metric) else NOTHING, *(with_interval(row, m) for m in columns))
+        for place, row in enumerate(rows, start=1)
+    ]
+    heads = [name if higher_is_better(name) else f"{name} (less is better)" for name in columns]
+    caption = f"Quality on the test cases, the best {ranking.metric} first: mean over runs, ± standard deviation over "
+    caption += "seeds where there are several, and 95 % interval over patients."
+    return Table(caption, ("network", "rank", *heads), tuple(cells))
+
+
+def cost_table(rows: Sequence[Row], costs: Sequence[Cost], machine: str) -> Table:
+    """Parameters, multiplications, memory and time."""
+    cells: list[tuple[str, ...]] = []
+    for row, cost in zip(rows, costs, strict=True):
+        cells.append(
+            (
+                row.label,
+                f"{cost.parameters:,.0f}" if math.isfinite(cost.parameters) else NOTHING,
+                f"{cost.macs / 1e6:,.1f}" if math.isfinite(cost.macs) else NOTHING,
+                number(cost.activation_mb, 1),
+                number(cost.parameter_mb, 2),
+                duration(row.seconds),
+                number(cost.time_ratio, 2),
+                number(cost.peak_mb, 0),
+                "x".join(map(str, cost.input_shape)) or NOTHING,
+                cost.why_not,
+            )
+        )
+    head: tuple[str, ...] = ("network", "parameters", "MACs, million", "activations, MB", "parameters, MB")
+    head += ("training time", "inference time, ratio", "peak memory, MB", "input", "remark")
+    if not any(cost.why_not for cost in costs):
+        head, cells = head[:-1], [each[:-1] for each in cells]
+    caption = "Cost. Training time is from a run's start to its end on whichever machine it was, validation included. "
+    caption += "The rest is of one forward pass of one input in float32 with random weights"
+    return Table(f"{caption}{machine} MB are MiB.", head, tuple(cells))
+
+
+def origin_table(rows: Sequence[Row]) -> Table:
+    """Where each row comes from."""
+    cells = []
+    for row in rows:
+        first = row.first
+        weights = first.tags.get("best_checkpoint", "")
+        statuses = sorted({run.status for run in row.runs})
+        commits = sorted({run.tags.get("git_commit", "?")[:8] for run in row.runs})
+        notes = [*row.notes]
+        if len(commits) > 1:
+            notes.append("its runs are of different commits")
+        if any(run.tags.get("git_dirty") == "true" for run in row.runs):
+            notes.append("the code had changes that no commit has")
+        if any("resumed_from" in run.tags for run in row.runs):
+            notes.append("resumed: its training time is of the last part")
+        cells.append(
+            (
+                row.label,
+                first.experiment,
+                ", ".join(run.name for run in row.runs[:5]) + (" …" if len(row.runs) > 5 else ""),
+                ", ".join(row.seeds),
+                ", ".join(statuses),
+                "/".join(weights.rsplit("/", 2)[-2:]) or NOTHING,
+                first.params["data_fingerprint"].rpartition(":")[2][:12],
+                ", ".join(commits),
+                "; ".join(notes),
+            )
+        )
+    head = ("network", "experiment", "runs", "seeds", "status", "weights", "data fingerprint", "commit", "remark")
+    return Table("Where each row comes from.", head, tuple(cells))
+
+
+def matrix(contest: Contest, ranking: Ranking) -> Table:
+    """Who beats whom: each cell reads from its row's network."""
+    labels = [ranking.rows[place].label for place in contest.rows]
+    cells = []
+    for row in contest.rows:
+        line = [ranking.rows[row].label]
+        for column in contest.rows:
+            found = contest.result(row, column)
+            if found is None:
+                line.append(NOTHING)
+                continue
+            pair, sign = found
+            winner = contest.winner(pair)
+            word = "no difference shown" if winner is None else "better" if winner == row else "worse"
+            shown = "<0.0001" if pair.corrected < 1e-4 else f"={pair.corrected:.4f}"
+            line.append(
+                f"{word}: {sign * pair.difference:+.4f}, p{shown}" if not math.isnan(pair.corrected) else NOTHING
+            )
+        cells.append(tuple(line))
+    caption = (
+        f"Who beats whom in {contest.metric}: {contest.test}, p values corrected by Holm over {len(contest.pairs)} "
+    )
+    caption += f"pairs, on {contest.n} {contest.unit} of {contest.n_patients} patients. A cell reads from its row: row "
+    caption += "minus column. Better or worse is said only where the corrected p is below 0.05 and the 95 % bootstrap "
+    return Table(caption + "interval over patients leaves out 0.", ("network", *labels), tuple(cells))
+
+
+def pair_table(contest: Contest, ranking: Ranking) -> Table:
+    """Every pair with its interval and all p values."""
+    cells = tuple(
+        (
+            f"{ranking.rows[pair.first].label} – {ranking.rows[pair.second].label}",
+            str(pair.n),
+            f"{pair.difference:+.4f}",
+            f"{pair.low:+.4f} to {pair.high:+.4f}" if math.isfinite(pair.low) else NOTHING,
+            number(pair.bootstrap_p),
+            number(pair.p_value),
+            number(pair.corrected),
+        )
+        for pair in contest.pairs
+    )
+    head = ("pair", contest.unit, "difference", "95 % interval", "p, paired bootstrap", f"p, {contest.test}", "p, Holm")
+    return Table(f"All pairs in {contest.metric}.", head, cells)
+
+
+def duration(seconds: float) -> str:
+    """``1 h 02 min``, ``3 min 20 s`` or ``12 s``."""
+    if not math.isfinite(seconds):
+        return NOTHING
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,194 @@
+"""Frontal chest X-rays as grey pictures, held against what such a picture looks like before a network sees one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.errors import GeometryError, IntensityError, UnsupportedImageError
+from pipelines.readers import dicom_series, nifti
+from pipelines.readers.picture import read_picture
+
+SMALLEST = 28  # pixels a side, as in PneumoniaMNIST
+MAX_ASPECT = 5  # the longer side over the shorter one; Kermany's pictures go up to 3.4
+FEWEST_LEVELS = 16  # class numbers and thresholded pictures have fewer greys
+LEAST_CONTRAST = 16.0  # levels of 0..255 from the 2nd to the 98th percentile; Kermany's least is 77
+NOT_FRONTAL = "the picture does not look like a frontal chest X-ray"
+
+# The average chest X-ray: 5,190 of Kermany's pictures, without an even border, each as means of 8 x 8 equal parts with
+# mean 0 and variance 1; both halves are averaged. In tenths, rows from the neck down.
+_AVERAGE = np.array(
+    [
+        [-11, -5, 0, 8, 8, 0, -5, -11],
+        [-11, 1, 3, 7, 7, 3, 1, -11],
+        [-14, 2, -1, 8, 8, -1, 2, -14],
+        [-16, 0, -1, 11, 11, -1, 0, -16],
+        [-16, -2, 1, 13, 13, 1, -2, -16],
+        [-17, -4, 3, 13, 13, 3, -4, -17],
+        [-17, 0, 9, 14, 14, 9, 0, -17],
+        [-15, 8, 14, 16, 16, 14, 8, -15],
+    ]
+)
+# Correlations with it. Kermany's pictures have 0.28 or more and fit no better on their side; their negatives have -0.28
+# or less. A negative is named from _NEGATIVE on, a chest on its side from _ASIDE on, as crops that miss the middle of the
+# chest fit that by chance to 0.4; what is below _UPRIGHT and neither is in doubt.
+_UPRIGHT, _NEGATIVE, _ASIDE = 0.2, 0.25, 0.5
+_LOOK_SIDE = 64  # of the small copy that is looked at
+_EVEN = 0.06  # of the contrast; a line at the border that varies less is no part of the picture
+
+
+@dataclass(frozen=True, eq=False)
+class XrayPicture:
+    """A picture that has passed every check.
+
+    Attributes:
+        array: float32 (W, H), grey 0..255, upright, air dark.
+        path: the file.
+        notes: what was changed on the way, where the result is still right.
+        frontal: it looks like a frontal chest X-ray; where it does not, a person should see it.
+    """
+
+    array: NDArray[np.float32]
+    path: Path
+    notes: tuple[str, ...]
+    frontal: bool
+
+
+def read_xray(path: str | os.PathLike[str]) -> XrayPicture:
+    """Read a chest X-ray from a picture file.
+
+    What `read_picture` turns into grey, turns upright or scales is accepted with its note. Fractions from 0 to 1 are
+    scaled to 0..255, with a note.
+
+    Raises:
+        UnreadableFileError: as `read_picture`.
+        UnsupportedImageError: as `read_picture`, under 28 pixels a side, a strip, or DICOM or NIfTI.
+        IntensityError: as `read_picture`; values outside 0..255; see `judge_xray`.
+        GeometryError: see `judge_xray`.
+    """
+    path = Path(path)
+    _check_kind(path)
+    read = read_picture(path, smallest=SMALLEST)
+    plane = read.array[:, :, 0]
+    notes = read.notes
+    low, high = float(plane.min()), float(plane.max())
+    if not (low >= 0 and high <= 255):  # False for NaN too
+        raise IntensityError(
+            f"the grey runs from {low:g} to {high:g}, not within 0 to 255",
+            where=path,
+            how="save it with 8 bits, as a screen shows it",
+        )
+    if high <= 1 and not np.array_equal(plane, np.rint(plane)):
+        plane = plane * np.float32(255)
+        notes = (*notes, "values from 0 to 1 were scaled to 0..255")
+    return XrayPicture(plane, path, notes, judge_xray(plane, path))
+
+
+def judge_xray(plane: NDArray, where: str | os.PathLike[str]) -> bool:
+    """Whether a plane looks like a frontal chest X-ray, by its correlation with the average of many in 8 x 8 parts.
+
+    An even border is left out. Of 5,190 of Kermany's pictures none is refused or doubted, and all their negatives are
+    refused. Upside down is not noticed.
+
+    Args:
+        plane: (W, H), grey 0..255, of at least 28 pixels a side.
+        where: for the message.
+
+    Returns:
+        False where it looks like nothing that has a name; then a person should see it.
+
+    Raises:
+        UnsupportedImageError: one side is more than five times the other.
+        IntensityError: constant, nearly so, of few levels (a mask, or 0..1 as whole numbers), or a negative: lungs are
+            light and bones dark, as in MONOCHROME1 that was not turned round.
+        GeometryError: the picture lies on its side.
+    """
+    if max(plane.shape) > MAX_ASPECT * min(plane.shape):
+        raise UnsupportedImageError(
+            f"the picture of {plane.shape[0]} x {plane.shape[1]} pixels is a strip, not a chest",
+            where=where,
+            how="give the whole picture",
+        )
+    levels = np.flatnonzero(np.bincount(np.rint(plane).astype(np.uint8).ravel(), minlength=256))
+    if levels.size == 1:
+        raise IntensityError(
+            f"every pixel has the value {levels[0]}", where=where, how="give a picture that shows something"
+        )
+    if levels[-1] <= 1:
+        raise IntensityError(
+            "the grey is 0 or 1 and nothing else: a mask, or a picture scaled to 0..1 and rounded",
+            where=where,
+            how="save it with grey from 0 to 255",
+        )
+    if levels.size < FEWEST_LEVELS:
+        raise IntensityError(
+            f"the picture has {levels.size} grey levels, as a mask has, not an X-ray",
+            where=where,
+            how="give the X-ray itself, with 8 bits",
+        )
+    small = Image.fromarray(np.ascontiguousarray(plane.T, dtype=np.float32))
+    look = np.asarray(small.resize((_LOOK_SIDE, _LOOK_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    dark, light = np.percentile(look, [2, 98])  # a marker of lead is no contrast
+    if light - dark < LEAST_CONTRAST:
+        raise IntensityError(
+            f"nearly all of the picture has one grey ({dark:.0f} to {light:.0f} of 255)",
+            where=where,
+            how="export it again, with the brightness and contrast that a person reads it with",
+        )
+    return _way_round(_without_border(look, _EVEN * (light - dark)), where)
+
+
+def _check_kind(path: Path) -> None:
+    """Name what other bundles read and this kind of picture is not."""
+    name = path.name.lower()
+    other = name.endswith((*dicom_series.SUFFIXES, *nifti.SUFFIXES))
+    if other or path.is_dir() or dicom_series.has_dicom_prefix(path):
+        raise UnsupportedImageError(
+            "chest X-rays are read as PNG, JPEG, BMP or TIFF, not as DICOM or NIfTI",
+            where=path,
+            how="export it as an 8-bit picture with air dark, as a viewer shows it",
+        )
+
+
+def _way_round(look: NDArray, where: str | os.PathLike[str]) -> bool:
+    """Whether a small picture (rows, columns) is upright and positive; raises where it is another way round."""
+    parts = np.asarray(Image.fromarray(look).resize((8, 8), Image.Resampling.BOX))
+    upright = _likeness(parts)
+    negative = -upright
+    aside = max(abs(_likeness(np.rot90(parts))), abs(_likeness(np.rot90(parts, -1))))
+    if negative >= max(_NEGATIVE, aside):
+        raise IntensityError(
+            "the picture looks like a negative: lungs light and bones dark (reverse-coded, or MONOCHROME1)",
+            where=where,
+            how="invert it, so that air is dark",
+        )
+    if aside >= max(_ASIDE, abs(upright)):
+        raise GeometryError("the chest seems to lie on its side", where=where, how="turn the picture upright")
+    return upright >= _UPRIGHT
+
+
+def _likeness(parts: NDArray) -> float:
+    """Correlation, -1..1, of means of 8 x 8 parts with the average chest X-ray; 0 where all are equal."""
+    centred, average = parts - parts.mean(), _AVERAGE - _AVERAGE.mean()
+    norm = float(np.linalg.norm(centred) * np.linalg.norm(average))
+    return float((centred * average).sum()) / norm if norm else 0.0
+
+
+def _without_border(look: NDArray, even: float) -> NDArray:
+    """A small picture without the lines at its edges whose grey varies by `even` at most; itself if little is left."""
+    for _ in range(2):  # a border beside the picture hides one above it
+        for axis in (1, 0):
+            low, high = np.percentile(look, [5, 95], axis=axis)
+            lines = np.flatnonzero(high - low > even)
+            if lines.size < len(_AVERAGE):
+                return look
+            first, last = int(lines[0]), int(lines[-1])
+            # the line beside a border is partly border
+            kept = slice(first + (first > 0), last + (last == len(high) - 1))
+            look = look[kept] if axis == 1 else look[:, kept]
+    return np.ascontiguousarray(look)
