@@ -30,6 +30,8 @@ from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval
 from pipelines.readers import read_case
+from pipelines.tracking import PARENT_RUN, tracking_uri
+from pipelines.tracking.run_writer import RunWriter
 from pipelines.transforms import scale_ct
 from pipelines.weights import read_weights
 
@@ -57,9 +59,15 @@ def main() -> None:
         return ship(args, knobs)
     lists = sorted(args.prepared.glob("datalist_fold*.json"))
     chosen = [k for k in range(len(lists)) if not args.folds or k in args.folds]
+    parent = RunWriter(tracking_uri(PROJECT))
+    started = parent.start(BUNDLE.name, f"{args.network}-{len(chosen)}-folds", {"folds": str(len(chosen))})
+    if started is not None:  # the folds' runs are nested in it
+        os.environ[PARENT_RUN] = started
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = [row for fold in pool.map(lambda k: run_fold(args, lists[k], k, knobs), chosen) for row in fold]
     print(table(args.network, rows))
+    parent.text(table(args.network, rows) + "\n", "folds.md")
+    parent.end("FINISHED")
     (args.out / args.network / "cases.json").write_text(json.dumps(rows, indent=1))
 
 

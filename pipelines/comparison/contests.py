@@ -239,8 +239,8 @@ def _finished(contest: Contest, patients: Sequence[str]) -> Contest:
     number = contest.n_patients
     if any(pair.n < contest.n for pair in contest.pairs):
         contest.notes.append(
-            f"{contest.metric} is undefined for some rows in some cases. A pair is compared on the cases in which both have "
-            "it, so its difference need not be that of the means in the table above."
+            f"{contest.metric} is undefined for some rows in some cases. A pair is compared on the cases in which both "
+            "have it, so its difference need not be that of the means in the table above."
         )
     if "Wilcoxon" in contest.test and 2.0 ** (1 - number) * len(contest.pairs) >= LEVEL:
         contest.notes.append(
