@@ -11,10 +11,13 @@ import re
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -29,15 +32,16 @@ logger = logging.getLogger(__name__)
 
 _SIZES = ("slice_size", "image_size", "spatial_size")
 _NAME = re.compile(r"[\w-]+")
+_REFERENCE = re.compile(r"[@%](\w+)")
 _MIB = 2**20
 _ROUNDS = 7
-_PATIENCE = 6.0  # seconds of timing a network, about
-_LEAST = 0.03  # seconds a measurement, so that the clock's steps do not matter
+_PATIENCE = 2.0  # seconds of timing a network, about
+_LEAST = 0.02  # seconds a measurement, so that the clock's steps do not matter
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One forward pass of one input, batch of 1, float32, CPU; NaN where unknown, and ``why_not`` says why.
+    """One forward pass of one input, batch of 1, float32, one thread; NaN where unknown, and ``why_not`` says why.
 
     Attributes:
         parameters, macs, activation_mb, parameter_mb: see ``NetworkCost``.
@@ -76,27 +80,39 @@ def measure_costs(rows: Sequence[Row], bundles: Path | None) -> list[Cost]:
         rows: in the order of the table; times are ratios to the first that can be built.
         bundles: the folder of bundles; None where there is none.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a machine that others use too, threads wait for one another, which says nothing
+    try:
+        return _measure_all(rows, bundles)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure_all(rows: Sequence[Row], bundles: Path | None) -> list[Cost]:
     costs: list[Cost] = []
     known: dict[str, Cost] = {}
     reference: tuple[nn.Module, torch.Tensor] | None = None
+    read = cache(_read_config)
     for row in rows:
         try:
-            config, shape = _config_of(row.first, bundles)
+            content, shape = _config_of(row.first, bundles, read)
         except _CannotBuildError as error:
             costs.append(Cost(parameters=_recorded_parameters(row.first), why_not=str(error)))
             continue
-        key = json.dumps([str(config.get("network_def")), row.network, row.first.experiment, shape], default=str)
+        key = json.dumps([row.first.experiment, row.network, shape, content], default=str, sort_keys=True)
         if key not in known:
             try:
-                known[key], reference = _measured(config, row.first, shape, reference)
+                known[key], reference = _measured(ConfigParser(content), row.first, shape, reference)
             except _CannotBuildError as error:
                 known[key] = Cost(parameters=_recorded_parameters(row.first), why_not=str(error))
         costs.append(known[key])
     return costs
 
 
-def _config_of(run: Run, bundles: Path | None) -> tuple[ConfigParser, tuple[int, ...]]:
-    """The bundle's training config with the run's network and numbers, and the shape of one input."""
+def _config_of(
+    run: Run, bundles: Path | None, read: Callable[[tuple[Path, ...]], Mapping[str, Any]]
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What of the bundle's training config builds the run's network, with its numbers; and the shape of one input."""
     bundle = None if bundles is None else bundles / run.experiment
     if bundle is None or not _NAME.fullmatch(run.experiment) or not (bundle / "configs" / "train.yaml").is_file():
         raise _CannotBuildError(f"not measured: no bundle {run.experiment} here")
@@ -106,20 +122,36 @@ def _config_of(run: Run, bundles: Path | None) -> tuple[ConfigParser, tuple[int,
     overlay = bundle / "configs" / "networks" / f"{run.network}.yaml"
     if overlay.is_file():
         files.append(overlay)
-    config = ConfigParser()
-    config.read_config([str(path) for path in files])
-    if config.get("network_name", "") != run.network or config.get("network_def") is None:
+    content = read(tuple(files))
+    if content.get("network_name") != run.network or "network_def" not in content:
         raise _CannotBuildError(f"not measured: {run.experiment} has no configs/networks/{run.network}.yaml")
-    for name, text in run.params.items():
-        value = _number(text)
-        if value is not None and isinstance(config.get(name), (int, float)):
-            config[name] = value
-    size = next((_sizes(run.params.get(name) or config.get(name)) for name in _SIZES if config.get(name)), None)
+    chosen = {name: deepcopy(content[name]) for name in _needed(content)}
+    for name in chosen.keys() & run.params.keys():
+        value = _number(run.params[name])
+        if value is not None and isinstance(chosen[name], (int, float)):
+            chosen[name] = value
+    size = next((_sizes(run.params.get(name) or content[name]) for name in _SIZES if content.get(name)), None)
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
     if not size:
         raise _CannotBuildError("not measured: the run says no size of its inputs")
-    return config, (1, int(channels), *size)
+    chosen["imports"] = content.get("imports", [])
+    return chosen, (1, int(channels), *size)
+
+
+def _read_config(files: tuple[Path, ...]) -> Mapping[str, Any]:
+    """The top level of config files laid over one another."""
+    return dict(ConfigParser.load_config_files([str(path) for path in files]))
+
+
+def _needed(content: Mapping[str, Any], name: str = "network_def") -> set[str]:
+    """A top-level id, and those that it refers to, they and what they refer to."""
+    found, fresh = {name}, {name}
+    while fresh:
+        words = {word for each in fresh for word in _REFERENCE.findall(json.dumps(content.get(each), default=str))}
+        fresh = (words & content.keys()) - found
+        found |= fresh
+    return found & content.keys()
 
 
 def _measured(
@@ -167,28 +199,28 @@ def _built(config: ConfigParser) -> nn.Module:
 
 def _time_ratio(one: tuple[nn.Module, torch.Tensor], other: tuple[nn.Module, torch.Tensor]) -> float:
     """How many times as long ``one`` takes: the median over rounds in which both are timed, one after the other."""
-    repeats = [max(1, math.ceil(_LEAST / max(_seconds(pair, 1), 1e-6))) for pair in (one, other)]
-    ratios: list[float] = []
-    started = time.perf_counter()
-    while len(ratios) < _ROUNDS and (len(ratios) < 3 or time.perf_counter() - started < _PATIENCE):
-        first, second = (_seconds(pair, number) for pair, number in zip((one, other), repeats, strict=True))
-        ratios.append(first / second)
+    with torch.inference_mode():
+        once = [min(_seconds(pair, 1), _seconds(pair, 1)) for pair in (one, other)]  # the first also warms up
+        repeats = [max(1, math.ceil(_LEAST / max(seconds, 1e-6))) for seconds in once]
+        ratios: list[float] = []
+        started = time.perf_counter()
+        while len(ratios) < _ROUNDS and (len(ratios) < 3 or time.perf_counter() - started < _PATIENCE):
+            first, second = (_seconds(pair, number) for pair, number in zip((one, other), repeats, strict=True))
+            ratios.append(first / second)
     return statistics.median(ratios)
 
 
 def _seconds(pair: tuple[nn.Module, torch.Tensor], repeats: int) -> float:
     network, image = pair
-    with torch.inference_mode():
-        network(image)  # warm
-        started = time.perf_counter()
-        for _ in range(repeats):
-            network(image)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        network(image)
     return (time.perf_counter() - started) / repeats
 
 
 def _start_of_peak() -> float:
     """Give back what is free, forget the process's peak so far (Linux), and say what it holds, in bytes."""
-    gc.collect()
+    gc.collect(1)  # what is new: a network that was let go of
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pipelines.comparison.cases import ItemTable
@@ -246,8 +246,17 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
     known = [value for value in values if math.isfinite(value) and value > 0]
     if max(known) > 3 * min(known):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(known) < 60 * min(known) else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    """``0.5``, ``12``, ``8 k``, ``2.5 M``."""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _line(axes: Axes, row: Drawn, x: NDArray, y: NDArray, label: str | None, *, marked: bool = True) -> None:

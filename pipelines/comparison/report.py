@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import torch
-
 from pipelines.comparison import plots
 from pipelines.comparison.costs import recorded_cost
 from pipelines.comparison.page import Comparison, write_comparison
@@ -107,8 +105,7 @@ def _check_metrics(runs: Sequence[Run], asked: Sequence[str], store: Store) -> N
 def _machine(timing: bool) -> str:
     if not timing:
         return ", and was not measured (--no_timing)."
-    threads = torch.get_num_threads()
     return (
-        f", a batch of 1 on this machine's CPU ({os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}); "
-        "times are ratios to the first row measured, the two in turn, so another machine gives much the same."
+        f", a batch of 1 on one thread of this machine's CPU ({os.cpu_count()} cores); times are ratios to the first "
+        "row measured, the two taken in turn."
     )

@@ -23,7 +23,7 @@ from pipelines.comparison.tables import with_interval
 
 logger = logging.getLogger(__name__)
 
-_RUNS_DRAWN = 5  # of a row, in learning curves
+_RUNS_DRAWN = 3  # of a row, in learning curves
 
 
 @dataclass(frozen=True)

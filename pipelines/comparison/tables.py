@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipelines.comparison.contests import Contest
 from pipelines.comparison.costs import Cost
-from pipelines.comparison.ranking import Ranking, Row, higher_is_better, named_like
+from pipelines.comparison.ranking import Ranking, Row, choices, higher_is_better, named_like
 
 NOTHING = "–"
 
@@ -22,13 +22,15 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A number to read, a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else NOTHING
+def number(value: float, digits: int | None = None) -> str:
+    """A number to read, a dash where there is none; three decimals, from 10 on one, where it is not said how many."""
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{(1 if abs(value) >= 10 else 3) if digits is None else digits}f}"
 
 
 def with_interval(row: Row, metric: str) -> str:
-    """``0.9421 (0.9210 to 0.9532)``; with several seeds ``0.9421 ± 0.0031 (…)``."""
+    """``0.942 (0.921 to 0.953)``; with several seeds ``0.942 ± 0.003 (…)``."""
     mean, spread = row.mean(metric), row.spread(metric)
     if not math.isfinite(mean):
         return NOTHING
@@ -79,9 +81,11 @@ def cost_table(rows: Sequence[Row], costs: Sequence[Cost], machine: str) -> Tabl
 
 
 def origin_table(rows: Sequence[Row]) -> Table:
-    """Where each row comes from."""
+    """Where each row comes from, and what was chosen for it and not for all."""
     cells = []
-    for row in rows:
+    knobs = [choices(row.first.params) for row in rows]
+    differing = sorted({name for each in knobs for name in each if len({other.get(name) for other in knobs}) > 1})
+    for row, chosen in zip(rows, knobs, strict=True):
         first = row.first
         weights = first.tags.get("best_checkpoint", "")
         statuses = sorted({run.status for run in row.runs})
@@ -103,11 +107,27 @@ def origin_table(rows: Sequence[Row]) -> Table:
                 "/".join(weights.rsplit("/", 2)[-2:]) or NOTHING,
                 first.params["data_fingerprint"].rpartition(":")[2][:12],
                 ", ".join(commits),
-                "; ".join(notes),
+                _listed([f"{name}={chosen[name]}" for name in differing if name in chosen]),
+                "; ".join(notes) or NOTHING,
             )
         )
-    head = ("network", "experiment", "runs", "seeds", "status", "weights", "data fingerprint", "commit", "remark")
-    return Table("Where each row comes from.", head, tuple(cells))
+    head = (
+        "network",
+        "experiment",
+        "runs",
+        "seeds",
+        "status",
+        "weights",
+        "data fingerprint",
+        "commit",
+        "not the same for all",
+        "remark",
+    )
+    return Table("Where each row comes from, and the knobs that were not the same for all rows.", head, tuple(cells))
+
+
+def _listed(words: Sequence[str], most: int = 8) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "") or NOTHING
 
 
 def matrix(contest: Contest, ranking: Ranking) -> Table:
@@ -145,9 +165,9 @@ def pair_table(contest: Contest, ranking: Ranking) -> Table:
             str(pair.n),
             f"{pair.difference:+.4f}",
             f"{pair.low:+.4f} to {pair.high:+.4f}" if math.isfinite(pair.low) else NOTHING,
-            number(pair.bootstrap_p),
-            number(pair.p_value),
-            number(pair.corrected),
+            number(pair.bootstrap_p, 4),
+            number(pair.p_value, 4),
+            number(pair.corrected, 4),
         )
         for pair in contest.pairs
     )

@@ -67,6 +67,18 @@ def test_without_a_calibration_the_likelier_class_is_said(tmp_path: Path, weight
     assert report(PictureClassWriter(str(tmp_path / "out"), NAMES), picture, 0.51)["class"] == "pneumonia"
 
 
+def test_a_picture_that_may_be_no_chest_xray_is_referred_however_sure_the_network_is(
+    tmp_path: Path, picture: Path
+) -> None:
+    Image.open(picture).rotate(90, expand=True).save(tmp_path / "side.png")
+    writer = PictureClassWriter(str(tmp_path / "out"), NAMES)
+    said = report(writer, tmp_path / "side.png", 0.99)
+    assert said["refer"] is True
+    assert said["reason"] == "the picture does not look like an upright frontal chest X-ray"
+    assert report(writer, tmp_path / "side.png", 0.55)["reason"].endswith("; the likelier class has less than 0.6")
+    assert report(writer, picture, 0.99)["reason"] is None
+
+
 def test_a_calibration_of_other_classes_or_out_of_range_is_refused(
     tmp_path: Path, weights: Path, calibration: Calibration, picture: Path
 ) -> None:
@@ -100,6 +112,14 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
     assert (left[12:28, 52:78] == 220).all()
     changed = np.abs(left - right).sum(axis=2)
     assert changed[12:28, 52:78].mean() > changed[40:, :40].mean() + 20
+
+
+def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
+    network = Bright()
+    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="trunk")
+    files = writer.write_case("a", writer.read(picture), {"pred": torch.tensor([0.9, 0.1])})  # what is bright is against
+    drawn = np.asarray(Image.open(files["overlay"]))
+    np.testing.assert_array_equal(drawn[:, :90], drawn[:, 90:])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 from xray_pictures import chest, clouds
 
-from pipelines.errors import GeometryError, IntensityError, PipelinesError
+from pipelines.errors import IntensityError, PipelinesError
 from pipelines.readers import judge_xray, read_xray
 
 
@@ -101,9 +101,18 @@ def test_phantoms_of_every_size_are_chests_and_their_negatives_are_refused(pneum
             judge_xray(255 - drawn.T, "a")
 
 
-def test_what_has_no_name_is_let_through_with_a_doubt(tmp_path: Path) -> None:
-    Image.fromarray(clouds()).save(tmp_path / "photo.png")
-    read = read_xray(tmp_path / "photo.png")
+@pytest.mark.parametrize("kind", ["clouds", "on its left", "on its right", "negative on its side"])
+def test_what_may_be_no_chest_from_the_front_is_let_through_with_a_doubt(
+    tmp_path: Path, plane: np.ndarray, kind: str
+) -> None:
+    pictures = {
+        "clouds": clouds(),
+        "on its left": np.rot90(plane),
+        "on its right": np.rot90(plane, -1),
+        "negative on its side": 255 - np.rot90(plane),
+    }
+    Image.fromarray(np.ascontiguousarray(pictures[kind])).save(tmp_path / "a.png")
+    read = read_xray(tmp_path / "a.png")
     assert read.frontal is False
     assert read.notes == ()
 
@@ -111,12 +120,8 @@ def test_what_has_no_name_is_let_through_with_a_doubt(tmp_path: Path) -> None:
 def judged(plane: np.ndarray) -> str:
     try:
         return "chest" if judge_xray(plane, "a") else "doubt"
-    except IntensityError as error:
-        return "negative" if "negative" in str(error) else str(error)
-    except GeometryError:
-        return "side"
     except PipelinesError as error:
-        return str(error)
+        return "negative" if "negative" in str(error) else str(error)
 
 
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
@@ -132,4 +137,4 @@ def test_no_real_picture_is_refused_and_every_negative_is(shared_data: Path, eve
             counts[name, found] = counts.get((name, found), 0) + 1
     assert counts["as it is", "chest"] == len(paths)
     assert counts["negative", "negative"] == len(paths)
-    assert counts["on its side", "side"] > 0.98 * len(paths)
+    assert counts["on its side", "doubt"] > 0.98 * len(paths)
