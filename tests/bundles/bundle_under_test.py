@@ -26,6 +26,7 @@ from pipelines.demo import ALLOCATOR
 
 PROJECT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))
+WHOLE = ("train", "inference")  # these two configs stand alone, the rest are laid over one of them
 SIDE = 64  # pixels a side of all that is trained on here
 # and nothing is downloaded
 SMALL = {
@@ -95,6 +96,26 @@ class Bundle:
     def card_labels(self) -> dict[int, str]:
         """What the dataset's card calls the values of this bundle's labels: classes of a classification, or masks."""
         return self.card["classes" if self.task == "classification" else "labels"]
+
+    @property
+    def overlays(self) -> list[str]:
+        """The configs that change another and choose no network, by name."""
+        return [path.stem for path in sorted(self.configs.glob("*.yaml")) if path.stem not in WHOLE]
+
+    @cached_property
+    def training_overlays(self) -> list[str]:
+        """The overlays that one process lays over ``train.yaml`` alone, and that leave a training to be run."""
+        found = [name for name in self.overlays if self.shown(name) == ("python", ["train", name])]
+        return [
+            name for name in found if any("@train#trainer.run" in step for step in self.config("train", name)["run"])
+        ]
+
+    def shown(self, name: str) -> tuple[str, list[str]]:
+        """What the command in an overlay's head begins with, and the configs that it lays over each other, by name."""
+        head = self.file(name).read_text(encoding="utf-8").split("\n\n")[0]
+        command = re.search(r"^# ?(\S+) .*--config_file \"(\[[^\]]*\])\"", head, re.MULTILINE)
+        assert command, f"{name}.yaml: its head does not show the command that runs it"
+        return command[1], [path.rsplit("/", 1)[-1].removesuffix(".yaml") for path in plain_list(command[2])]
 
     def file(self, name: str) -> Path:
         """A config by its name: ``train``, ``evaluate``, …, or the name of a network."""

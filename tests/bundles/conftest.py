@@ -1,4 +1,5 @@
-"""Every test that names ``bundle`` runs for every bundle; one that names ``network`` too, for each of its networks.
+"""Every test that names ``bundle`` runs for every bundle; one that names ``network`` too, for each of its networks; one
+that names ``training_overlay`` too, for each overlay that trains in another way.
 
 One phantom folder and one tiny training a bundle, made by the commands a user types, serve most tests.
 """
@@ -34,6 +35,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         names = [f"{bundle}-{network}" for bundle, network in (pair.values for pair in pairs)]
         metafunc.parametrize(("bundle", "network"), pairs, ids=names, indirect=["bundle"], scope="session")
+    elif "training_overlay" in metafunc.fixturenames:
+        pairs = [pytest.param(bundle, overlay) for bundle in _BUNDLES for overlay in bundle.training_overlays]
+        names = [f"{bundle}-{overlay}" for bundle, overlay in (pair.values for pair in pairs)]
+        metafunc.parametrize(("bundle", "training_overlay"), pairs, ids=names, indirect=["bundle"], scope="session")
     elif "bundle" in metafunc.fixturenames:
         metafunc.parametrize("bundle", _BUNDLES, ids=str, indirect=True, scope="session")
 

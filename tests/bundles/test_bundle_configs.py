@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from bundle_under_test import Bundle, plain_list
+from bundle_under_test import WHOLE, Bundle
 from config_reading import (
     MACRO_OF_A_FILE,
     at,
@@ -18,6 +18,7 @@ from config_reading import (
     items,
     references,
 )
+from monai.bundle import ConfigParser
 
 TRAIN_IDS = [
     "bundle_root", "device", "dataset_dir", "train#trainer", "train#trainer#max_epochs", "train#dataset",
@@ -35,14 +36,11 @@ KNOBS = {
     "train": ["epochs", "batch_size", "learning_rate", "workers", "seed", "device", "amp", "ckpt_dir", "resume"],
     "inference": ["input", "checkpoint", "output_dir", "workers", "device", "amp"],
 }
-WHOLE = ("train", "inference")  # these two stand alone, the rest are laid over one of them
 
 
 def overlays(bundle: Bundle) -> list[str]:
     """Configs that change another: those beside train and inference, and the networks."""
-    return [path.stem for path in sorted(bundle.configs.glob("*.yaml")) if path.stem not in WHOLE] + list(
-        bundle.networks
-    )
+    return [*bundle.overlays, *bundle.networks]
 
 
 def combinations(bundle: Bundle) -> dict[str, list[str]]:
@@ -52,10 +50,7 @@ def combinations(bundle: Bundle) -> dict[str, list[str]]:
         if name in bundle.networks:
             found |= {f"{whole}+{name}": [whole, name] for whole in WHOLE}
             continue
-        head = bundle.file(name).read_text(encoding="utf-8").split("\n\n")[0]
-        command = re.search(r"^#.*--config_file \"(\[[^\]]*\])\"", head, re.MULTILINE)
-        assert command, f"{name}.yaml: its head does not show the command that runs it"
-        files = [path.rsplit("/", 1)[-1].removesuffix(".yaml") for path in plain_list(command.group(1))]
+        _, files = bundle.shown(name)
         assert name in files and files[0] in WHOLE, f"{name}.yaml: the command in its head does not run it"  # noqa: PT018
         found["+".join(files)] = files
     return found
@@ -166,6 +161,17 @@ def test_handlers_are_switched_off_by_what_they_are(bundle: Bundle) -> None:
             assert "main_process" in asks, f"{handler['_target_']} works in every process"
     validation = next(h for h in handlers if isinstance(h, dict) and h["_target_"].endswith("ValidationHandler"))
     assert "_disabled_" not in validation, "one process that does not validate leaves the others waiting for ever"
+
+
+def test_norm_layers_are_held_only_where_their_statistics_come_from_somewhere(bundle: Bundle) -> None:
+    """With its norm layers held at their first values, a network of random weights does not learn."""
+    weights = next((name for name in ("trunk_weights", "encoder_weights") if name in bundle.written("train")), None)
+    if weights is None:
+        pytest.skip("no network on weights from elsewhere")
+    for given, start, held in ((False, None, False), (True, None, True), ("a.pth", None, True), (False, "b.pt", True)):
+        config = bundle.config("train")
+        config |= {weights: given, "pretrained": start}
+        assert ConfigParser(config).get_parsed_content("hold_norm") is held
 
 
 def test_monai_label_can_end_a_classification(bundle: Bundle) -> None:

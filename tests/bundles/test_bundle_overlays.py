@@ -1,0 +1,63 @@
+"""Every overlay that trains in another way trains an epoch; the networks' are in ``test_bundle_commands``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from bundle_under_test import Bundle, listing, python
+from conftest import Runs
+
+from pipelines.tracking.run_file import read_run_file
+from pipelines.weights import load_weights, read_weights
+
+
+def plain(config: dict) -> dict[str, str]:
+    """The knobs at the top that hold a number, a word or a truth value, as a run's parameters hold them."""
+    return {key: str(value) for key, value in config.items() if isinstance(value, (bool, int, float, str))}
+
+
+@pytest.mark.slow
+def test_every_training_overlay_trains_evaluates_and_infers(
+    bundle: Bundle, training_overlay: str, phantoms: Path, env: dict[str, str], tmp_path: Path, runs: Runs
+) -> None:
+    """As a user types it; what it leaves is evaluated and served without the overlay."""
+    ckpt, data = tmp_path / "ckpt", {"dataset_dir": phantoms}
+    words = bundle.command("train", bundle.smallest, training_overlay, **data, ckpt_dir=ckpt, epochs=1)
+    python(words, tmp_path, env)
+    assert torch.load(ckpt / "last.pt", weights_only=True)["progress"]["epoch"] == 1
+    record = read_run_file(ckpt)
+    assert record is not None
+    run = runs.all()[record.run_id]
+    assert run.info.status == "FINISHED"
+    turned = plain(bundle.written(training_overlay))
+    tracked = {key: run.data.params[key] for key in turned if key in bundle.config("train")}
+    assert tracked == {key: turned[key] for key in tracked}
+    assert read_weights(ckpt / "model.pt").keys() == bundle.network(bundle.smallest).state_dict().keys()
+    python(bundle.command("train", bundle.smallest, "evaluate", **data, ckpt_dir=ckpt), tmp_path, env)
+    assert (ckpt / "evaluation" / "summary.json").is_file()
+    knobs = {"checkpoint": ckpt / "model.pt", "output_dir": tmp_path / "out"}
+    python(bundle.command("inference", bundle.smallest, **data, **knobs), tmp_path, env)
+    assert list((tmp_path / "out").glob("*_report.json"))
+    assert {path.split("/")[0] for path in listing(tmp_path)} == {"ckpt", "out"}
+
+
+@pytest.mark.slow
+def test_what_an_overlay_freezes_stays_and_the_rest_learns(
+    bundle: Bundle, training_overlay: str, phantoms: Path, tmp_path: Path
+) -> None:
+    knobs = {"dataset_dir": phantoms, "ckpt_dir": tmp_path / "ckpt", "epochs": 1}
+    workflow = bundle.workflow("train", "train", bundle.smallest, training_overlay, **knobs)
+    workflow.initialize()
+    network = workflow.parser.get_parsed_content("network")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    workflow.run()
+    after = network.state_dict()
+    changed = {name for name, _ in network.named_parameters() if not torch.equal(before[name], after[name])}
+    assert changed, "nothing learnt"
+    frozen = {name for name, each in network.named_parameters() if not each.requires_grad}
+    assert changed & frozen == set()
+    asked = any(value is True and key.startswith("freeze_") for key, value in bundle.written(training_overlay).items())
+    assert frozen or not asked, "the overlay says freeze, and nothing is frozen"
+    load_weights(bundle.network(bundle.smallest), tmp_path / "ckpt" / "model.pt")
