@@ -170,6 +170,8 @@ def classification_contests(
             for first, second in itertools.combinations(chosen, 2)
         ]
         contest = Contest(metric, test, list(chosen), pairs, excluded, len(head.items), resamples.n_patients, unit)
+        if any(len(ranking.rows[place].runs) > 1 for place in chosen):
+            contest.notes.append("Of a row with several seeds the run of the lowest seed is tested, not their mean.")
         contests.append(_finished(contest, head.patients))
     return contests, chosen
 

@@ -142,7 +142,7 @@ def figure_of(found: Sequence[Disagreement]) -> Figure:
         if each.outline is not None and each.outline.any():
             axes.contour(each.outline.astype(np.float32), levels=[0.5], colors=_ORANGE, linewidths=1.3)
         lines = [_plain(line) for line in (each.case, *each.lines)]
-        axes.set_title("\n".join(lines), fontsize=7.5, parse_math=False, loc="left")
+        axes.set_title("\n".join(lines), fontsize=7, parse_math=False, loc="left")
     return figure
 
 
@@ -207,4 +207,4 @@ def _few(labels: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown if len(shown) <= 46 else f"{shown[:45]}…"
+    return shown if len(shown) <= 54 else f"{shown[:53]}…"

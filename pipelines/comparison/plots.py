@@ -138,7 +138,7 @@ def reliabilities(rows: Sequence[Drawn], tables: Sequence[ItemTable]) -> Figure:
         middles = (np.arange(len(number)) + 0.5) / len(number)
         _line(right, row, middles[filled], number[filled] / number.sum(), None)
     left.set(xlabel="confidence (highest probability)", ylabel="part that is right", xlim=(0, 1.02), ylim=(-0.02, 1.02))
-    right.set(xlabel="confidence (highest probability)", ylabel="part of all", xlim=(0, 1.02))
+    right.set(xlabel="confidence (highest probability)", ylabel="part of all", xlim=(0, 1.02), ylim=(0, 1.05))
     left.legend(fontsize="x-small", loc="upper left", title="calibration error")
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -150,7 +150,7 @@ def confusions(rows: Sequence[Drawn], tables: Sequence[ItemTable]) -> Figure:
     """A confusion matrix a row: truth downwards, prediction to the right, shaded by the part of the true class."""
     columns = min(4, len(rows))
     lines = math.ceil(len(rows) / columns)
-    figure = _figure(2.7 * lines + 0.3)
+    figure = _figure(2.2 * lines + 0.2)
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

@@ -59,7 +59,7 @@ class PictureClassificationReport(ClassificationReport):
         return scores | binary_scores(probabilities[:, 1], labels, predicted)
 
     def refers(self, each: RatedSlice) -> bool:
-        return each.confidence < self.refer_below
+        return each.probabilities[int(self.predicted([each])[0])] < self.refer_below
 
     def name_of(self, each: RatedSlice) -> str:
         return each.case
@@ -81,7 +81,7 @@ class PictureClassificationReport(ClassificationReport):
     @property
     def refer_rule(self) -> str:
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
-        rule = f"A picture with less than {self.refer_below:g} for its likelier class is referred to a person."
+        rule = f"A picture whose class is said at less than {self.refer_below:g} is referred to a person."
         if point is None:
             return rule
         return (

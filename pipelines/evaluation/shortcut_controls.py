@@ -96,7 +96,7 @@ class ShortcutControls(PictureClassificationReport):
         preprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         size: int = 64,
         border: float = 0.125,
-        epochs: int = 4,
+        epochs: int = 3,
         seed: int = 0,
         device: torch.device | str = "cpu",
         amp: bool = False,

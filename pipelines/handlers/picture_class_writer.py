@@ -27,10 +27,11 @@ class PictureClassWriter(CaseWriter):
     """For each picture of an evaluator: ``NAME_report.json`` and, where a layer is given, ``NAME_overlay.png``.
 
     The report holds ``class``, ``probabilities`` by name and ``refer``: whether a person should look, because the
-    likelier class has less than ``refer_below`` or the picture does not look like a frontal chest X-ray. The class
-    follows the operating point that is stored with the weights. The overlay is the picture with Grad-CAM of the class
-    that is said (Selvaraju et al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak
-    for it. It is no proof of why.
+    class that is said has less than ``refer_below`` (as where the positive one is likelier and yet short of the
+    operating threshold), or the picture does not look like a frontal chest X-ray. The class follows the operating point
+    that is stored with the weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju et
+    al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of
+    why.
 
     Args:
         output_dir, provenance, key: as ``CaseWriter``.
@@ -90,8 +91,8 @@ class PictureClassWriter(CaseWriter):
         said = int(self.calibration.predict(probabilities, self.names)[0])
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
         reasons = [] if case.frontal else [NOT_FRONTAL]
-        if probabilities.max() < self.refer_below:
-            reasons.append(f"the likelier class has less than {self.refer_below:g}")
+        if probabilities[0, said] < self.refer_below:
+            reasons.append(f"the class that is said has less than {self.refer_below:g}")
         report = {
             "input": str(case.path),
             "kind": "picture",

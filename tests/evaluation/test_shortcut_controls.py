@@ -118,7 +118,8 @@ def test_a_mark_in_the_corner_is_found_at_the_borders(marked: tuple[Path, dict[s
     assert metrics["test_auc_borders"] > 0.95
     assert metrics["test_auc_no_lungs"] > 0.95
     assert 0.3 < metrics["test_auc_size_and_brightness"] < 0.7
-    assert metrics["test_auc_borders_ci_low"] > metrics["test_auc_size_and_brightness_ci_high"]
+    low, high = (metrics[f"test_auc_size_and_brightness_ci_{end}"] for end in ("low", "high"))
+    assert low < metrics["test_auc_size_and_brightness"] < high
 
 
 def test_files_say_what_the_metrics_say(marked: tuple[Path, dict[str, float]]) -> None:
@@ -144,9 +145,8 @@ def test_files_say_what_the_metrics_say(marked: tuple[Path, dict[str, float]]) -
 
 def test_a_finding_in_the_lungs_is_seen_by_the_whole_picture_alone() -> None:
     found = areas("lungs")
-    assert found["whole_picture"] > 0.9
-    assert 0.3 < found["no_lungs"] < 0.7
-    assert 0.3 < found["borders"] < 0.7
+    assert found["whole_picture"] > 0.95
+    assert found["no_lungs"] == found["borders"] == 0.5, "each picture with a spot has a twin without"
 
 
 @pytest.mark.parametrize("kind", ["bright", "wide"])
