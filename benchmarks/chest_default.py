@@ -89,7 +89,7 @@ def average(head: Path, tuned: Path, share: float, path: Path, content: dict) ->
     }
     note = {
         "data": f"{content['name']}, {len(content['training'])} pictures", "fingerprint": content["fingerprint"],
-        "licence": "data CC BY 4.0 (Kermany et al. 2018); trunk ImageNet, Apache-2.0", "share": str(share),
+        "use": "research; data CC BY 4.0 (Kermany et al. 2018), trunk Apache-2.0 (ImageNet)", "share": str(share),
     }  # fmt: skip
     save_file(state, path, metadata=note)
     return path

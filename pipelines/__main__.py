@@ -21,7 +21,8 @@ EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code; a fault in what the user gave is one line on stderr."""
     parser = _parser()
-    args, args.knobs = parser.parse_known_args(argv)
+    args, knobs = parser.parse_known_args(argv)
+    args.knobs = knobs
     if args.knobs and not getattr(args, "takes_knobs", False):
         parser.error(f"unrecognized arguments: {' '.join(args.knobs)}")
     logging.basicConfig(
