@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -20,7 +21,7 @@ GIB = 2**30
 
 
 @pytest.mark.slow
-def test_demo_ends_with_an_overlay_figures_and_a_tracked_run(project, tmp_path):
+def test_demo_ends_with_an_overlay_figures_and_a_comparison_of_three_tracked_runs(project, tmp_path):
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
     command = [sys.executable, "-m", "pipelines", "demo", "--out", str(tmp_path / "demo"), "--epochs", "2"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -29,6 +30,14 @@ def test_demo_ends_with_an_overlay_figures_and_a_tracked_run(project, tmp_path):
     summary = json.loads((tmp_path / "demo" / "training" / "evaluation" / "summary.json").read_text())
     assert 0 <= summary["test_lung_dice"]["estimate"] <= 1
     assert json.loads((tmp_path / "demo" / "training" / "run.json").read_text())["run_id"]
+    with (tmp_path / "demo" / "comparison" / "comparison.csv").open(newline="") as file:
+        rows = {row["label"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"basic_unet", "tiny_unet", "lesion_unet"}
+    assert {row["section"] for row in rows.values()} == {"1"}
+    assert all(float(row["inference_time_ratio"]) > 0 for row in rows.values())
+    page = (tmp_path / "demo" / "comparison" / "comparison.html").read_text()
+    assert "These data are phantoms" in page
+    assert "Where they disagree most" in page or "no case on which these networks disagree" in page
     again = subprocess.run(
         [*command[:-4], "--out", str(project / "tests")], capture_output=True, text=True, check=False
     )

@@ -69,9 +69,9 @@ def said(line: dict) -> dict:
 
 @pytest.mark.parametrize(
     ("pneumonia", "name", "refer"),
-    [(0.05, "normal", False), (0.45, "normal", True), (0.62, "normal", False), (0.7, "pneumonia", False)],
+    [(0.05, "normal", False), (0.45, "normal", True), (0.62, "normal", True), (0.7, "pneumonia", False)],
 )
-def test_the_class_follows_the_stored_threshold_and_refer_the_likelier_class(
+def test_the_class_follows_the_stored_threshold_and_refer_the_probability_of_what_is_said(
     project: Path, tmp_path: Path, pneumonia: float, name: str, refer: bool
 ) -> None:
     Image.fromarray(PLANE).save(tmp_path / "a.png")

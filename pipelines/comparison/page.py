@@ -128,7 +128,7 @@ def _part(number: int, section: Section, comparison: Comparison) -> _Part:
         notes,
         (
             quality_table(ranking, shown_metrics(ranking, comparison.asked), rows),
-            cost_table(rows, section.costs[: len(rows)], comparison.machine),
+            cost_table(rows[: section.worked_out], section.costs[: section.worked_out], comparison.machine),
             origin_table(rows),
         ),
         contests,

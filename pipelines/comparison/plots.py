@@ -165,7 +165,7 @@ def confusions(rows: Sequence[Drawn], tables: Sequence[ItemTable]) -> Figure:
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if share[y, x] > 0.5 else "black")
         axes.set_xticks(range(len(names)), names, fontsize=7)
         axes.set_yticks(range(len(names)), names, fontsize=7)
-        axes.set_title(_plain(row.label), fontsize=8, parse_math=False)
+        axes.set_title(_plain(row.label), fontsize=8)
         axes.set_xlabel("predicted", fontsize=7)
         axes.set_ylabel("true", fontsize=7)
     return figure
@@ -281,12 +281,10 @@ def _legend(figure: Figure, rows: Sequence[Drawn], *, lines: bool = True) -> Non
         )
         for row in rows
     ]  # fmt: skip
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small", handlelength=4)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small", handlelength=4)
 
 
 def _plain(text: str) -> str:
-    """A name from outside, short and printable; a dollar in it is no formula where parse_math is off."""
-    name = "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", "＄")
+    """A name from outside, short and printable; a dollar in it begins no formula."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
     return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"

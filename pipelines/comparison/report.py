@@ -76,7 +76,8 @@ def compare(
                 sections.append(work_out(store, ranking, styles, options))
             else:
                 note = f"Tests and plots are made for the first {DETAILED} rankings: name --experiment for this one."
-                sections.append(Section(ranking, [recorded_cost(row) for row in ranking.rows], notes=[note]))
+                costs = [recorded_cost(row) for row in ranking.rows]
+                sections.append(Section(ranking, costs, min(len(costs), options.best), notes=[note]))
         comparison = Comparison(
             store.shown_uri,
             len(runs),

@@ -23,6 +23,7 @@ from pipelines.comparison.tables import with_interval
 
 logger = logging.getLogger(__name__)
 
+_MANY = 10  # rows from which choosing the best of them on the test cases is worth a warning
 _RUNS_DRAWN = 3  # of a row, in learning curves
 
 
@@ -42,12 +43,14 @@ class Section:
 
     Attributes:
         costs: of each row of the ranking.
+        worked_out: how many rows, the best, were measured, tested and drawn.
         verdict: sentences: what to use, and how sure that is.
         notes: what is missing or limited, and why.
     """
 
     ranking: Ranking
     costs: list[Cost]
+    worked_out: int
     contests: list[Contest] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
@@ -79,7 +82,8 @@ def work_out(store: Store, ranking: Ranking, styles: Mapping[str, plots.Style], 
     """
     rows = ranking.rows[: options.best]
     measured = measure_costs(rows, options.bundles) if options.timing else [recorded_cost(row) for row in rows]
-    section = Section(ranking, [*measured, *(recorded_cost(row) for row in ranking.rows[options.best :])])
+    costs = [*measured, *(recorded_cost(row) for row in ranking.rows[options.best :])]
+    section = Section(ranking, costs, len(rows))
     if len(ranking.rows) > options.best:
         section.notes.append(
             f"Of {len(ranking.rows)} rows the best {options.best} are tested, measured and drawn (see --best). "
@@ -257,6 +261,8 @@ def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
         if len(open_to) > 1:
             said.append(f"No difference is shown to {_names(rows, open_to[1:])}: that is not proof that there is none.")
         said += _cheapest(section, rows, open_to)
+    if len(ranking.rows) >= _MANY:
+        said.append(f"The best of {len(ranking.rows)} is partly the luckiest: its score here is likely too high.")
     if all(len(row.runs) == 1 for row in rows):
         said.append("Each row is a single training: how much of a difference is the seed's is not known.")
     return said

@@ -105,10 +105,8 @@ class Bundle:
     @cached_property
     def training_overlays(self) -> list[str]:
         """The overlays that one process lays over ``train.yaml`` alone, and that leave a training to be run."""
-        found = [name for name in self.overlays if self.shown(name) == ("python", ["train", name])]
-        return [
-            name for name in found if any("@train#trainer.run" in step for step in self.config("train", name)["run"])
-        ]
+        alone = [name for name in self.overlays if self.shown(name) == ("python", ["train", name])]
+        return [name for name in alone if "@train#trainer.run" in str(self.config("train", name)["run"])]
 
     def shown(self, name: str) -> tuple[str, list[str]]:
         """What the command in an overlay's head begins with, and the configs that it lays over each other, by name."""

@@ -15,7 +15,8 @@ from pipelines.weights import load_weights, read_weights
 
 def plain(config: dict) -> dict[str, str]:
     """The knobs at the top that hold a number, a word or a truth value, as a run's parameters hold them."""
-    return {key: str(value) for key, value in config.items() if isinstance(value, (bool, int, float, str))}
+    kept = {key: value for key, value in config.items() if isinstance(value, (bool, int, float, str))}
+    return {key: str(value) for key, value in kept.items() if not str(value).startswith(("$", "@"))}
 
 
 @pytest.mark.slow

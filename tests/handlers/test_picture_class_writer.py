@@ -118,9 +118,8 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
 def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
     network = Bright()
     writer = PictureClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="trunk")
-    files = writer.write_case(
-        "a", writer.read(picture), {"pred": torch.tensor([0.9, 0.1])}
-    )  # what is bright is against
+    said_normal = {"pred": torch.tensor([0.9, 0.1])}  # and whatever is bright speaks against it
+    files = writer.write_case("a", writer.read(picture), said_normal)
     drawn = np.asarray(Image.open(files["overlay"]))
     np.testing.assert_array_equal(drawn[:, :90], drawn[:, 90:])
 
