@@ -37,7 +37,9 @@ def test_features_and_logits_are_those_of_the_network(network: TransferClassifie
 
 
 def test_variants_are_augmented_and_one_is_drawn_each_time(network: TransferClassifier) -> None:
-    features = TrunkFeatures(pictures(RandFlipd("image", prob=0.5, spatial_axis=0)), network, variants=6)
+    flip = RandFlipd("image", prob=0.5, spatial_axis=0)
+    flip.set_random_state(0)  # else all six fall alike once in thirty times
+    features = TrunkFeatures(pictures(flip), network, variants=6)
     assert features.features.shape == (6, 5, 1280)
     assert len({tuple(features.features[v, 0, :8].tolist()) for v in range(6)}) == 2
     torch.manual_seed(0)
