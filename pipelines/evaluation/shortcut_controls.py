@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 MODEL = "model"
 MEANINGS = {
-    MODEL: "the model that is evaluated",
+    MODEL: "the model that is evaluated, on whole pictures at its own size",
     "whole_picture": "a small network on small whole pictures: what the two below are to be held against",
     "no_lungs": "the same, lungs blanked. High: the classes differ around the lungs (age, position, tubes, markers)",
     "borders": "the same, the edge alone. High: they differ where there is little lung (markers, collimation, arms)",
@@ -132,7 +132,8 @@ class ShortcutControls(PictureClassificationReport):
             bounds = f"{shown(interval.low)} to {shown(interval.high)}"
             logger.info("%s: area under the curve %s (%s)", name, shown(interval.estimate), bounds)
         self._write_tables(slices, scores, summary)
-        write_file(self.output_dir / "shortcuts.png", lambda file: draw_controls(summary, file))
+        title = f"{self.names[1]} or {self.names[0]}, {self.prefix}: {len(slices)} pictures"
+        write_file(self.output_dir / "shortcuts.png", lambda file: draw_controls(summary, title, file))
         logger.info("shortcut controls in %s. %s", self.output_dir, READING)
         controls = {f"{self.prefix}_auc_{name}": each for name, each in summary.items() if name != MODEL}
         engine.state.metrics.update(flatten(controls))
@@ -218,8 +219,8 @@ def seen_pictures(
     ]
 
 
-def draw_controls(summary: Mapping[str, Interval], file: IO[bytes]) -> None:
-    """Write a PNG: the area under the curve of the model and of each control, a line a control, with its interval."""
+def draw_controls(summary: Mapping[str, Interval], title: str, file: IO[bytes]) -> None:
+    """Write a PNG: the area under the curve of the model and of each control, a row each, with its interval."""
     figure = Figure(figsize=(9, 0.75 * len(summary) + 1.3), dpi=110, layout="constrained")
     axes = figure.subplots()
     for row, (name, each) in enumerate(summary.items()):
@@ -228,12 +229,14 @@ def draw_controls(summary: Mapping[str, Interval], file: IO[bytes]) -> None:
         axes.plot(each.estimate, row, "D" if name == MODEL else "o", color=colour, markerfacecolor=filled, markersize=8)
         bounds = f" ({each.low:.3f} to {each.high:.3f})" if np.isfinite(each.low) else ""
         axes.annotate(
-            f"{name}  {each.estimate:.3f}{bounds}\n{MEANINGS[name]}", (0, row), (0, 7), va="bottom", fontsize=8,
-            xycoords=("axes fraction", "data"), textcoords="offset points",
+            f"{name}  {each.estimate:.3f}{bounds}\n{MEANINGS[name]}", (0, row), (6, 8), va="bottom", fontsize=8,
+            xycoords=("axes fraction", "data"), textcoords="offset points", parse_math=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.axvline(0.5, color="0.4", linestyle="--", linewidth=1)
     axes.set_yticks([])
-    axes.set_ylim(len(summary) - 0.5, -0.9)
+    axes.set_ylim(len(summary) - 0.6, -0.8)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.set_xlim(min(0.45, *(np.nanmin([each.low, each.estimate]) - 0.02 for each in summary.values())), 1.02)
     axes.set_xlabel("area under the ROC curve, 95 % interval over patients; dashed: chance")
     axes.grid(axis="x", alpha=0.3)
