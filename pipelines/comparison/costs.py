@@ -34,7 +34,7 @@ _SIZES = ("slice_size", "image_size", "spatial_size")
 _NAME = re.compile(r"[\w-]+")
 _REFERENCE = re.compile(r"[@%](\w+)")
 _MIB = 2**20
-_ROUNDS = 7
+_ROUNDS = 5
 _PATIENCE = 2.0  # seconds of timing a network, about
 _LEAST = 0.02  # seconds a measurement, so that the clock's steps do not matter
 

@@ -24,7 +24,8 @@ from pipelines.comparison.tables import with_interval
 logger = logging.getLogger(__name__)
 
 _MANY = 10  # rows from which choosing the best of them on the test cases is worth a warning
-_RUNS_DRAWN = 3  # of a row, in learning curves
+_RUNS_DRAWN = 3  # of a row, in learning curves,
+_ROWS_WITH_SEEDS = 6  # of at most so many rows; of more only one run each
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,10 @@ class _Details:
     def _learning_curves(self) -> None:
         names = ["train_loss", *_watched(self.rows, self.metric)]
         histories = {}
+        most = _RUNS_DRAWN if len(self.rows) <= _ROWS_WITH_SEEDS else 1
         for name in names:
             of_rows = [
-                [self.store.history(run, name) if name in run.metrics else [] for run in row.runs[:_RUNS_DRAWN]]
+                [self.store.history(run, name) if name in run.metrics else [] for run in row.runs[:most]]
                 for row in self.rows
             ]
             if any(points for of_runs in of_rows for points in of_runs):
@@ -225,7 +227,8 @@ class _Details:
             )
             return
         ends = [f"{row.first.params.get('epochs', '?')} epochs" for row in self.rows]
-        caption = f"{' and '.join(histories)} against epochs, a line a run (up to {_RUNS_DRAWN} seeds of a row)."
+        which = "the lowest seed" if most == 1 else f"the {most} lowest seeds"
+        caption = f"{' and '.join(histories)} against epochs, a line a run (of a row {which})."
         self._plot(plots.learning_curves(self.drawn, histories), "Learning curves", caption, _listed(self.drawn, ends))
 
     def _plot(self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True) -> None:
@@ -303,6 +306,10 @@ def _listed(drawn: Sequence[plots.Drawn], words: Sequence[str]) -> str:
 def _data_uri(figure: Figure, as_svg: bool) -> str:
     buffer = io.BytesIO()
     kind = "svg" if as_svg else "png"
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # else saving lays out twice more, which is most of its time
     with rc_context({"svg.hashsalt": "comparison"}):
         figure.savefig(buffer, format=kind, metadata={"Date": None} if as_svg else None)
     mime = "image/svg+xml" if as_svg else "image/png"
