@@ -28,7 +28,7 @@ class Pair:
         difference, low, high: first minus second in the metric, and its 95 % bootstrap interval over patients.
         bootstrap_p: two-sided, of the same bootstrap.
         p_value: of the contest's test; ``corrected`` by Holm over all pairs of the contest.
-        n: cases (slices, pictures) in which the metric is defined for both.
+        n, n_patients: cases (slices, pictures) in which the metric is defined for both, and their patients.
     """
 
     first: int
@@ -39,6 +39,7 @@ class Pair:
     bootstrap_p: float
     p_value: float
     n: int
+    n_patients: int
     corrected: float = math.nan
 
     def winner(self, higher_is_better: bool) -> int | None:
@@ -118,6 +119,7 @@ def segmentation_contest(
                 resamples.p_value(of_pair),
                 signed_rank(values[first], values[second], patients),
                 int(defined.size),
+                len({patient for patient, value in zip(patients, apart, strict=True) if np.isfinite(value)}),
             )
         )
     contest = Contest(
@@ -195,6 +197,7 @@ def _pair(
         bootstrap_p,
         bootstrap_p if p_value is None else p_value(tables[first], tables[second]),
         len(tables[first].items),
+        resamples.n_patients,
     )
 
 
@@ -244,10 +247,12 @@ def _finished(contest: Contest, patients: Sequence[str]) -> Contest:
             f"{contest.metric} is undefined for some rows in some cases. A pair is compared on the cases in which both "
             "have it, so its difference need not be that of the means in the table above."
         )
-    if "Wilcoxon" in contest.test and 2.0 ** (1 - number) * len(contest.pairs) >= LEVEL:
+    most = max((pair.n_patients for pair in contest.pairs), default=0)
+    if "Wilcoxon" in contest.test and 2.0 ** (1 - most) * len(contest.pairs) >= LEVEL:
         contest.notes.append(
-            f"With {number} patients and {len(contest.pairs)} pairs no p value can fall below {LEVEL:g}, whatever the "
-            "networks do: no winner here means that the test set is too small, and not that they are equal."
+            f"With {most} patients in whom a pair has {contest.metric}, and {len(contest.pairs)} pairs, no p value can "
+            f"fall below {LEVEL:g}, whatever the networks do: no winner here means that the test set is too small, and "
+            "not that they are equal."
         )
     if number < len(patients) and "bootstrap" not in contest.test and "Wilcoxon" not in contest.test:
         contest.notes.append(

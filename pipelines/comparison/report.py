@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 from pipelines.comparison import plots
 from pipelines.comparison.costs import recorded_cost
 from pipelines.comparison.page import Comparison, write_comparison
-from pipelines.comparison.ranking import PREFIX, rank, tested, why_left_out
+from pipelines.comparison.ranking import PREFIX, Ranking, rank, tested, why_left_out
 from pipelines.comparison.runs import Run, Store
 from pipelines.comparison.sections import Options, Section, work_out
 from pipelines.errors import TrackingError, UsageError
@@ -57,7 +59,7 @@ def compare(
     """
     options = options or Options()
     asked = [name.removeprefix(PREFIX) for name in metrics]
-    with Store(uri) as store:
+    with _runs_left_alone() as loaded, Store(uri) as store:
         runs = store.runs(experiments)
         if not runs:
             raise TrackingError(
@@ -68,20 +70,11 @@ def compare(
         _check_metrics(runs, asked, store)
         reasons = {run.run_id: why_left_out(run) for run in runs}
         rankings = rank(store, [run for run in runs if not reasons[run.run_id]], asked)
-        labels = dict.fromkeys(row.label for each in rankings for row in each.rows[: options.best])
-        styles = {label: plots.style(place) for place, label in enumerate(labels)}
-        sections = []
-        for place, ranking in enumerate(rankings):
-            if place < DETAILED:
-                sections.append(work_out(store, ranking, styles, options))
-            else:
-                note = f"Tests and plots are made for the first {DETAILED} rankings: name --experiment for this one."
-                costs = [recorded_cost(row) for row in ranking.rows]
-                sections.append(Section(ranking, costs, min(len(costs), options.best), notes=[note]))
+        loaded()
         comparison = Comparison(
             store.shown_uri,
             len(runs),
-            sections,
+            _sections(store, rankings, options),
             [(run, reasons[run.run_id]) for run in runs if reasons[run.run_id]],
             asked,
             _machine(options.timing),
@@ -90,6 +83,37 @@ def compare(
         paths = write_comparison(comparison, out)
     rows = sum(len(each.rows) for each in rankings)
     return Written(paths, len(runs), rows, len(rankings), len(comparison.left_out))
+
+
+def _sections(store: Store, rankings: Sequence[Ranking], options: Options) -> list[Section]:
+    """Every ranking; the first ones with tests and plots."""
+    labels = dict.fromkeys(row.label for each in rankings for row in each.rows[: options.best])
+    styles = {label: plots.style(place) for place, label in enumerate(labels)}
+    sections = [work_out(store, ranking, styles, options) for ranking in rankings[:DETAILED]]
+    for ranking in rankings[DETAILED:]:
+        note = f"Tests and plots are made for the first {DETAILED} rankings: name --experiment for this one."
+        costs = [recorded_cost(row) for row in ranking.rows]
+        sections.append(Section(ranking, costs, min(len(costs), options.best), notes=[note]))
+    return sections
+
+
+@contextmanager
+def _runs_left_alone() -> Iterator[Callable[[], None]]:
+    """Python's collector does not look through all runs again and again, which with a thousand takes many seconds.
+
+    It rests until the function that this gives is called, and then looks at what came later.
+    """
+
+    def loaded() -> None:
+        gc.freeze()
+        gc.enable()
+
+    gc.disable()
+    try:
+        yield loaded
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _check_metrics(runs: Sequence[Run], asked: Sequence[str], store: Store) -> None:

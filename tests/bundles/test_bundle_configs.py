@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import torch
 from bundle_under_test import WHOLE, Bundle
 from config_reading import (
     MACRO_OF_A_FILE,
@@ -161,6 +162,15 @@ def test_handlers_are_switched_off_by_what_they_are(bundle: Bundle) -> None:
             assert "main_process" in asks, f"{handler['_target_']} works in every process"
     validation = next(h for h in handlers if isinstance(h, dict) and h["_target_"].endswith("ValidationHandler"))
     assert "_disabled_" not in validation, "one process that does not validate leaves the others waiting for ever"
+
+
+def test_one_cycle_can_begin_however_few_its_steps(bundle: Bundle) -> None:
+    """OneCycleLR divides by zero where its rise is one step exactly: a small set and few epochs would not train."""
+    scheduler = bundle.written("train")["lr_scheduler"]
+    assert scheduler["_target_"] == "torch.optim.lr_scheduler.OneCycleLR"
+    for steps in range(2, 300):
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, pct_start=scheduler["pct_start"])
 
 
 def test_norm_layers_are_held_only_where_their_statistics_come_from_somewhere(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import math
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -137,6 +138,16 @@ def test_a_test_set_too_small_to_show_anything_is_called_that(made: Made) -> Non
     for network, dice in (("one", [0.9, 0.8]), ("two", [0.1, 0.2]), ("three", [0.5, 0.5])):
         made.segmentation(network, dice)
     assert "the test set is too small" in made_page(made).text
+
+
+def test_cases_without_the_metric_do_not_make_a_test_set_larger(made: Made) -> None:
+    rng = np.random.default_rng(4)
+    nothing = [math.nan] * 20
+    for network in ("one", "two", "three"):
+        made.segmentation(network, [*rng.uniform(0.1, 0.9, 5), *nothing])
+    page = made_page(made)
+    assert "With 5 patients in whom a pair has lesion_dice, and 3 pairs, no p value can fall" in page.text
+    assert "A pair is compared on the cases in which both have it" in page.text
 
 
 def test_runs_on_other_data_are_in_another_section_that_says_why(made: Made) -> None:

@@ -72,3 +72,15 @@ def test_a_store_that_was_moved_with_its_project(store: str, tmp_path: Path) -> 
     moved = f"sqlite:///{tmp_path}/moved/mlflow.db"
     assert log_evaluation(tmp_path / "models", {"lesion_dice": 0.5}, uri=moved) == tracker.run_id
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()  # no second, empty store at the old place
+
+
+def test_runs_measured_on_the_same_cases_carry_the_same_mark(store: str, tmp_path: Path) -> None:
+    marks = []
+    for number, rows in enumerate(("a,0.1\nb,0.2\n", "b,0.4\na,0.3\n", "a,0.1\nc,0.2\n")):
+        folder = tmp_path / str(number)
+        (folder / "evaluation").mkdir(parents=True)
+        (folder / "evaluation" / "cases.csv").write_text(f"case,dice\n{rows}")
+        run_id = log_evaluation(folder / "model.pt", {"dice": 0.1}, [folder / "evaluation"], uri=store)
+        marks.append(MlflowClient(tracking_uri=store).get_run(run_id).data.tags["test_cases"])
+    assert marks[0] == marks[1] != marks[2]
+    assert all(marks)

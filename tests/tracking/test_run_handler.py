@@ -70,7 +70,7 @@ def test_a_training_is_one_finished_run_with_what_was_promised(store: str, tmp_p
     assert tags["version_torch"] == torch.__version__
     assert {"version_monai", "version_numpy", "version_mlflow", "version_pipelines"} <= tags.keys()
     assert (tags["hostname"], tags["pid"]) == (socket.gethostname(), str(os.getpid()))
-    assert tags["purpose"] == "test"
+    assert (tags["purpose"], tags["config_files"]) == ("test", "train.yaml")
     assert tags["best_checkpoint"] == str(tmp_path / "models" / "final.pt")
     assert artifacts(store, run.info.run_id) == {"config", "checkpoint", "learning_curve.png"}
     assert artifacts(store, run.info.run_id, "config") == {"config/train.yaml", "config/command.txt"}
