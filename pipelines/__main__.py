@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipelines import compare_command, data_command, promote_command, tune_command
+from pipelines import card_command, compare_command, data_command, promote_command, tune_command
 from pipelines.errors import PipelinesError
 
 EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused or failed
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare_command.add_parser(commands, _root)
     promote_command.add_parser(commands, _root)
+    card_command.add_parser(commands, _root)
     tune_command.add_parser(commands, _root)
 
     demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")

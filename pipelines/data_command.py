@@ -47,6 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     phantom.add_argument("--slices", type=int, help=f"CT only (default {DEFAULT_SLICES})")
     phantom.add_argument("--format", choices=PHANTOM_FORMATS, help="CT only (default nifti); both only with --raw")
+    phantom.add_argument(
+        "--clear-cut", action="store_true", default=None, help="CT only: no slice near a threshold of severity"
+    )
     written = phantom.add_mutually_exclusive_group()
     written.add_argument("--prepared", dest="raw", action="store_false", help="write a prepared folder (the default)")
     written.add_argument(
@@ -93,11 +96,13 @@ def _phantom(args: argparse.Namespace) -> int:
     if args.dataset in (*SKIN_DATASETS, CHEST_XRAY):
         _refuse(args, "slices")
         _refuse(args, "format")
+        _refuse(args, "clear_cut")
         draw = phantom_chest_xray if args.dataset == CHEST_XRAY else phantom_isic2016
         names = draw(args.out, **options)
     else:
         slices = DEFAULT_SLICES if args.slices is None else args.slices
-        names = phantom_covid_ct(args.out, slices=slices, file_format=args.format or PHANTOM_FORMATS[0], **options)
+        options |= {"file_format": args.format or PHANTOM_FORMATS[0], "clear_cut": bool(args.clear_cut)}
+        names = phantom_covid_ct(args.out, slices=slices, **options)
     sys.stdout.write(f"{args.out}: {len(names)} phantoms\n")
     return 0
 

@@ -22,7 +22,8 @@ FLOORS = [
     {"comparison"},
     {"data_command", "demo", "prediction"},
     {"promotion", "tuning"},
-    {"compare_command", "promote_command", "tune_command"},
+    {"model_card"},
+    {"card_command", "compare_command", "promote_command", "tune_command"},
     {"__main__"},
 ]
 LONGEST = 400

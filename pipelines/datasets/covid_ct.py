@@ -112,6 +112,7 @@ def phantom_covid_ct(
     slices: int = 24,
     seed: int = 0,
     file_format: str = "nifti",
+    clear_cut: bool = False,
     raw: bool = False,
     validation: float = 0.2,
     test: float = 0.2,
@@ -124,6 +125,7 @@ def phantom_covid_ct(
     Args:
         file_format: "nifti" (the layout of COVID-19-CT-Seg), "dicom" (series/ and masks/), or "both", each in a
             folder of its name and only with `raw`.
+        clear_cut: no slice near a threshold of severity, as `make_lung_phantom` has it.
 
     Returns:
         The names of the cases.
@@ -145,7 +147,7 @@ def phantom_covid_ct(
         homes = {f: folder / f if len(formats) > 1 else folder for f in formats}
         marks: dict[str, dict[str, Any]] = {}
         for i, (name, extent) in enumerate(zip(names, plan_extents(cases, seed), strict=True)):
-            phantom = make_lung_phantom(seed * 100_003 + i, size, slices, extent)
+            phantom = make_lung_phantom(seed * 100_003 + i, size, slices, extent, clear_cut=clear_cut)
             marks[name] = {
                 "extent": phantom.extent,
                 "severity": phantom.severity,

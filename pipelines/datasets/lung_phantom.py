@@ -6,6 +6,7 @@ Every number comes from one seed, so a phantom is the same bit for bit wherever 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ MIN_SLICES = 7  # fewer would be more than 50 mm apart, which no reader takes fo
 # slices come out in about the proportions of the task's reference set (1,441 normal, 1,954 mild, 159 severe).
 _CASE_SHARES = {"normal": 0.27, "severe": 0.03}
 _MILD_EXTENTS, _SEVERE_EXTENTS = (0.02, 0.12), (0.28, 0.5)
+# Extents of a slice that clear-cut phantoms keep clear of: about the thresholds between normal, mild and severe.
+_UNCLEAR_EXTENTS = ((0.0, 0.02), (0.18, 0.32))
 _FIELD_OF_VIEW_MM = 400.0
 _GROUND_GLASS_HU = (-650.0, -350.0)
 _CONSOLIDATION_HU = (-100.0, 50.0)
@@ -67,7 +70,12 @@ def plan_extents(cases: int, seed: int = 0) -> list[float]:
 
 
 def make_lung_phantom(
-    seed: int, size: int = 160, slices: int = 24, extent: float = 0.1, consolidation: float | None = None
+    seed: int,
+    size: int = 160,
+    slices: int = 24,
+    extent: float = 0.1,
+    consolidation: float | None = None,
+    clear_cut: bool = False,
 ) -> Phantom:
     """Draw one phantom.
 
@@ -77,6 +85,8 @@ def make_lung_phantom(
         slices: from the upper abdomen to the neck, so that the first and the last show no lung.
         extent: wanted lesion voxels over lung voxels, 0..0.8; met to the voxel.
         consolidation: wanted part of the lesion voxels that is consolidated, 0..1; drawn if None.
+        clear_cut: no slice lies near a threshold of severity (none between 0 and 2 %, nor 18 and 32 %): lesions of
+            such slices are taken away or grown, so that `extent` is met only about.
 
     Raises:
         UsageError: a size, number of slices, extent or part that cannot be drawn.
@@ -97,7 +107,7 @@ def make_lung_phantom(
     lungs = np.where(left > 0, 1, np.where(right > 0, 2, 0)).astype(np.uint8)
     del left, right
 
-    lesion, dense = _place_lesions(rng, depth, lung, spacing, origin, extent, consolidation)
+    lesion, dense = _place_lesions(rng, depth, lung, spacing, origin, extent, consolidation, clear_cut)
     _fill_lungs(rng, hu, lung, lesion, dense, spacing)
     _add_vessels(rng, hu, lungs, spacing, origin)
     ndimage.gaussian_filter(hu, (0.5, 0.5, 0), output=hu)  # the scanner's point spread, in plane
@@ -158,6 +168,7 @@ def _place_lesions(
     origin: NDArray[np.float64],
     extent: float,
     consolidation: float | None,
+    clear_cut: bool,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks of all lesions and of the consolidated ones. Thresholding a field at a rank gives the wanted count
     exactly."""
@@ -177,6 +188,9 @@ def _place_lesions(
     for length, weight in ((16.0, 0.55), (7.0, 0.42), (4.0, 0.25)):
         score += weight * _smooth_noise(rng, lung.shape, spacing, length)[where]
     chosen = np.argsort(-score, kind="stable")[:wanted]
+    if clear_cut:
+        chosen = _clear_cut(chosen, score, where[2])
+        wanted = len(chosen)
     lesion[tuple(axis[chosen] for axis in where)] = True
 
     part = float(rng.uniform(0.08, 0.35)) if consolidation is None else consolidation
@@ -184,6 +198,21 @@ def _place_lesions(
     densest = chosen[np.argsort(-core, kind="stable")[: round(part * wanted)]]
     dense[tuple(axis[densest] for axis in where)] = True
     return lesion, dense
+
+
+def _clear_cut(chosen: NDArray[np.intp], score: NDArray[np.float32], z: NDArray[np.intp]) -> NDArray[np.intp]:
+    """`chosen` with lesion taken from or added to the slices whose extent is unclear, to the nearer clear one."""
+    lung, lesion = np.bincount(z), np.bincount(z[chosen], minlength=z.max() + 1)
+    kept = []
+    for k in np.flatnonzero(lesion):
+        count = int(lesion[k])
+        for low, high in _UNCLEAR_EXTENTS:
+            if low < count / lung[k] < high:
+                nearer_low = count / lung[k] < (low + high) / 2
+                count = int(low * lung[k]) if nearer_low else math.ceil(high * lung[k])
+        mine = np.flatnonzero(z == k)
+        kept.append(mine[np.argsort(-score[mine], kind="stable")[:count]])
+    return np.concatenate(kept)
 
 
 def _fill_lungs(

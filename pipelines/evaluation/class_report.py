@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class RatedSlice:
     """One slice of an evaluation; `slice` counts from the feet, `path` is the image it is of, `aerated` the part of the
-    slice that is aerated lung. A picture that is rated as a whole is one slice of its case."""
+    slice that is aerated lung, `group` the subgroup it is of ("": none). A picture that is rated as a whole is one
+    slice of its case."""
 
     case: str
     patient: str
@@ -43,6 +44,7 @@ class RatedSlice:
     probabilities: tuple[float, ...]
     path: str
     aerated: float = 1.0
+    group: str = ""
 
     @property
     def confidence(self) -> float:
@@ -193,7 +195,8 @@ class ClassificationReport:
             write_file(folder / "worst_cases.png", lambda file: draw_slices(pictures, file))
         else:
             (folder / "worst_cases.png").unlink(missing_ok=True)
-        write_file(folder / "summary.md", text(self._markdown(slices, summary, counts, [each for each, _ in worst])))
+        markdown = self._markdown(slices, summary, counts, [each for each, _ in worst]) + self.groups(slices)
+        write_file(folder / "summary.md", text(markdown))
 
     def _slice_table(self, slices: Sequence[RatedSlice]) -> str:
         head = ["case", "patient", "slice", "label", "predicted", "refer", *(f"p_{name}" for name in self.names)]
@@ -232,6 +235,10 @@ class ClassificationReport:
 
     def draw(self, probabilities: NDArray, labels: NDArray) -> None:
         """Further plots, of a subclass."""
+
+    def groups(self, slices: Sequence[RatedSlice]) -> str:
+        """Writes what a subclass has to say of subgroups, and gives it for the end of the summary."""
+        return ""
 
     def image(self, each: RatedSlice) -> NDArray[np.uint8] | None:
         """What is drawn of one, rows and columns; None where it cannot be had."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, PipelinesError
 from pipelines.evaluation.class_pictures import BLUE
-from pipelines.evaluation.class_report import ClassificationReport, RatedSlice
+from pipelines.evaluation.class_report import ClassificationReport, RatedSlice, arrays
 from pipelines.evaluation.classification import area_under_curve, average_precision, binary_scores, class_scores
-from pipelines.evaluation.files import write_file
+from pipelines.evaluation.files import markdown_cell, shown, text, write_file
+from pipelines.evaluation.intervals import Interval, bootstrap_scores
+from pipelines.evaluation.report import as_entry
 from pipelines.readers import read_xray
 
 logger = logging.getLogger(__name__)
+_UNKNOWN = "unknown"  # the group of a picture whose group nobody wrote down
 
 
 class PictureClassificationReport(ClassificationReport):
@@ -26,7 +30,11 @@ class PictureClassificationReport(ClassificationReport):
 
     The class that is said follows the checkpoint's operating point. Beside the scores of ``class_scores`` there are
     those of ``binary_scores`` for the last class, called positive. The tables are ``pictures.csv`` and ``cases.csv``;
-    ``curves.png`` has the ROC and precision-recall curves.
+    ``curves.png`` has the ROC and precision-recall curves, ``groups.json`` the scores by subgroup.
+
+    Args:
+        group_key: of the items' subgroup (the kind of pneumonia), where scores are wanted by group too; None for none.
+            Pictures of the group "unknown" are in none.
 
     Raises:
         ConfigError: there are not two classes; else as ``ClassificationReport``.
@@ -38,8 +46,9 @@ class PictureClassificationReport(ClassificationReport):
         "of means. The class said follows the operating point that is stored with the weights, if there is one."
     )
 
-    def __init__(self, *args: Any, **arguments: Any) -> None:
+    def __init__(self, *args: Any, group_key: str | None = None, **arguments: Any) -> None:
         super().__init__(*args, **arguments)
+        self.group_key = group_key
         if len(self.names) != 2:
             raise ConfigError(f"two classes are due, got {self.names}", where="PictureClassificationReport")
 
@@ -52,7 +61,9 @@ class PictureClassificationReport(ClassificationReport):
             raise ConfigError(f"{len(probabilities)} probabilities for {self.names}", where=str(item["case"]))
         path = str(item["image"].meta["filename_or_obj"])
         label = int(torch.as_tensor(item["label"]).flatten()[0])
-        return [RatedSlice(str(item["case"]), str(item["patient"]), 0, label, tuple(probabilities), path)]
+        group = "" if self.group_key is None else str(item.get(self.group_key, _UNKNOWN))
+        group = "" if group == _UNKNOWN else group
+        return [RatedSlice(str(item["case"]), str(item["patient"]), 0, label, tuple(probabilities), path, group=group)]
 
     def scores(self, probabilities: NDArray, labels: NDArray, predicted: NDArray) -> dict[str, float]:
         scores = class_scores(probabilities, labels, self.names, predicted)
@@ -77,6 +88,47 @@ class PictureClassificationReport(ClassificationReport):
             self.output_dir / "curves.png",
             lambda file: draw_curves(probabilities[:, 1], labels == 1, said == 1, self.names[1], file),
         )
+
+    def groups(self, slices: Sequence[RatedSlice]) -> str:
+        names = sorted({each.group for each in slices} - {""})
+        path = self.output_dir / "groups.json"
+        if not names:
+            path.unlink(missing_ok=True)
+            return ""
+        found = {name: self._of_group([each for each in slices if each.group == name]) for name in names}
+        entries = {
+            name: {f"{self.prefix}_{score}": as_entry(each, 0) for score, each in scores.items()}
+            for name, scores in found.items()
+        }
+        write_file(path, text(json.dumps(entries, indent=2, allow_nan=False) + "\n"))
+        lines = [
+            "",
+            "## By group",
+            "",
+            "| group | pictures | score | value | 95 % interval |",
+            "|---|---:|---|---:|---:|",
+        ]
+        for name, scores in found.items():
+            number = sum(each.group == name for each in slices)
+            lines += [
+                f"| {markdown_cell(name)} | {number} | {score} | {shown(each.estimate)} "
+                f"| {shown(each.low)} to {shown(each.high)} |"
+                for score, each in scores.items()
+            ]
+        return "\n".join(lines) + "\n"
+
+    def _of_group(self, slices: Sequence[RatedSlice]) -> dict[str, Interval]:
+        """What can be said of a group: of one that is all of one class, only how many of it were found."""
+        probabilities, labels = arrays(slices)
+        predicted = self.predicted(slices)
+
+        def score(drawn: NDArray[np.intp]) -> dict[str, float]:
+            return self.scores(probabilities[drawn], labels[drawn], predicted[drawn])
+
+        wanted = ("sensitivity", "specificity", "auc")
+        kept = [name for name in wanted if np.isfinite(score(np.arange(len(slices))).get(name, np.nan))]
+        intervals = bootstrap_scores(score, [each.patient for each in slices], n_resamples=self.n_resamples)
+        return {name: intervals[name] for name in kept}
 
     @property
     def refer_rule(self) -> str:

@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Engine
 
 from pipelines.evaluation.files import CASES, cases_digest
-from pipelines.tracking.run_contents import command_line, commit, numbers, versions
+from pipelines.tracking.run_contents import command_line, commit, log_data, numbers, parameter_count, versions
 from pipelines.tracking.run_file import RunRecord, read_run_file
 from pipelines.tracking.run_handler import rank
 from pipelines.tracking.run_writer import RunWriter
@@ -30,6 +31,9 @@ def log_evaluation(
     *,
     experiment: str = "evaluation",
     uri: str | None = None,
+    network: torch.nn.Module | None = None,
+    network_name: str | None = None,
+    datalist: str | os.PathLike[str] | None = None,
 ) -> str | None:
     """Write metrics and files into the run that trained ``checkpoint``; its status and times stay as they are.
 
@@ -41,6 +45,8 @@ def log_evaluation(
             ``cases.csv`` among them the digest becomes the tag ``test_cases``: runs with the same one can be compared.
         experiment: where a run of its own goes: the bundle's name.
         uri: the store of a run of its own; default ``tracking_uri()``.
+        network, network_name, datalist: what a run of its own says of the weights and of the data they were measured
+            on; a training run has said it.
 
     Returns:
         The id of the run; None if the store cannot be used, which is warned of once.
@@ -57,7 +63,12 @@ def log_evaluation(
         writer = RunWriter(store)
         name = f"evaluation-{checkpoint.stem}-{datetime.now():%Y%m%d-%H%M%S}"
         tags = {"evaluation_only": "true", "checkpoint": str(checkpoint.resolve()), "mlflow.source.name": sys.argv[0]}
+        tags |= {} if network_name is None else {"network": network_name}
         writer.start(experiment, name, {**tags, **versions(), **commit()})
+        writer.params({} if network_name is None else {"network": network_name})
+        writer.params({} if network is None else {"parameters": parameter_count(network)})
+        if datalist is not None:
+            log_data(writer, Path(datalist), "testing")
     writer.metrics({k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()})
     for path, folder in _files(artifacts):
         writer.file(path, folder)
@@ -78,6 +89,7 @@ class EvaluationTracker:
         output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
         patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
+        network, network_name, datalist: as ``log_evaluation``.
     """
 
     def __init__(
@@ -88,12 +100,16 @@ class EvaluationTracker:
         output_dir: str | os.PathLike[str] | None = None,
         patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md"),
         tracking_uri: str | None = None,
+        network: torch.nn.Module | None = None,
+        network_name: str | None = None,
+        datalist: str | os.PathLike[str] | None = None,
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.experiment = experiment
         self.output_dir = Path(output_dir) if output_dir else None
         self.patterns = tuple(patterns)
         self.uri = tracking_uri
+        self.about: dict[str, Any] = {"network": network, "network_name": network_name, "datalist": datalist}
         self.run_id: str | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -105,7 +121,12 @@ class EvaluationTracker:
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
             result = run(*args, **kwargs)
             self.run_id = log_evaluation(
-                self.checkpoint, engine.state.metrics, self._found(), experiment=self.experiment, uri=self.uri
+                self.checkpoint,
+                engine.state.metrics,
+                self._found(),
+                experiment=self.experiment,
+                uri=self.uri,
+                **self.about,
             )
             return result
 

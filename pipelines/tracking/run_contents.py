@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shlex
 import subprocess
@@ -17,6 +18,9 @@ import torch
 import yaml
 from mlflow.entities import Dataset
 
+from pipelines.tracking.run_writer import RunWriter
+
+logger = logging.getLogger(__name__)
 _DISTRIBUTIONS = {
     "monai": "monai",
     "torch": "torch",
@@ -132,3 +136,14 @@ def describe_data(datalist: Path) -> tuple[dict[str, Any], Dataset]:
     digest = fingerprint.rpartition(":")[2][:36] or "unknown"  # 36 characters are what MLflow takes; all are a param
     source = json.dumps({"uri": str(datalist.resolve())})
     return params, Dataset(name[:500], digest, "local", source, profile=json.dumps(splits))
+
+
+def log_data(writer: RunWriter, datalist: Path, context: str) -> None:
+    """A run's parameters and data set from a prepared ``datalist.json``; warned of if it cannot be read."""
+    try:
+        about, dataset = describe_data(datalist)
+    except (OSError, ValueError) as error:
+        logger.warning("%s: the data are not recorded with the run (%s)", datalist, error)
+        return
+    writer.params(about)
+    writer.dataset(dataset, context)

@@ -23,8 +23,8 @@ from pipelines.tracking.run_contents import (
     command_line,
     commit,
     config_files_of,
-    describe_data,
     flatten,
+    log_data,
     numbers,
     parameter_count,
     versions,
@@ -191,13 +191,7 @@ class RunTracker:
         if self.network is not None:
             params["parameters"] = parameter_count(self.network)
         if self.datalist is not None and self._writer is not None:
-            try:
-                about, dataset = describe_data(self.datalist)
-            except (OSError, ValueError) as error:
-                logger.warning("%s: the data are not recorded with the run (%s)", self.datalist, error)
-            else:
-                params |= about
-                self._writer.dataset(dataset, "training")
+            log_data(self._writer, self.datalist, "training")
         return params
 
     def _write_run_file(self) -> None:

@@ -1,0 +1,44 @@
+"""``python -m pipelines card``: a bundle's model card from a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Path]) -> None:
+    """Add ``card``; it sets `func`, which takes the arguments and returns the exit code.
+
+    Args:
+        subparsers: of the command line.
+        project: gives the project's folder.
+    """
+    parser = subparsers.add_parser("card", help="write a bundle's model card from a run")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="its id, the beginning of its id, or its name")
+    parser.add_argument("--bundle", metavar="NAME", help="write the card of a bundle anew from the record it has")
+    parser.add_argument(
+        "--tracking_uri", metavar="URI", help="the store (default: MLFLOW_TRACKING_URI, or the project's)"
+    )
+    parser.set_defaults(func=lambda args: _card(args, project()))
+
+
+def _card(args: argparse.Namespace, root: Path) -> int:
+    from pipelines.comparison.runs import Store
+    from pipelines.errors import UsageError
+    from pipelines.model_card import record_run, write_card
+    from pipelines.tracking import tracking_uri
+    from pipelines.tracking.store import checked_uri
+
+    if (args.run is None) == (args.bundle is None):
+        raise UsageError("a run or a bundle is due, and one of them", how="give RUN, or --bundle NAME")
+    if args.run is None:
+        readme = write_card(root / "bundles" / args.bundle)
+    else:
+        uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root)
+        with Store(uri) as store:
+            bundle, record = record_run(store, args.run, root / "bundles")
+        readme = write_card(bundle, record)
+    sys.stdout.write(f"{readme}: the model card is written; its words are in {readme.with_name('model_card.yaml')}\n")
+    return 0

@@ -1,0 +1,345 @@
+"""A bundle's model card: made of what a run recorded and of what its authors say, and written into the bundle's README.
+
+``docs/model_card.json`` is the record, taken from a run of the tracking store; ``docs/model_card.yaml`` says what no run
+knows. The text between two markers of ``docs/README.md`` follows from these two and ``configs/metadata.json`` alone, so
+that a test can hold card and run together without the store. Its parts are those of Mitchell et al., Model Cards for
+Model Reporting, 2019 (https://arxiv.org/abs/1810.03993), and of CLAIM: Mongan, Moy and Kahn, Checklist for Artificial
+Intelligence in Medical Imaging, Radiology: Artificial Intelligence 2:e200029, 2020.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.comparison.runs import Run, Store
+from pipelines.errors import UnreadableFileError, UsageError
+from pipelines.evaluation.files import markdown_cell, text, write_file
+from pipelines.promotion import find_run
+from pipelines.weights import weights_digest
+
+BEGIN = "<!-- model card: made by `python -m pipelines card`; its words are in model_card.yaml, its numbers in model_card.json -->"
+END = "<!-- end of the model card -->"
+RECORD, WORDS = "model_card.json", "model_card.yaml"
+SAYS = ("intended_use", "out_of_scope", "limits", "evidence", "claim")
+# Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper. Those without a rule below are answered in words.
+CLAIM = {
+    3: "intended use",
+    5: "prospective or retrospective",
+    6: "goal of the study",
+    7: "sources of the data",
+    8: "eligibility",
+    9: "preprocessing",
+    10: "subsets of the data",
+    11: "definitions of data elements",
+    12: "de-identification",
+    13: "missing data",
+    14: "reference standard",
+    15: "why this reference standard",
+    16: "who annotated",
+    17: "annotation tools",
+    18: "variability between annotators",
+    19: "intended sample size",
+    20: "how the data were divided",
+    21: "level at which the parts are disjoint",
+    22: "model",
+    23: "software",
+    24: "first values of the parameters",
+    25: "training",
+    26: "how the final model was chosen",
+    27: "ensembling",
+    28: "metrics",
+    29: "statistics",
+    30: "robustness",
+    31: "explainability",
+    32: "external data",
+    33: "flow of cases",
+    34: "demographics of each part",
+    35: "performance",
+    36: "precision of the estimates",
+    37: "analysis of failures",
+    38: "limits",
+    39: "implications for practice",
+    40: "registration",
+    41: "protocol and code",
+    42: "funding",
+}
+_KNOBS = ("epochs", "batch_size", "learning_rate", "weight_decay", "balancing", "patience", "seed", "amp")
+_NOT_STATED = "not stated"
+
+
+def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str, Any]]:
+    """The bundle of a run, and what its card needs of it.
+
+    Args:
+        store: open.
+        wanted: a run's id, the beginning of one, or its name.
+        bundles: the folder of bundles.
+
+    Raises:
+        UsageError: no such run, or several; it did not finish, is of no bundle here, has no evaluation with intervals, or
+            was made on phantoms.
+        TrackingError: the store cannot be read.
+    """
+    run = find_run(store, wanted)
+    bundle = bundles / run.experiment
+    if not (bundle / "configs" / "metadata.json").is_file():
+        raise UsageError(f"the run {run.name} is of {run.experiment}, and there is no such bundle", where=bundles)
+    if run.status != "FINISHED":
+        raise UsageError(f"the run {run.name} is {run.status}", how="take a run that is FINISHED")
+    if run.params.get("data_phantom") == "True":
+        raise UsageError(f"the run {run.name} was made on phantoms", how="a card is about pictures of patients")
+    summary = _json_of(store, run, "evaluation/summary.json")
+    if not summary:
+        raise UsageError(f"the run {run.name} has no evaluation", how="run the bundle's evaluate.yaml on it first")
+    evaluated = store.file(run, "evaluation/cases.csv")
+    checkpoint = run.tags.get("checkpoint") or run.tags.get("best_checkpoint") or ""
+    weights = shipped_as(bundle, Path(checkpoint))
+    beside = Path(checkpoint).with_suffix(".calibration.json")
+    return bundle, {
+        "run": {
+            "name": run.name,
+            "id": run.run_id,
+            "started": _day(run.started),
+            "commit": run.tags.get("git_commit", ""),
+            "uncommitted_changes": run.tags.get("git_dirty") == "true",
+        },
+        "network": run.network,
+        "parameters": int(run.params.get("parameters", 0)),
+        "weights": weights,
+        "data": {
+            "name": run.params.get("data_name", ""),
+            "fingerprint": run.params.get("data_fingerprint", ""),
+            "split": _loaded(run.params.get("data_split", "")),
+            "cases": {
+                part: int(run.params[f"data_{part}_cases"])
+                for part in ("training", "validation", "test")
+                if f"data_{part}_cases" in run.params
+            },
+        },
+        "knobs": {name: run.params[name] for name in _KNOBS if name in run.params},
+        "software": {
+            name.removeprefix("version_"): value
+            for name, value in sorted(run.tags.items())
+            if name.startswith("version_")
+        },
+        "evaluated": _counts(evaluated),
+        "metrics": summary,
+        "groups": _json_of(store, run, "evaluation/groups.json"),
+        "calibration": _calibration(_loaded(beside.read_text()) if checkpoint and beside.is_file() else {}),
+    }
+
+
+def shipped_as(bundle: Path, checkpoint: Path) -> dict[str, str] | None:
+    """File and digest of the shipped weights that a checkpoint is equal to; None if it is none of them."""
+    if not checkpoint.is_file():
+        return None
+    digest = weights_digest(checkpoint)
+    for path in sorted((bundle / "models").glob("*.safetensors")):
+        if weights_digest(path) == digest:
+            return {"file": path.name, "digest": digest}
+    return None
+
+
+def write_card(bundle: Path, record: Mapping[str, Any] | None = None) -> Path:
+    """Keeps a record, if one is given, and writes the card anew into ``docs/README.md``; the README's path.
+
+    Raises:
+        UnreadableFileError: a file of the card is missing or damaged, or the README has no markers.
+        OutputError: a file cannot be written.
+    """
+    docs = bundle / "docs"
+    if record is not None:
+        write_file(docs / RECORD, text(json.dumps(record, indent=2, allow_nan=False) + "\n"))
+    readme = docs / "README.md"
+    before, _, after = parts(readme)
+    write_file(readme, text(f"{before}{BEGIN}\n{render(bundle)}{END}{after}"))
+    return readme
+
+
+def parts(readme: Path) -> tuple[str, str, str]:
+    """A README before its card, the card, and after it.
+
+    Raises:
+        UnreadableFileError: it does not have both markers once, in their order.
+    """
+    content = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    found = re.fullmatch(f"(.*){re.escape(BEGIN)}\n(.*){re.escape(END)}(.*)", content, re.DOTALL)
+    if found is None or content.count(BEGIN) != 1 or content.count(END) != 1:
+        raise UnreadableFileError(
+            "there is no place for a model card", where=readme, how=f"put two lines where it is due: {BEGIN} and {END}"
+        )
+    return found[1], found[2], found[3]
+
+
+def render(bundle: Path) -> str:
+    """The card of a bundle, Markdown, from its record, its words and its metadata.
+
+    Raises:
+        UnreadableFileError: one of them is missing, damaged, or lacks a part.
+    """
+    record = _read(bundle / "docs" / RECORD)
+    words = _read(bundle / "docs" / WORDS)
+    metadata = _read(bundle / "configs" / "metadata.json")
+    missing = [name for name in SAYS if name not in words]
+    unknown = sorted(set(words.get("claim") or {}) - set(CLAIM))
+    if missing or unknown:
+        what = f"{missing[0]} is missing" if missing else f"CLAIM has no item {unknown[0]}, or it is about a paper"
+        raise UnreadableFileError(
+            f"the words of the model card are not complete: {what}", where=bundle / "docs" / WORDS
+        )
+    lines = [
+        "## Model card",
+        "",
+        *_table(("", ""), _about(record, words)),
+        "### Intended use",
+        "",
+        f"{metadata['intended_use']} {words['intended_use']}",
+        "",
+        f"Not for: {words['out_of_scope']}",
+        "",
+        "### Figures",
+        "",
+        *_table(("metric", "value", "95 % interval", "cases that have it"), _figures(record["metrics"])),
+    ]
+    if record.get("groups"):
+        rows = [(group, *row) for group, found in record["groups"].items() for row in _figures(found)]
+        lines += [
+            "### Subgroups",
+            "",
+            *_table(("group", "metric", "value", "95 % interval", "cases that have it"), rows),
+        ]
+    lines += ["### Calibration", "", _calibrated(record.get("calibration") or {}), "", "### Limits", ""]
+    lines += [f"- {limit}" for limit in words["limits"]]
+    lines += ["", "### CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
+    answers = _claims(record, words, metadata)
+    lines += _table(("item", "about", "answer"), [(str(n), CLAIM[n], answers.get(n) or _NOT_STATED) for n in CLAIM])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _about(record: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    data, run, weights = record["data"], record["run"], record["weights"]
+    yield "network", f"{record['network']}, {record['parameters']:,} parameters"
+    yield "weights", f"`models/{weights['file']}`, {_short(weights['digest'])}" if weights else "none are shipped"
+    yield "figures are of", words["evidence"]
+    changed = " with uncommitted changes" if run.get("uncommitted_changes") else ""
+    made = f", commit {run['commit'][:10]}{changed}" if run.get("commit") else ""
+    yield "run", f"{markdown_cell(run['name'])}, {run['started']}{made}"
+    yield "data", f"{markdown_cell(data['name'])}, {_short(data['fingerprint'])}; {_counted(data['cases'])}"
+    yield "measured on", f"{record['evaluated']['cases']} cases of {record['evaluated']['patients']} patients"
+    yield "software", ", ".join(f"{name} {version}" for name, version in record["software"].items())
+
+
+def _figures(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    rows = []
+    for name, each in metrics.items():
+        bounds = "–" if each["low"] is None else f"{each['low']:.3f} to {each['high']:.3f}"
+        value = "–" if each["estimate"] is None else f"{each['estimate']:.3f}"
+        rows.append((f"`{name}`", value, bounds, str(each["n"])))
+    return rows
+
+
+def _calibrated(found: Mapping[str, Any]) -> str:
+    if not found:
+        return "None: the network gives a mask, and its probabilities are not to be read as such."
+    said = (
+        f"Temperature {found['temperature']:.3f}, fitted on {found['items']} unseen items: expected calibration error "
+        f"{found['ece_before']:.3f} before and {found['ece_after']:.3f} after it, on the same items."
+    )
+    point = found.get("operating_point")
+    if point:
+        said += (
+            f" {point['positive'].capitalize()} is said from a probability of {point['threshold']:.3f} "
+            f"({point['rule']}; sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f} there)."
+        )
+    return said
+
+
+def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[int, str]:
+    """The answers by item: what the record and the metadata say, and over it what the authors say."""
+    data, knobs = record["data"], record["knobs"]
+    found = {
+        3: metadata["intended_use"],
+        6: metadata["task"],
+        7: metadata["data_source"],
+        9: "as under Preprocessing, the same in training and inference",
+        20: ", ".join(f"{name} {value}" for name, value in data["split"].items()),
+        21: "the patient, where the data tell who is one",
+        22: f"{record['network']}: {metadata['description']}; input and output in `configs/metadata.json`",
+        23: ", ".join(f"{name} {version}" for name, version in record["software"].items()),
+        25: ", ".join(f"{name} {value}" for name, value in knobs.items()),
+        28: ", ".join(f"`{name}`" for name in record["metrics"]),
+        29: "95 % intervals by bootstrap over patients; paired tests with Holm's correction (`python -m pipelines compare`)",
+        33: f"{_counted(data['cases'])}; measured on {record['evaluated']['cases']}",
+        35: "as under Figures",
+        36: "intervals as under Figures",
+        38: "as under Limits",
+        39: metadata["intended_use"],
+        41: "configs and code of this project; the commands are under Commands",
+    }
+    return found | {int(item): str(answer) for item, answer in (words["claim"] or {}).items()}
+
+
+def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
+    if not content:
+        return {}
+    kept = {name: content[name] for name in ("temperature", "ece_before", "ece_after")}
+    return {**kept, "items": content["slices"], "operating_point": content.get("operating_point")}
+
+
+def _json_of(store: Store, run: Run, name: str) -> dict[str, Any]:
+    path = store.file(run, name)
+    return {} if path is None else dict(_loaded(path.read_text(encoding="utf-8")))
+
+
+def _loaded(content: str) -> Any:
+    try:
+        return json.loads(content) if content else {}
+    except ValueError:
+        return {}
+
+
+def _read(path: Path) -> Any:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, yaml.YAMLError) as error:
+        raise UnreadableFileError("a part of the model card cannot be read", where=path, how=str(error)) from error
+    if not isinstance(content, dict):
+        raise UnreadableFileError("a part of the model card is no mapping", where=path)
+    return content
+
+
+def _counts(cases: Path | None) -> dict[str, int]:
+    if cases is None:
+        return {"cases": 0, "patients": 0}
+    with cases.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {"cases": len(rows), "patients": len({row["patient"] for row in rows})}
+
+
+def _day(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else f"{datetime.fromtimestamp(milliseconds / 1000, tz=UTC):%Y-%m-%d}"
+
+
+def _short(digest: str) -> str:
+    return digest[:19] + "…" if digest else "fingerprint not recorded"
+
+
+def _counted(cases: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {part}" for part, count in cases.items())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]] | Iterator[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return [*lines, *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows), ""]
+
+
+def _cell(content: str) -> str:
+    return " ".join(content.split()).replace("|", "\\|")

@@ -1,0 +1,52 @@
+"""Subgroups of classified pictures: what can be said of each, and no more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipelines.evaluation import PictureClassificationReport
+from pipelines.evaluation.class_report import RatedSlice
+
+# group, class, probability of the second class
+PICTURES = (
+    *[("bacteria", 1, 0.9)] * 3,
+    ("bacteria", 1, 0.2),
+    *[("virus", 1, 0.8)] * 2,
+    *[("", 0, 0.1)] * 4,
+)
+
+
+def slices() -> list[RatedSlice]:
+    return [
+        RatedSlice(f"c{i}", f"p{i}", 0, label, (1 - score, score), "none.png", group=group)
+        for i, (group, label, score) in enumerate(PICTURES)
+    ]
+
+
+def test_a_group_of_one_class_has_its_sensitivity_alone(tmp_path: Path) -> None:
+    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="subtype", n_resamples=50)
+    told = report.groups(slices())
+    found = json.loads((tmp_path / "groups.json").read_text())
+    assert set(found) == {"bacteria", "virus"}, "pictures of no group are in none"
+    assert set(found["bacteria"]) == {"test_sensitivity"}
+    assert found["bacteria"]["test_sensitivity"]["estimate"] == 0.75
+    assert found["virus"]["test_sensitivity"]["estimate"] == 1
+    assert "| bacteria | 4 | sensitivity | 0.7500 |" in told
+
+
+def test_a_group_with_both_classes_has_specificity_and_area_too(tmp_path: Path) -> None:
+    mixed = [RatedSlice(**{**vars(each), "group": "hospital"}) for each in slices()]
+    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="hospital", n_resamples=50)
+    report.groups(mixed)
+    found = json.loads((tmp_path / "groups.json").read_text())["hospital"]
+    assert set(found) == {"test_sensitivity", "test_specificity", "test_auc"}
+    assert found["test_specificity"]["estimate"] == 1
+
+
+def test_without_groups_no_file_is_left_from_before(tmp_path: Path) -> None:
+    (tmp_path / "groups.json").write_text("{}")
+    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"])
+    plain = [RatedSlice(**{**vars(each), "group": ""}) for each in slices()]
+    assert report.groups(plain) == ""
+    assert not (tmp_path / "groups.json").exists()
