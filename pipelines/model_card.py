@@ -1,10 +1,10 @@
-"""A bundle's model card: made of what a run recorded and of what its authors say, and written into the bundle's README.
+"""A bundle's model card: made of what a run recorded and of what its authors say, in the bundle's README.
 
-``docs/model_card.json`` is the record, taken from a run of the tracking store; ``docs/model_card.yaml`` says what no run
-knows. The text between two markers of ``docs/README.md`` follows from these two and ``configs/metadata.json`` alone, so
-that a test can hold card and run together without the store. Its parts are those of Mitchell et al., Model Cards for
-Model Reporting, 2019 (https://arxiv.org/abs/1810.03993), and of CLAIM: Mongan, Moy and Kahn, Checklist for Artificial
-Intelligence in Medical Imaging, Radiology: Artificial Intelligence 2:e200029, 2020.
+``docs/model_card.json`` is the record, taken from a run of the tracking store; ``docs/model_card.yaml`` says what no
+run knows. The text between two markers of ``docs/README.md`` follows from these two and ``configs/metadata.json``
+alone, so that a test can hold card and run together without the store. Its parts are those of Mitchell et al., Model
+Cards for Model Reporting, 2019 (https://arxiv.org/abs/1810.03993), and of CLAIM: Mongan, Moy and Kahn, Checklist for
+Artificial Intelligence in Medical Imaging, Radiology: Artificial Intelligence 2:e200029, 2020.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pipelines.evaluation.files import markdown_cell, text, write_file
 from pipelines.promotion import find_run
 from pipelines.weights import weights_digest
 
-BEGIN = "<!-- model card: made by `python -m pipelines card`; its words are in model_card.yaml, its numbers in model_card.json -->"
+BEGIN = "<!-- model card: made by `python -m pipelines card` of model_card.json and model_card.yaml -->"
 END = "<!-- end of the model card -->"
 RECORD, WORDS = "model_card.json", "model_card.yaml"
 SAYS = ("intended_use", "out_of_scope", "limits", "evidence", "claim")
-# Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper. Those without a rule below are answered in words.
+# Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper.
 CLAIM = {
     3: "intended use",
     5: "prospective or retrospective",
@@ -72,6 +72,8 @@ CLAIM = {
     42: "funding",
 }
 _KNOBS = ("epochs", "batch_size", "learning_rate", "weight_decay", "balancing", "patience", "seed", "amp")
+_IS_OF_CLASS = re.compile(r"\w+_(sensitivity|specificity|f1|auc)")
+_HEAD = ("metric", "value", "95 % interval", "number")
 _NOT_STATED = "not stated"
 
 
@@ -84,8 +86,8 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         bundles: the folder of bundles.
 
     Raises:
-        UsageError: no such run, or several; it did not finish, is of no bundle here, has no evaluation with intervals, or
-            was made on phantoms.
+        UsageError: no such run, or several; it did not finish, is of no bundle here, has no evaluation, or was made on
+            phantoms.
         TrackingError: the store cannot be read.
     """
     run = find_run(store, wanted)
@@ -101,7 +103,6 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         raise UsageError(f"the run {run.name} has no evaluation", how="run the bundle's evaluate.yaml on it first")
     evaluated = store.file(run, "evaluation/cases.csv")
     checkpoint = run.tags.get("checkpoint") or run.tags.get("best_checkpoint") or ""
-    weights = shipped_as(bundle, Path(checkpoint))
     beside = Path(checkpoint).with_suffix(".calibration.json")
     return bundle, {
         "run": {
@@ -113,7 +114,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         },
         "network": run.network,
         "parameters": int(run.params.get("parameters", 0)),
-        "weights": weights,
+        "weights": shipped(bundle, run.network, Path(checkpoint)),
         "data": {
             "name": run.params.get("data_name", ""),
             "fingerprint": run.params.get("data_fingerprint", ""),
@@ -131,21 +132,24 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             if name.startswith("version_")
         },
         "evaluated": _counts(evaluated),
-        "metrics": summary,
+        "metrics": _without_twins(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
         "calibration": _calibration(_loaded(beside.read_text()) if checkpoint and beside.is_file() else {}),
     }
 
 
-def shipped_as(bundle: Path, checkpoint: Path) -> dict[str, str] | None:
-    """File and digest of the shipped weights that a checkpoint is equal to; None if it is none of them."""
-    if not checkpoint.is_file():
+def shipped(bundle: Path, network: str, checkpoint: Path) -> dict[str, Any] | None:
+    """A network's shipped weights: file, digest, and whether ``checkpoint`` holds the same; None if there are none.
+
+    Raises:
+        UnreadableFileError, WeightsError: see ``read_weights``.
+    """
+    path = bundle / "models" / f"{network}.safetensors"
+    if not path.is_file():
         return None
-    digest = weights_digest(checkpoint)
-    for path in sorted((bundle / "models").glob("*.safetensors")):
-        if weights_digest(path) == digest:
-            return {"file": path.name, "digest": digest}
-    return None
+    digest = weights_digest(path)
+    same = checkpoint.is_file() and weights_digest(checkpoint) == digest
+    return {"file": path.name, "digest": digest, "measured": same}
 
 
 def write_card(bundle: Path, record: Mapping[str, Any] | None = None) -> Path:
@@ -207,14 +211,14 @@ def render(bundle: Path) -> str:
         "",
         "### Figures",
         "",
-        *_table(("metric", "value", "95 % interval", "cases that have it"), _figures(record["metrics"])),
+        *_table(_HEAD, _figures(record["metrics"])),
     ]
     if record.get("groups"):
         rows = [(group, *row) for group, found in record["groups"].items() for row in _figures(found)]
         lines += [
             "### Subgroups",
             "",
-            *_table(("group", "metric", "value", "95 % interval", "cases that have it"), rows),
+            *_table(("group", *_HEAD), rows),
         ]
     lines += ["### Calibration", "", _calibrated(record.get("calibration") or {}), "", "### Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
@@ -228,6 +232,8 @@ def _about(record: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[tupl
     data, run, weights = record["data"], record["run"], record["weights"]
     yield "network", f"{record['network']}, {record['parameters']:,} parameters"
     yield "weights", f"`models/{weights['file']}`, {_short(weights['digest'])}" if weights else "none are shipped"
+    if weights and not weights["measured"]:
+        yield "measured", "other weights than the shipped ones, made by the same recipe"
     yield "figures are of", words["evidence"]
     changed = " with uncommitted changes" if run.get("uncommitted_changes") else ""
     made = f", commit {run['commit'][:10]}{changed}" if run.get("commit") else ""
@@ -238,7 +244,7 @@ def _about(record: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _figures(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, each in metrics.items():
         bounds = "–" if each["low"] is None else f"{each['low']:.3f} to {each['high']:.3f}"
         value = "–" if each["estimate"] is None else f"{each['estimate']:.3f}"
@@ -266,25 +272,34 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
     """The answers by item: what the record and the metadata say, and over it what the authors say."""
     data, knobs = record["data"], record["knobs"]
     found = {
-        3: metadata["intended_use"],
+        3: "as under Intended use",
         6: metadata["task"],
         7: metadata["data_source"],
         9: "as under Preprocessing, the same in training and inference",
-        20: ", ".join(f"{name} {value}" for name, value in data["split"].items()),
+        20: f"{data['split'].get('rule', _NOT_STATED)}; seed {data['split'].get('seed', _NOT_STATED)}",
         21: "the patient, where the data tell who is one",
         22: f"{record['network']}: {metadata['description']}; input and output in `configs/metadata.json`",
         23: ", ".join(f"{name} {version}" for name, version in record["software"].items()),
         25: ", ".join(f"{name} {value}" for name, value in knobs.items()),
-        28: ", ".join(f"`{name}`" for name in record["metrics"]),
-        29: "95 % intervals by bootstrap over patients; paired tests with Holm's correction (`python -m pipelines compare`)",
+        28: "as under Figures, defined in [metrics](../../../docs/reference/metrics.md)",
+        29: "95 % intervals by bootstrap over patients; paired tests, with Holm's correction, by `pipelines compare`",
         33: f"{_counted(data['cases'])}; measured on {record['evaluated']['cases']}",
         35: "as under Figures",
         36: "intervals as under Figures",
         38: "as under Limits",
-        39: metadata["intended_use"],
+        39: "as under Intended use",
         41: "configs and code of this project; the commands are under Commands",
     }
     return found | {int(item): str(answer) for item, answer in (words["claim"] or {}).items()}
+
+
+def _without_twins(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a class's own scores where the set's are the same: of two classes, one is the other's mirror."""
+    names = [name.partition("_")[::2] for name in summary]
+    twins = {
+        f"{part}_{name}" for part, name in names if f"{part}_sensitivity" in summary and _IS_OF_CLASS.fullmatch(name)
+    }
+    return {name: each for name, each in summary.items() if name not in twins}
 
 
 def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _place_lesions(
     return lesion, dense
 
 
-def _clear_cut(chosen: NDArray[np.intp], score: NDArray[np.float32], z: NDArray[np.intp]) -> NDArray[np.intp]:
+def _clear_cut(chosen: NDArray[np.intp], score: NDArray[np.floating], z: NDArray[np.intp]) -> NDArray[np.intp]:
     """`chosen` with lesion taken from or added to the slices whose extent is unclear, to the nearer clear one."""
     lung, lesion = np.bincount(z), np.bincount(z[chosen], minlength=z.max() + 1)
     kept = []

@@ -113,7 +113,9 @@ def bootstrap_scores(
 
     As ``bootstrap_interval``, for scores that are no mean over cases, all from the same resamples. A resample in which
     a score is undefined (no case of a class was drawn) has no part in that score's interval, which is the percentile
-    one then.
+    one then. A score of 0 or 1 in every resample is no proof of perfection: its interval is the exact binomial one
+    (Clopper and Pearson 1934) for as many patients as alone define the score, none of whom is an exception; a score
+    that no patient alone defines (an area) has none.
 
     Args:
         score: from the indices of the drawn items, with repeats, to scores by name; the names are always the same.
@@ -155,6 +157,11 @@ def bootstrap_scores(
             spread = np.nanmax(drawn, axis=-1) - np.nanmin(drawn, axis=-1) > 1e-12
         bca = np.asarray(result.confidence_interval)
         low, high = np.where(spread, np.where(np.isfinite(bca).all(axis=0), bca, plain), np.nan)
+        for k in np.flatnonzero(~spread & np.isin(list(estimate.values()), (0.0, 1.0))):
+            with np.errstate(all="ignore"):
+                number = sum(bool(np.isfinite(score(group)[names[k]])) for group in groups)
+            if number:
+                low[k], high[k] = _without_exception(number, estimate[names[k]], confidence)
     return {
         name: Interval(
             float(estimate[name]),
@@ -164,3 +171,9 @@ def bootstrap_scores(
         )
         for k, name in enumerate(names)
     }
+
+
+def _without_exception(number: int, value: float, confidence: float) -> tuple[float, float]:
+    """Bounds of a proportion of which all of `number` independent ones were `value`, 0 or 1."""
+    bounds = stats.binomtest(round(number * value), number).proportion_ci(confidence, method="exact")
+    return float(bounds.low), float(bounds.high)

@@ -12,6 +12,9 @@ import pytest
 from bundle_under_test import BUNDLES, PROJECT, Bundle, listing
 from safetensors import safe_open
 
+from pipelines.model_card import parts, render
+from pipelines.weights import weights_digest
+
 LARGEST = 25_000_000  # bytes
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 REQUIRED = (
@@ -22,6 +25,7 @@ TENSOR = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_ran
 FILES = (
     "LICENSE", "configs/metadata.json", "configs/logging.conf", "configs/train.yaml", "configs/inference.yaml",
     "configs/evaluate.yaml", "configs/multi_gpu_train.yaml", "docs/README.md", "docs/data_license.txt",
+    "docs/model_card.json", "docs/model_card.yaml",
 )  # fmt: skip
 
 
@@ -157,3 +161,19 @@ def test_kind_in_the_name_is_the_kind_of_the_output(bundle: Bundle) -> None:
     if bundle.task not in {"segmentation", "classification", "detection"}:
         pytest.skip(f"MONAI Label has no kind for {bundle.task}")
     assert bundle.task in bundle.name
+
+
+def test_model_card_is_in_step_with_its_record(bundle: Bundle) -> None:
+    """By hand neither the card nor its numbers can be changed unseen, and they are of the weights that are shipped."""
+    docs = bundle.root / "docs"
+    assert parts(docs / "README.md")[1] == render(bundle.root), f"python -m pipelines card --bundle {bundle.root.name}"
+    record = json.loads((docs / "model_card.json").read_text(encoding="utf-8"))
+    assert record["network"] in bundle.networks
+    shipped = sorted(path.name for path in delivered(bundle) if path.suffix == ".safetensors")
+    if record["weights"] is None:
+        assert f"{record['network']}.safetensors" not in shipped
+    else:
+        assert record["weights"]["file"] == f"{record['network']}.safetensors"
+        assert record["weights"]["digest"] == weights_digest(bundle.root / "models" / record["weights"]["file"])
+    for name, each in record["metrics"].items():
+        assert each["low"] is None or each["low"] <= each["estimate"] <= each["high"], name

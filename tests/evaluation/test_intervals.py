@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipelines.evaluation import bootstrap_interval
+from pipelines.evaluation import bootstrap_interval, bootstrap_scores
 
 
 def test_equals_scipy_where_each_patient_has_one_case() -> None:
@@ -93,3 +93,23 @@ def test_bad_arguments_are_refused() -> None:
         bootstrap_interval([0.1, math.inf], ["a", "b"])
     with pytest.raises(ValueError, match="confidence"):
         bootstrap_interval([0.1, 0.2], ["a", "b"], confidence=95)
+
+
+def test_a_perfect_score_has_the_exact_interval_of_its_patients() -> None:
+    """300 patients, 60 of them negative and all said so: specificity 1, and 0.025 ** (1 / 60) = 0.940 below it."""
+    negative = np.arange(300) < 60
+    wrong = np.arange(300) % 7 == 6
+
+    def score(drawn: np.ndarray) -> dict[str, float]:
+        own = negative[drawn]
+        return {
+            "specificity": 1.0 if own.any() else float("nan"),
+            "sensitivity": float((~wrong[drawn][~own]).mean()) if (~own).any() else float("nan"),
+            "area": 1.0 if own.any() and (~own).any() else float("nan"),
+        }
+
+    found = bootstrap_scores(score, list(range(300)), n_resamples=100)
+    assert found["specificity"].high == 1
+    assert found["specificity"].low == pytest.approx(0.025 ** (1 / 60))
+    assert 0.78 < found["sensitivity"].low < found["sensitivity"].estimate < found["sensitivity"].high < 0.91
+    assert np.isnan(found["area"].low), "no patient alone has an area"
