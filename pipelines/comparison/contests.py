@@ -19,6 +19,8 @@ from pipelines.evaluation.classification import area_under_curve
 LEVEL = 0.05
 Drawn = Mapping[str, NDArray[np.float64]]
 
+BOOTSTRAP = "paired bootstrap"
+
 
 @dataclass
 class Pair:
@@ -157,11 +159,11 @@ def classification_contests(
         return [], chosen
     two = len(head.names) == 2
     wanted: list[tuple[str, str, Callable[[ItemTable, ItemTable], float] | None]] = [
-        ("auc", "DeLong's test" if two else "paired bootstrap", _delong_p if two else None),
+        ("auc", "DeLong's test" if two else BOOTSTRAP, _delong_p if two else None),
         ("accuracy", "McNemar's exact test", _mcnemar_p),
     ]
     if ranking.metric == "balanced_accuracy":
-        wanted.insert(0, ("balanced_accuracy", "paired bootstrap", None))
+        wanted.insert(0, ("balanced_accuracy", BOOTSTRAP, None))
     elif ranking.metric == "accuracy":
         wanted.reverse()
     unit = "slices" if len(set(head.cases)) < len(head.cases) else "cases"

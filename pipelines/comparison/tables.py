@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.comparison.contests import Contest
+from pipelines.comparison.contests import BOOTSTRAP, Contest
 from pipelines.comparison.costs import Cost
 from pipelines.comparison.ranking import Ranking, Row, choices, higher_is_better, named_like
 
@@ -159,19 +159,21 @@ def matrix(contest: Contest, ranking: Ranking) -> Table:
 
 def pair_table(contest: Contest, ranking: Ranking) -> Table:
     """Every pair with its interval and all p values."""
+    by_bootstrap = contest.test == BOOTSTRAP  # whose p is then the test's
     cells = tuple(
         (
             f"{ranking.rows[pair.first].label} – {ranking.rows[pair.second].label}",
             str(pair.n),
             f"{pair.difference:+.4f}",
             f"{pair.low:+.4f} to {pair.high:+.4f}" if math.isfinite(pair.low) else NOTHING,
-            number(pair.bootstrap_p, 4),
+            *(() if by_bootstrap else (number(pair.bootstrap_p, 4),)),
             number(pair.p_value, 4),
             number(pair.corrected, 4),
         )
         for pair in contest.pairs
     )
-    head = ("pair", contest.unit, "difference", "95 % interval", "p, paired bootstrap", f"p, {contest.test}", "p, Holm")
+    tests = (contest.test,) if by_bootstrap else (BOOTSTRAP, contest.test)
+    head = ("pair", contest.unit, "difference", "95 % interval", *(f"p, {test}" for test in tests), "p, Holm")
     return Table(f"All pairs in {contest.metric}.", head, cells)
 
 

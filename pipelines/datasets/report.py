@@ -56,7 +56,7 @@ def plain(text: str) -> str:
     """Text from outside (file names above all) made harmless in Markdown, HTML and spreadsheets, and printable."""
     text = os.fsencode(text).decode("utf-8", errors="backslashreplace")
     text = re.sub(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda m: f"\\u{ord(m.group()):04x}", text)
-    text = re.sub(r"([\\`*_{}\[\]#|!~])", r"\\\1", html.escape(text))
+    text = re.sub(r"([\\`*_{}\[\]#|!~])", r"\\\1", html.escape(text, quote=False))
     return f"'{text}" if text[:1] in "=+-@" else text
 
 

@@ -83,7 +83,7 @@ def cases_digest(path: Path) -> str:
 
 def markdown_cell(content: str) -> str:
     """A name from outside as text and nothing else: no markup, link or table cell of its own."""
-    plain = html.escape("".join(letter if letter.isprintable() else "\ufffd" for letter in content))
+    plain = html.escape("".join(letter if letter.isprintable() else "\ufffd" for letter in content), quote=False)
     return "".join(f"\\{letter}" if letter in "\\`*_[]|!#" else letter for letter in plain)
 
 

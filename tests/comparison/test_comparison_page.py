@@ -239,3 +239,16 @@ def test_files_that_are_gone_stop_nothing(made: Made) -> None:
     page = made_page(made)
     assert "strong ranks first" in page.text
     assert "No paired test: 0 of the rows" in page.text
+
+
+def test_markdown_can_be_read_as_it_is(made: Made) -> None:
+    """An apostrophe is one, not an entity; no column is there twice."""
+    classifiers(made)
+    compare(made.uri, made.folder / "out", options=QUICK)
+    text = (made.folder / "out" / "comparison.md").read_text()
+    assert "DeLong's test" in text
+    assert "x27" not in text
+    for line in text.splitlines():
+        if line.startswith("| pair |"):
+            cells = line.strip("|").split("|")
+            assert len(set(cells)) == len(cells)
