@@ -24,13 +24,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
 from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
-from pipelines.evaluation import bootstrap_interval
+from pipelines.evaluation import bootstrap_interval, write_evaluation
+from pipelines.evaluation.files import cases_digest
+from pipelines.evaluation.report import EvaluationRow, flatten
 from pipelines.readers import read_case
 from pipelines.tracking import PARENT_RUN, tracking_uri
+from pipelines.tracking.run_contents import log_data, parameter_count
 from pipelines.tracking.run_writer import RunWriter
 from pipelines.transforms import scale_ct
 from pipelines.weights import read_weights
@@ -66,9 +70,34 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = [row for fold in pool.map(lambda k: run_fold(args, lists[k], k, knobs), chosen) for row in fold]
     print(table(args.network, rows))
-    parent.text(table(args.network, rows) + "\n", "folds.md")
+    keep(parent, args, rows)
     parent.end("FINISHED")
     (args.out / args.network / "cases.json").write_text(json.dumps(rows, indent=1))
+
+
+def keep(parent: RunWriter, args: argparse.Namespace, rows: list[dict]) -> None:
+    """All folds' cases as the evaluation of the run that the folds are nested in: one row of `compare`, one card."""
+    folder = args.out / args.network / "evaluation"
+    plain = ("case", "patient", "group", "fold")
+    pooled: list[EvaluationRow] = [
+        {
+            "case": row["case"],
+            "patient": row["patient"],
+            "metrics": {name: float(value or "nan") for name, value in row.items() if name not in plain},
+        }
+        for row in rows
+    ]
+    summary = write_evaluation(pooled, folder, notes=["each case was measured once, by networks that never saw it"])
+    files = [str(CONFIGS / "inference.yaml"), str(CONFIGS / "networks" / f"{args.network}.yaml")]
+    network = ConfigParser(ConfigParser.load_config_files(files)).get_parsed_content("network_def")
+    about = {"network": args.network, "epochs": args.epochs, "parameters": parameter_count(network)}
+    parent.params({**about, "folds": len({row["fold"] for row in rows})})
+    parent.metrics(flatten(summary))
+    log_data(parent, args.prepared / "datalist.json", "cross-validation")
+    parent.tags({"test_cases": cases_digest(folder / "cases.csv"), "network": args.network})
+    for path in sorted(folder.iterdir()):
+        parent.file(path, "evaluation")
+    parent.text(table(args.network, rows) + "\n", "folds.md")
 
 
 def run_fold(args: argparse.Namespace, datalist: Path, fold: int, knobs: list[str]) -> list[dict]:

@@ -23,6 +23,7 @@ from pipelines.comparison.runs import Run, Store
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.evaluation.files import markdown_cell, text, write_file
 from pipelines.promotion import find_run
+from pipelines.transforms import calibration_path
 from pipelines.weights import weights_digest
 
 BEGIN = "<!-- model card: made by `python -m pipelines card` of model_card.json and model_card.yaml -->"
@@ -103,7 +104,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         raise UsageError(f"the run {run.name} has no evaluation", how="run the bundle's evaluate.yaml on it first")
     evaluated = store.file(run, "evaluation/cases.csv")
     checkpoint = run.tags.get("checkpoint") or run.tags.get("best_checkpoint") or ""
-    beside = Path(checkpoint).with_suffix(".calibration.json")
+    beside = calibration_path(checkpoint) if checkpoint else None
     return bundle, {
         "run": {
             "name": run.name,
@@ -134,7 +135,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         "evaluated": _counts(evaluated),
         "metrics": _without_twins(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
-        "calibration": _calibration(_loaded(beside.read_text()) if checkpoint and beside.is_file() else {}),
+        "calibration": _calibration(_loaded(beside.read_text()) if beside is not None and beside.is_file() else {}),
     }
 
 

@@ -124,6 +124,15 @@ def test_figures_of_other_weights_than_the_shipped_ones_say_so(project: Project)
     assert "other weights than the shipped ones" in project.readme.read_text()
 
 
+def test_a_cross_validation_has_a_card_too(project: Project) -> None:
+    """Its run has no checkpoint: it holds what networks of several runs said."""
+    run = project.run()
+    project.client.delete_tag(run, "checkpoint")
+    record = project.record()
+    assert record["weights"]["measured"] is False
+    assert record["calibration"] == {}
+
+
 def test_by_command(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run = project.run()
     monkeypatch.setattr("pipelines.__main__._root", lambda: project.bundles.parent)

@@ -141,7 +141,7 @@ def task_of(run: Run) -> str:
 
 def why_left_out(run: Run) -> str:
     """Why a run can be in no ranking; empty if it can."""
-    if run.children:
+    if run.children and not tested(run):
         return f"holds {run.children} nested runs, which are looked at one by one"
     if not tested(run):
         return {

@@ -132,13 +132,16 @@ def test_a_run_that_failed_after_its_evaluation_is_ranked(made: Made) -> None:
 
 def test_weights_of_unknown_data_are_in_no_ranking_and_parents_neither(made: Made) -> None:
     made.run("one", {"test_lesion_dice": 0.9}, params={"data_fingerprint": ""}, tags={"evaluation_only": "true"})
-    parent = made.run("two", {"test_lesion_dice": 0.9})
+    parent = made.run("two", {})
+    pooled = made.segmentation("four", [0.7, 0.8])
+    made.run("fold", {"test_lesion_dice": 0.9}, tags={"mlflow.parentRunId": pooled})
     made.run("three", {"test_lesion_dice": 0.9}, tags={"mlflow.parentRunId": parent})
     with Store(made.uri) as store:
         reasons = {run.network: why_left_out(run) for run in store.runs()}
     assert "does not name" in reasons["one"]
     assert "holds 1 nested runs" in reasons["two"]
     assert reasons["three"] == ""
+    assert reasons["four"] == "", "a cross-validation that pooled its folds' cases is a row of its own"
 
 
 def test_the_network_is_said_by_tags_where_parameters_do_not() -> None:
