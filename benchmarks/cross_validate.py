@@ -34,7 +34,7 @@ from pipelines.evaluation.files import cases_digest
 from pipelines.evaluation.report import EvaluationRow, flatten
 from pipelines.readers import read_case
 from pipelines.tracking import PARENT_RUN, tracking_uri
-from pipelines.tracking.run_contents import log_data, parameter_count
+from pipelines.tracking.run_contents import commit, log_data, parameter_count, versions
 from pipelines.tracking.run_writer import RunWriter
 from pipelines.transforms import scale_ct
 from pipelines.weights import read_weights
@@ -64,7 +64,8 @@ def main() -> None:
     lists = sorted(args.prepared.glob("datalist_fold*.json"))
     chosen = [k for k in range(len(lists)) if not args.folds or k in args.folds]
     parent = RunWriter(tracking_uri(PROJECT))
-    started = parent.start(BUNDLE.name, f"{args.network}-{len(chosen)}-folds", {"folds": str(len(chosen))})
+    tags = {"folds": str(len(chosen)), **versions(), **commit()}
+    started = parent.start(BUNDLE.name, f"{args.network}-{len(chosen)}-folds", tags)
     if started is not None:  # the folds' runs are nested in it
         os.environ[PARENT_RUN] = started
     with ThreadPoolExecutor(args.jobs) as pool:

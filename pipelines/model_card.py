@@ -102,7 +102,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
     summary = _json_of(store, run, "evaluation/summary.json")
     if not summary:
         raise UsageError(f"the run {run.name} has no evaluation", how="run the bundle's evaluate.yaml on it first")
-    evaluated = store.file(run, "evaluation/cases.csv")
+    evaluated = _counts(store.file(run, "evaluation/cases.csv"))
     checkpoint = run.tags.get("checkpoint") or run.tags.get("best_checkpoint") or ""
     beside = calibration_path(checkpoint) if checkpoint else None
     return bundle, {
@@ -120,11 +120,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             "name": run.params.get("data_name", ""),
             "fingerprint": run.params.get("data_fingerprint", ""),
             "split": _loaded(run.params.get("data_split", "")),
-            "cases": {
-                part: int(run.params[f"data_{part}_cases"])
-                for part in ("training", "validation", "test")
-                if f"data_{part}_cases" in run.params
-            },
+            "cases": _cases(run, evaluated["cases"]),
         },
         "knobs": {name: run.params[name] for name in _KNOBS if name in run.params},
         "software": {
@@ -132,7 +128,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             for name, value in sorted(run.tags.items())
             if name.startswith("version_")
         },
-        "evaluated": _counts(evaluated),
+        "evaluated": evaluated,
         "metrics": _without_twins(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
         "calibration": _calibration(_loaded(beside.read_text()) if beside is not None and beside.is_file() else {}),
@@ -338,6 +334,13 @@ def _counts(cases: Path | None) -> dict[str, int]:
     with cases.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {"cases": len(rows), "patients": len({row["patient"] for row in rows})}
+
+
+def _cases(run: Run, evaluated: int) -> dict[str, int]:
+    if "folds" in run.tags:
+        return {f"in {run.tags['folds']} folds": evaluated}
+    parts = ("training", "validation", "test")
+    return {part: int(run.params[f"data_{part}_cases"]) for part in parts if f"data_{part}_cases" in run.params}
 
 
 def _day(milliseconds: int | None) -> str:

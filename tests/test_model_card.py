@@ -128,7 +128,9 @@ def test_a_cross_validation_has_a_card_too(project: Project) -> None:
     """Its run has no checkpoint: it holds what networks of several runs said."""
     run = project.run()
     project.client.delete_tag(run, "checkpoint")
+    project.client.set_tag(run, "folds", "5")
     record = project.record()
+    assert record["data"]["cases"] == {"in 5 folds": 10}
     assert record["weights"]["measured"] is False
     assert record["calibration"] == {}
 
