@@ -211,12 +211,7 @@ def render(bundle: Path) -> str:
         *_table(_HEAD, _figures(record["metrics"])),
     ]
     if record.get("groups"):
-        rows = [(group, *row) for group, found in record["groups"].items() for row in _figures(found)]
-        lines += [
-            "### Subgroups",
-            "",
-            *_table(("group", *_HEAD), rows),
-        ]
+        lines += ["### Subgroups", "", *_subgroups(record["groups"])]
     lines += ["### Calibration", "", _calibrated(record.get("calibration") or {}), "", "### Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
     lines += ["", "### CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
@@ -247,6 +242,17 @@ def _figures(metrics: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
         value = "–" if each["estimate"] is None else f"{each['estimate']:.3f}"
         rows.append((f"`{name}`", value, bounds, str(each["n"])))
     return rows
+
+
+def _subgroups(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """A row a group, a column a metric, with the intervals."""
+    names = list(dict.fromkeys(name for found in groups.values() for name in found))
+    rows: list[tuple[str, ...]] = []
+    for group, found in groups.items():
+        number = max(each["n"] for each in found.values())
+        figures = {name.strip("`"): f"{value} ({bounds})" for name, value, bounds, _ in _figures(found)}
+        rows.append((group, str(number), *(figures.get(name, "–") for name in names)))
+    return _table(("group", "number", *(f"`{name}`" for name in names)), rows)
 
 
 def _calibrated(found: Mapping[str, Any]) -> str:

@@ -98,7 +98,8 @@ def test_a_run_becomes_a_card_between_its_markers(project: Project) -> None:
     summary = json.loads((project.folder / "summary.json").read_text())["test_lesion_dice"]
     bounds = f"{summary['low']:.3f} to {summary['high']:.3f}"
     assert f"| `test_lesion_dice` | 0.450 | {bounds} | 10 |" in card
-    assert "| b | `test_lesion_dice` | 0.500 |" in card, "subgroups"
+    assert "| group | number | `test_lesion_dice` |" in card
+    assert "| b | 5 | 0.500 (" in card, "subgroups"
     assert "10 cases of 5 patients" in card
     assert "made, not measured" in card
     assert "| 16 | who annotated | nobody \\| at all |" in card, "the authors' words, and no table cell of their own"
