@@ -79,3 +79,19 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         make_lung_phantom(0, 20, 8)
     with pytest.raises(UsageError, match="extent"):
         make_lung_phantom(0, 64, 8, 1.5)
+
+
+def test_clear_cut_phantoms_have_no_slice_near_a_threshold() -> None:
+    seen = []
+    for seed, extent in enumerate((0.02, 0.06, 0.12, 0.3, 0.45)):
+        plain = make_lung_phantom(seed, 64, 14, extent)
+        phantom = make_lung_phantom(seed, 64, 14, extent, clear_cut=True)
+        lung, lesion = ((phantom.label >= low).sum(axis=(0, 1)) for low in (1, 2))
+        extents = lesion[lung > 0] / lung[lung > 0]
+        one = 1 / lung[lung > 0]  # a voxel
+        assert not ((extents > 0) & (extents < 0.02)).any()
+        assert not ((extents > 0.18 + one) & (extents < 0.32)).any()
+        assert phantom.extent == pytest.approx(extent, abs=0.05)
+        assert (phantom.label > 0).sum() == (plain.label > 0).sum(), "the same lungs"
+        seen.append(not np.array_equal(plain.label, phantom.label))
+    assert any(seen)
