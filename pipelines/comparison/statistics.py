@@ -185,13 +185,21 @@ class PatientResamples:
         return float(low), float(high)
 
     def p_value(self, drawn: NDArray[np.float64]) -> float:
-        """Two-sided, that a difference is 0, from its values in the samples: the level whose interval touches 0. How
-        small it can get depends on the number of samples."""
+        """Two-sided, that a difference is 0, from its values in the samples: the level whose interval touches 0.
+
+        Where every sample lies on one side of 0 their number alone would say how small it is, too large to outlive
+        Holm's correction over many pairs: there the tail is that of the normal distribution with the samples' mean and
+        deviation (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), if it is smaller, but no
+        smaller than that of so many tosses of a coin that all fell on one side.
+        """
         defined = drawn[np.isfinite(drawn)]
         if self.n_patients < 2 or not defined.size:
             return math.nan
         fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
         tail = min(0.5, (fewer + 1) / (len(defined) + 1))
+        deviation = float(defined.std())
+        if fewer == 0 and deviation > 0:
+            tail = min(tail, max(float(norm.sf(abs(float(defined.mean())) / deviation)), 0.5**self.n_patients))
         return float(2 * student.sf(norm.isf(tail) / self._widening, self.n_patients - 1))
 
     @property
