@@ -57,6 +57,19 @@ def test_shipped_weights_get_a_run_of_their_own(store: str, tmp_path: Path) -> N
     assert MlflowClient(tracking_uri=store).get_experiment(run.info.experiment_id).name == "tiny_bundle"
 
 
+def test_a_run_of_shipped_weights_says_what_they_are_and_what_they_were_measured_on(store: str, tmp_path: Path) -> None:
+    datalist = tmp_path / "datalist.json"
+    datalist.write_text('{"name": "made", "fingerprint": "sha256:12", "split": {"seed": 1}, "test": [1, 2]}')
+    about = {"network": torch.nn.Linear(2, 1), "network_name": "line", "datalist": datalist}
+    log_evaluation(tmp_path / "line.safetensors", {"auc": 0.5}, experiment="tiny_bundle", uri=store, **about)
+    (run,) = runs(store)
+    told = run.data.params
+    assert (told["network"], told["parameters"], told["data_fingerprint"]) == ("line", "3", "sha256:12")
+    assert told["data_test_cases"] == "2"
+    datalist.unlink()
+    assert log_evaluation(tmp_path / "line.safetensors", {"auc": 0.5}, uri=store, **about), "warned of, and no fault"
+
+
 def test_a_run_that_is_no_longer_in_the_store(store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_run_file(tmp_path, RunRecord("0" * 32, "tiny_bundle", "sqlite:////gone/mlflow.db", "tiny", "2026-01-01"))
     run_id = log_evaluation(tmp_path, {"lesion_dice": 0.5}, uri=store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -15,11 +16,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from tiny_training import artifacts, runs, tiny_training
 
+from pipelines.comparison import Options, compare
 from pipelines.comparison.runs import Store
+from pipelines.evaluation import write_evaluation
+from pipelines.evaluation.report import EvaluationRow, flatten
 from pipelines.tracking import log_evaluation
 
 pytestmark = pytest.mark.slow
@@ -110,3 +115,26 @@ def test_a_training_and_its_evaluation_are_recorded(server: str, tmp_path: Path)
         kept = store.file(found, "evaluation/cases.csv")
         assert kept is not None
         assert kept.read_text() == "case,dice\na,0.5\n"
+
+
+def test_evaluations_of_weights_are_compared_there(server: str, tmp_path: Path) -> None:
+    datalist = tmp_path / "datalist.json"
+    datalist.write_text(json.dumps({"name": "made", "fingerprint": "sha256:" + "2" * 64, "split": {}, "test": [1]}))
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 0.05, 20)
+    for name, mean in (("strong", 0.85), ("weak", 0.6)):
+        values = np.clip(mean + hard + rng.normal(0, 0.02, 20), 0, 1)
+        rows: list[EvaluationRow] = [
+            {"case": f"c{k}", "patient": f"p{k}", "metrics": {"lesion_dice": float(value)}}
+            for k, value in enumerate(values)
+        ]
+        summary = write_evaluation(rows, tmp_path / name, n_resamples=50)
+        kept = log_evaluation(
+            tmp_path / f"{name}.safetensors", flatten(summary), [tmp_path / name / "cases.csv"],
+            experiment="made_bundle", uri=server, network_name=name, datalist=datalist,
+        )  # fmt: skip
+        assert kept
+    compare(server, tmp_path / "out", experiments=["made_bundle"], options=Options(timing=False))
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert "strong ranks first" in page
+    assert "It beats weak" in page
