@@ -34,7 +34,10 @@ def _card(args: argparse.Namespace, root: Path) -> int:
     if (args.run is None) == (args.bundle is None):
         raise UsageError("a run or a bundle is due, and one of them", how="give RUN, or --bundle NAME")
     if args.run is None:
-        readme = write_card(root / "bundles" / args.bundle)
+        bundle = root / "bundles" / args.bundle
+        if not bundle.is_dir():
+            raise UsageError(f"there is no bundle {args.bundle}", where=bundle.parent)
+        readme = write_card(bundle)
     else:
         uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root)
         with Store(uri) as store:

@@ -157,10 +157,10 @@ def write_card(bundle: Path, record: Mapping[str, Any] | None = None) -> Path:
         OutputError: a file cannot be written.
     """
     docs = bundle / "docs"
+    readme = docs / "README.md"
+    before, _, after = parts(readme)  # first: a fault leaves record and card as they were
     if record is not None:
         write_file(docs / RECORD, text(json.dumps(record, indent=2, allow_nan=False) + "\n"))
-    readme = docs / "README.md"
-    before, _, after = parts(readme)
     write_file(readme, text(f"{before}{BEGIN}\n{render(bundle)}{END}{after}"))
     return readme
 
@@ -225,13 +225,15 @@ def _about(record: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[tupl
     yield "network", f"{record['network']}, {record['parameters']:,} parameters"
     yield "weights", f"`models/{weights['file']}`, {_short(weights['digest'])}" if weights else "none are shipped"
     if weights and not weights["measured"]:
-        yield "measured", "other weights than the shipped ones, made by the same recipe"
+        yield "measured", "other weights than the shipped ones"
     yield "figures are of", words["evidence"]
     changed = " with uncommitted changes" if run.get("uncommitted_changes") else ""
     made = f", commit {run['commit'][:10]}{changed}" if run.get("commit") else ""
     yield "run", f"{markdown_cell(run['name'])}, {run['started']}{made}"
     yield "data", f"{markdown_cell(data['name'])}, {_short(data['fingerprint'])}; {_counted(data['cases'])}"
-    yield "measured on", f"{record['evaluated']['cases']} cases of {record['evaluated']['patients']} patients"
+    counts = record["evaluated"]
+    patients = f"{counts['patients']} patients, where an unknown one counts for each case"
+    yield "measured on", f"{counts['cases']} cases of {patients}"
     yield "software", ", ".join(f"{name} {version}" for name, version in record["software"].items())
 
 
@@ -257,7 +259,7 @@ def _subgroups(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[st
 
 def _calibrated(found: Mapping[str, Any]) -> str:
     if not found:
-        return "None: the network gives a mask, and its probabilities are not to be read as such."
+        return "No temperature was fitted: what the network gives is no calibrated probability."
     said = (
         f"Temperature {found['temperature']:.3f}, fitted on {found['items']} unseen items: expected calibration error "
         f"{found['ece_before']:.3f} before and {found['ece_after']:.3f} after it, on the same items."

@@ -101,6 +101,7 @@ def test_a_run_becomes_a_card_between_its_markers(project: Project) -> None:
     assert "| group | number | `test_lesion_dice` |" in card
     assert "| b | 5 | 0.500 (" in card, "subgroups"
     assert "10 cases of 5 patients" in card
+    assert "No temperature was fitted" in card
     assert "made, not measured" in card
     assert "| 16 | who annotated | nobody \\| at all |" in card, "the authors' words, and no table cell of their own"
     assert "| 25 | training | epochs 7 |" in card
@@ -144,6 +145,8 @@ def test_by_command(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: p
     (project.bundle / "docs" / "model_card.yaml").write_text(yaml.safe_dump({**WORDS, "limits": ["another limit"]}))
     assert main(["card", "--bundle", BUNDLE]) == 0
     assert "another limit" in project.readme.read_text()
+    assert main(["card", "--bundle", "no_such_bundle"]) == 2
+    assert "there is no bundle no_such_bundle" in capsys.readouterr().err
     assert main(["card"]) == 2
     assert "a run or a bundle is due" in capsys.readouterr().err
 
@@ -174,8 +177,10 @@ def test_faults_of_a_cards_files_are_named(project: Project) -> None:
         render(project.bundle)
     words.write_text(yaml.safe_dump(WORDS))
     project.readme.write_text("# No markers\n")
+    kept = (project.bundle / "docs" / "model_card.json").read_text()
     with pytest.raises(UnreadableFileError, match="no place for a model card"):
-        write_card(project.bundle)
+        write_card(project.bundle, {**record, "network": "another"})
+    assert (project.bundle / "docs" / "model_card.json").read_text() == kept, "record and card stay in step"
     (project.bundle / "docs" / "model_card.json").unlink()
     with pytest.raises(UnreadableFileError, match="cannot be read"):
         render(project.bundle)
