@@ -1,8 +1,10 @@
-# Each target makes the environment that it needs. PYTHON chooses the interpreter the environment is made from.
+# Each target makes the environment that it needs. PYTHON chooses the interpreter the environment is made from, WORKERS how
+# many processes run the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-all check ui bench clean
@@ -21,10 +23,10 @@ demo: $(VENV)/.installed  ## phantoms, training, evaluation and prediction, trac
 	$(BIN)/python -m pipelines demo --out $(DEMO)
 
 test: $(VENV)/.installed-dev  ## the quick tests
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev  ## all tests, the slow ones too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev  ## lint, format and types
 	$(BIN)/python -m ruff check .

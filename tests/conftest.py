@@ -1,15 +1,39 @@
-"""What all tests share: where the real images are, and quiet, single-threaded torch."""
+"""What all tests share: real images, a store to copy, a warm interpreter, single-threaded torch, and who runs what."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from warm_python import WarmPython
+
+from pipelines.demo import ALLOCATOR
+from pipelines.tracking.store import checked_uri, open_store
+
 PROJECT = Path(__file__).resolve().parent.parent
+_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist (``--dist loadgroup``) one worker runs a whole file, so that its fixtures are made once.
+
+    In ``tests/bundles`` it is all of a bundle; what is done for each network there, or by ``promise``, is shared out.
+    """
+    for item in items:
+        params = getattr(item, "callspec", None)
+        values = {} if params is None else params.params
+        group = [item.nodeid.partition("::")[0]]
+        if "bundle" in values:
+            group = [str(values["bundle"])] + ([str(values["network"])] if "network" in values else [])
+        elif "promise" in values or ("name" in values and "networks" in group[0]):
+            group.append(str(params.id))
+        item.add_marker(pytest.mark.xdist_group("-".join(group)))
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +49,33 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images are not here ({folder}); set IMAGING_BUNDLES_SHARED to the folder that holds data/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmPython]:
+    """``warm.python``: an interpreter that has imported everything."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RANK", "LOCAL_RANK"))}
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    started = WarmPython({**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)})
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Makes an empty tracking store in a folder, ``mlflow.db``, and gives its URI.
+
+    It is a copy: MLflow takes seconds to make the tables.
+    """
+    template = tmp_path_factory.mktemp("template") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _MLFLOW:
+            patch.delenv(name, raising=False)
+        open_store(checked_uri(f"sqlite:///{template}"))
+
+    def make(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(template, folder / "mlflow.db")
+        return checked_uri(f"sqlite:///{folder / 'mlflow.db'}")
+
+    return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ WORDS = {
 class Project:
     """A folder with one bundle, and a store with a run of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, uri: str) -> None:
         self.bundles = root / "bundles"
         self.bundle = self.bundles / BUNDLE
         (self.bundle / "configs").mkdir(parents=True)
@@ -46,7 +47,7 @@ class Project:
         self.readme.write_text(f"# Made\n\nbefore\n\n{BEGIN}\nold\n{END}\n\n## After\n")
         self.weights = self.bundle / "models" / "tiny_unet.safetensors"
         save_file(TinyUNet().state_dict(), self.weights)
-        self.uri = f"sqlite:///{root / 'mlflow.db'}"
+        self.uri = uri
         self.client = MlflowClient(tracking_uri=self.uri)
         self.experiment = self.client.create_experiment(BUNDLE, (root / "artifacts").as_uri())
         self.folder = root / "evaluation"
@@ -86,8 +87,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path, new_store: Callable[[Path], str]) -> Project:
+    return Project(tmp_path, new_store(tmp_path))
 
 
 def test_a_run_becomes_a_card_between_its_markers(project: Project) -> None:

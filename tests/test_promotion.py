@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -25,9 +26,9 @@ BUNDLE = "covid_ct_lesion_segmentation"
 class Runs:
     """A store, and runs of the CT bundle in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, uri: str) -> None:
         self.folder = folder
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.uri = uri
         self.client = MlflowClient(tracking_uri=self.uri)
         self.experiment = self.client.create_experiment(BUNDLE, (folder / "artifacts").as_uri())
 
@@ -47,8 +48,8 @@ class Runs:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path)
+def runs(tmp_path: Path, new_store: Callable[[Path], str]) -> Runs:
+    return Runs(tmp_path, new_store(tmp_path))
 
 
 def test_a_promoted_run_is_loaded_by_mlflow_and_used_by_predict(

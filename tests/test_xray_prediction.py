@@ -243,6 +243,7 @@ def test_faults_of_the_weights(project: Path, tmp_path: Path, sure: Path) -> Non
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_an_xray_of_twelve_megapixels_fits_in_two_gibibytes(project: Path, tmp_path: Path, sure: Path) -> None:
     """In a process of its own: the peak of resident memory, libraries and all."""
     Image.fromarray(PLANE).resize((4000, 3000)).save(tmp_path / "large.jpg")

@@ -80,6 +80,11 @@ class Bundle:
         return min(self.networks, key=lambda name: self.sizes[name])
 
     @cached_property
+    def default(self) -> str:
+        """The network that is used where no overlay chooses one."""
+        return str(self.config("train")["network_name"])
+
+    @cached_property
     def dataset(self) -> str:
         """Name of the dataset, its card and its phantoms."""
         default = self.config("train")["dataset_dir"]
@@ -171,10 +176,12 @@ def environment(store: str, **more: str) -> dict[str, str]:
 def python(
     words: Sequence[str], cwd: Path, env: dict[str, str], *, code: int | None = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Runs ``python WORDS`` in ``cwd`` and holds its exit code against ``code`` (None: any)."""
-    done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False
-    )
+    """Runs ``python WORDS`` in ``cwd`` and holds its exit code against ``code`` (None: any).
+
+    The interpreter is ``PYTHON_EXEC`` of ``env``, else a cold one.
+    """
+    command = [env.get("PYTHON_EXEC", sys.executable), *words]
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False)
     assert code is None or done.returncode == code, (
         f"exit code {done.returncode}, not {code}, of: python {' '.join(words)}\n{(done.stdout + done.stderr)[-6000:]}"
     )

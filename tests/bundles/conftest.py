@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,7 @@ import torch
 from bundle_under_test import BUNDLES, SIDE, Bundle, environment, listing, python
 from mlflow import MlflowClient
 from mlflow.entities import Run
-
-from pipelines.tracking.store import checked_uri
+from warm_python import WarmPython
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
 LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
@@ -50,9 +49,9 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URI of a store that these tests share; the project's own is never touched."""
-    return checked_uri(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+    return new_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +73,9 @@ def as_before(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def env(store: str) -> dict[str, str]:
-    """The environment of commands."""
-    return environment(store)
+def env(store: str, warm: WarmPython) -> dict[str, str]:
+    """The environment of commands. ``PYTHON_EXEC`` is their interpreter: torchrun takes it for its processes too."""
+    return environment(store, PYTHON_EXEC=warm.python)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
 from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
+from warm_python import WarmPython
 
 from pipelines.errors import TrackingError
 from pipelines.tracking import RunTracker
@@ -146,10 +146,10 @@ def test_a_signal_is_killed(store: str, number: signal.Signals, error: type[Base
         assert raised.value.code == 128 + signal.SIGTERM
 
 
-def test_sigkill_is_killed_within_seconds_and_nothing_lives_on(store: str, tmp_path: Path) -> None:
+def test_sigkill_is_killed_within_seconds_and_nothing_lives_on(store: str, tmp_path: Path, warm: WarmPython) -> None:
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"}
     training = subprocess.Popen(
-        [sys.executable, str(SCRIPT), store, str(tmp_path / "models")],
+        [warm.python, str(SCRIPT), store, str(tmp_path / "models")],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True,
     )  # fmt: skip
     assert training.stdout is not None
