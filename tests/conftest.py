@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,16 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from warm_python import WarmPython
-
+import pipelines
 from pipelines.demo import ALLOCATOR
 from pipelines.tracking.store import checked_uri, open_store
+from pipelines.warm import WarmPython
 
 PROJECT = Path(__file__).resolve().parent.parent
+# what commands import, early or late: the heavy ones that MONAI, ignite and MLflow import late are named
+_WARM = ["fire", "monai.bundle", "torch._dynamo", "torch.distributed.run", "torch.onnx", "onnxscript"]
+_WARM += ["mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store", "mlflow.system_metrics.system_metrics_monitor"]
+_WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.stats", "skimage.measure", "nibabel"]
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
@@ -56,9 +61,11 @@ def warm() -> Iterator[WarmPython]:
     """``warm.python``: an interpreter that has imported everything."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RANK", "LOCAL_RANK"))}
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    started = WarmPython({**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)})
-    yield started
-    started.close()
+    ours = [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
+    modules = [*_WARM, *(name for name in ours if not name.endswith("__main__"))]
+    with WarmPython(modules, {**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)}) as started:
+        assert started.ready()
+        yield started
 
 
 @pytest.fixture(scope="session")

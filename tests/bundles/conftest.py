@@ -19,7 +19,8 @@ import torch
 from bundle_under_test import BUNDLES, SIDE, Bundle, environment, listing, python
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from warm_python import WarmPython
+
+from pipelines.warm import WarmPython
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
 LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones

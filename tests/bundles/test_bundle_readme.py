@@ -5,7 +5,7 @@ A block is left out if the line before its fence is ``<!-- not run: REASON -->``
 - ``DATASET_DIR``: a prepared folder (phantoms), ``CKPT_DIR`` and ``OUTPUT_DIR``: folders to write to,
 - ``python`` and ``torchrun`` that make each ``monai.bundle run`` small (two epochs, 64 pixels) and change nothing else.
 
-One bundle's start cold, each a process of its own as for a user; the others' are calls of ``warm_python``. They run in
+One bundle's start cold, each a process of its own as for a user; the others' through ``pipelines.warm``. They run in
 a copy of the project, so that what they write there is not left in the checkout.
 """
 

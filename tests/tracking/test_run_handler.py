@@ -16,11 +16,11 @@ import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
 from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
-from warm_python import WarmPython
 
 from pipelines.errors import TrackingError
 from pipelines.tracking import RunTracker
 from pipelines.tracking.processes import this_process
+from pipelines.warm import WarmPython
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
 

@@ -1,20 +1,22 @@
 """``python WORDS`` without the seconds that importing torch, MONAI and MLflow takes: a warm process forks for each.
 
-``WarmPython`` starts one process that imports everything and then does nothing else: it opens no file of a test, draws
-no random number, starts no thread. Its ``python`` is a command like another. It hands its arguments, directory,
-environment and standard streams to the warm process, which forks a child that becomes what a fresh ``python WORDS``
-would be, and it ends with the child's exit code or signal. Where it is killed, the child is too. So every call is
-isolated as before, and ``subprocess`` works as before.
+``WarmPython`` starts one process that imports modules and then does nothing else: it opens no file, draws no random
+number. Its ``python`` is a command like another. It hands its arguments, directory, environment and standard streams to
+the warm process, which forks a child that becomes what a fresh ``python WORDS`` would be. It passes SIGTERM and SIGINT
+on, and ends with the child's exit code or signal. Where it is killed, the child is too. So each call is isolated, and
+``subprocess`` is used as ever. The demo runs its steps so, and the tests the commands of bundles.
 
-What differs from a cold start: the modules are there already (tests of imports, of start-up time and of memory start
-``sys.executable``), they are not taken apart one by one at the end, and what a library reads from the environment as it
-is loaded (``OMP_NUM_THREADS``, ``MALLOC_…``) is as it was when the warm process began.
+What differs from a cold start: the modules are there already, they are not taken apart one by one at the end, and what
+a library reads from the environment as it is loaded (``OMP_NUM_THREADS``, ``MALLOC_…``) is as it was when the warm
+process began. Modules must survive a fork: OpenBLAS and jemalloc make their threads anew, onnxruntime does not. Linux
+only.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,34 +25,62 @@ import tempfile
 from pathlib import Path
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the client runs for each call: it imports little
-    from collections.abc import Mapping
-    from typing import Any, NoReturn
+if TYPE_CHECKING:  # this file runs as a script for each call, and imports little
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+    from typing import IO, Any, NoReturn
 
 _HEAD = 1 << 16  # bytes of a request that come with the streams' descriptors
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 
 
 class WarmPython:
-    """The warm process, as the tests see it.
+    """A warm process. To be used in a ``with``, or closed.
 
     Args:
-        env: its environment; those of its calls should agree with it in what libraries read as they are loaded.
+        modules: imported once, before the first call. One that is not installed is left out: the call that needs it
+            says so.
+        env: the environment of the process; that of its calls should agree in what libraries read as they are loaded.
+        errors: a file for what the imports have to say; None for our standard error.
+
+    Attributes:
+        python: the interpreter, an executable file.
+        bin: a folder for ``PATH`` with ``python`` and ``torchrun``.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, modules: Sequence[str], env: Mapping[str, str], errors: IO[bytes] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="warm-")  # a socket's path must be short
         place = Path(self._folder.name) / "socket"
-        self.bin = Path(self._folder.name) / "bin"  # for PATH
+        self.bin = Path(self._folder.name) / "bin"
         self.bin.mkdir()
         client = f"{sys.executable} -S -E -P {__file__} {place}"
         for name, first in {"python": "", "torchrun": "-m torch.distributed.run"}.items():
             (self.bin / name).write_text(f'#!/bin/sh\nexec {client} {first} "$@"\n')
             (self.bin / name).chmod(0o755)
         self.python = str(self.bin / "python")
-        command = [sys.executable, __file__, str(place), "serve"]
-        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(env))
+        command = [sys.executable, "-P", __file__, str(place), "serve", *modules]
+        self._server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=dict(env)
+        )
+
+    def __enter__(self) -> WarmPython:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ready(self, timeout: float | None = None) -> bool:
+        """Waits, at most ``timeout`` seconds, for the imports to be done; whether they are.
+
+        Raises:
+            ChildProcessError: the process ended instead; its exit code.
+        """
         assert self._server.stdout is not None
-        assert self._server.stdout.readline(), "the warm process does not start"
+        if not select.select([self._server.stdout], [], [], timeout)[0]:
+            return False
+        if not self._server.stdout.read(1):
+            raise ChildProcessError(self._server.wait())
+        return True
 
     def close(self) -> None:
         """Ends the warm process, and the calls that have not ended."""
@@ -65,40 +95,21 @@ def _ask(place: str, words: list[str]) -> NoReturn:
         connection.connect(place)
         socket.send_fds(connection, [call[:_HEAD]], [0, 1, 2])
         connection.sendall(call[_HEAD:])
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            connection.sendall(bytes([number]))
+
+        for each in _PASSED_ON:
+            signal.signal(each, pass_on)
         answer = b""
         while part := connection.recv(64):
             answer += part
     code = int(answer) if answer else -signal.SIGKILL  # the warm process was killed
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        if -code in _PASSED_ON:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
-
-
-def _import_everything() -> None:
-    """What commands import, early or late; the late and heavy imports of MONAI, ignite and MLflow are named.
-
-    Not onnxruntime: it starts a thread as it is imported, and a forked child of a process with threads may stand still.
-    """
-    import importlib
-    import pkgutil
-    from contextlib import suppress
-
-    import pipelines
-
-    names = ["fire", "monai.bundle", "torch._dynamo", "torch.distributed.run", "torch.onnx", "onnxscript"]
-    names += [
-        "mlflow.pytorch",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "mlflow.system_metrics.system_metrics_monitor",
-    ]
-    names += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.stats", "nibabel"]
-    names += ["skimage.measure"]
-    names += [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
-    for name in names:
-        if not name.endswith("__main__"):
-            with suppress(ImportError):  # an extra that is not installed: the call that needs it says so
-                importlib.import_module(name)
 
 
 def _next_call(place: str) -> dict[str, Any] | None:
@@ -119,8 +130,7 @@ def _next_call(place: str) -> dict[str, Any] | None:
     selector = selectors.DefaultSelector()
     for source in (sys.stdin, wake, listener):
         selector.register(source, selectors.EVENT_READ)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    os.write(1, b".")  # ready
     while True:
         ready = [key.fileobj for key, _ in selector.select()]
         if sys.stdin in ready:  # its end: nothing is ever written to it
@@ -132,9 +142,12 @@ def _next_call(place: str) -> dict[str, Any] | None:
                 os.read(wake, 4096)
         for connection, pid in list(waiting.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
-            if not done and connection in ready:  # who asked is gone
-                _kill(pid)
-                done, status = os.waitpid(pid, 0)
+            if not done and connection in ready:
+                for number in (told := connection.recv(64)):
+                    os.killpg(pid, number) if number == signal.SIGINT else os.kill(pid, number)
+                if not told:  # who asked is gone
+                    _kill(pid)
+                    done, status = os.waitpid(pid, 0)
             if done:
                 with suppress(OSError):
                     connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
@@ -235,14 +248,16 @@ def _run(words: list[str]) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-def _serve(place: str) -> None:
+def _serve(place: str, modules: Sequence[str]) -> None:
     import gc
+    import importlib
+    from contextlib import suppress
 
-    own = {str(Path(__file__).resolve().parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     base_path = [each for each in sys.path if each not in own]
-    _import_everything()
-    tasks = [each.read_text().strip() for each in Path("/proc/self/task").glob("*/comm")]
-    assert tasks.count("jemalloc_bg_thd") == len(tasks) - 1, f"no child may be forked beside threads: {tasks}"
+    for module in modules:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(module)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
     call = _next_call(place)
@@ -251,7 +266,7 @@ def _serve(place: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["serve"]:
-        _serve(sys.argv[1])
+    if sys.argv[2:3] == ["serve"]:
+        _serve(sys.argv[1], sys.argv[3:])
     else:
         _ask(sys.argv[1], sys.argv[2:])

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from warm_python import WarmPython
+
+from pipelines.warm import WarmPython
 
 SHOW = """
 import json, os, sys, __main__
@@ -78,3 +79,21 @@ def test_who_is_killed_takes_the_call_along(warm: WarmPython, tmp_path: Path) ->
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_reach_the_call(warm: WarmPython, tmp_path: Path, number: signal.Signals) -> None:
+    code = "import signal, sys, time\nfor s in (2, 15): signal.signal(s, lambda n, _: sys.exit(n))\n"
+    code += "print('here', flush=True)\ntime.sleep(100)"
+    caller = subprocess.Popen([warm.python, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == "here\n"
+    caller.send_signal(number)
+    caller.communicate()
+    assert caller.returncode == number
+
+
+def test_a_module_that_fails_to_import_is_told(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit(5)")
+    with WarmPython(["broken"], {**os.environ, "PYTHONPATH": str(tmp_path)}) as warm, pytest.raises(ChildProcessError):
+        warm.ready()
