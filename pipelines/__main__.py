@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
-    demo.add_argument("--epochs", type=int, default=15, help="of each training")
+    demo.add_argument("--epochs", type=int, default=8, help="of each training")
     demo.set_defaults(func=_demo)
 
     ui = commands.add_parser("ui", help="the MLflow UI over this project's runs")
