@@ -141,7 +141,7 @@ def demo_steps(out: Path, bundle: Path, epochs: int) -> list[Step]:
         epochs: of each training.
     """
     configs, data, scans = bundle / "configs", str(out / "phantoms"), str(out / "scans")
-    images = str(out / "scans" / "COVID-19-CT-Seg_20cases")
+    images = str(out / "scans" / "ct_scans")
     phantom = ["pipelines", "data", "phantom", "covid_ct", "--out"]
     predictions = out / "predictions"
     predict = ["pipelines", "predict", str(bundle), images, "--out", str(predictions), "--fast"]
