@@ -1,7 +1,7 @@
 """Commands of Python modules without their start-up: one process imports what they need, and forks for each of them.
 
-``python -m monai.bundle run`` takes some ten seconds of processor time to import PyTorch, MONAI and MLflow. Here that is
-done once; what then runs has the memory, exit code, signals and end of a process of its own. Linux and macOS only.
+``python -m monai.bundle run`` takes some ten seconds of processor time to import PyTorch, MONAI and MLflow. Here that
+is done once; what then runs has the memory, exit code, signals and end of a process of its own. Linux and macOS only.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import select
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 _READY = "ready"
-_GRACE = 30.0  # seconds that a command has to end itself once it was told to
+# seconds that a command has to end itself: once it got the terminal's Ctrl-C too, and once it was told to
+_UNTOLD, _GRACE = 3.0, 30.0
 
 
 class WarmProcess:
@@ -94,18 +95,18 @@ class WarmProcess:
 
     def stop(self) -> None:
         """Ends what runs: SIGTERM, by which a training's run is recorded as killed, and SIGKILL after a while."""
-        if self._child:
+        if self._child and not self._ended(_UNTOLD):
             _signal(self._child, signal.SIGTERM)
-            end = time.monotonic() + _GRACE
-            try:
-                while self._child and time.monotonic() < end:
-                    self.wait(0.2)
-            except ChildProcessError:
-                pass
-            if self._child:
+            if not self._ended(_GRACE):
                 _signal(self._child, signal.SIGKILL)
         self._process.kill()  # it holds nothing but imports
         self._process.wait()
+
+    def _ended(self, seconds: float) -> bool:
+        try:
+            return self.wait(seconds) is not None
+        except ChildProcessError:
+            return False
 
     def _next(self, timeout: float) -> str | None:
         """The next line from the warm process; None if there is none in time."""
@@ -122,10 +123,12 @@ class WarmProcess:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+
+
+def _tell(word: str | int) -> None:
+    os.write(1, f"{word}\n".encode())
 
 
 def _serve(modules: Sequence[str]) -> list[str] | None:
@@ -136,7 +139,7 @@ def _serve(modules: Sequence[str]) -> list[str] | None:
     # Threads that libraries start when they are imported (OpenBLAS) are made anew after a fork, by themselves.
     warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: it reaches the fork as well
-    print(_READY, flush=True)
+    _tell(_READY)
     for line in sys.stdin:
         job = json.loads(line)
         pid = os.fork()
@@ -149,8 +152,8 @@ def _serve(modules: Sequence[str]) -> list[str] | None:
             os.close(log)
             os.close(nothing)
             return job["arguments"]
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        _tell(pid)
+        _tell(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     return None
 
 
