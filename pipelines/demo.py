@@ -41,7 +41,7 @@ KNOBS = ["--slice_size", "[96,96]", "--batch_size", "1", "--slices_per_case", "4
 KNOBS += ["--learning_rate", "0.001", "--flips", "False", "--scales", "[1.0]"]  # one look at each slice
 
 _WIDTH = 54
-_EPOCH = re.compile(rb"Epoch\[\d+\] Complete\.")
+_EPOCH = re.compile(rb"Trainer: Epoch\[\d+\] Complete\.")
 _CASE = re.compile(rb"^(?:done|refused|failed):", re.MULTILINE)
 _TAIL = 12  # lines of a failed step's log that are shown
 
@@ -68,7 +68,7 @@ class Step:
     @property
     def command(self) -> str:
         """The step as it is run by hand."""
-        return shlex.join([sys.executable, "-m", *self.arguments])
+        return " ".join(_quoted(word) for word in (sys.executable, "-m", *self.arguments))
 
 
 def run_demo(out: Path, project: Path, epochs: int = 8) -> int:
@@ -242,6 +242,11 @@ def _failed(step: Step | None, log: Path, code: int) -> int:
         f"error: {what} ended with exit code {code}; the end of its log:\n{last}\nall of it: {log}\n{again}"
     )
     return code
+
+
+def _quoted(word: str) -> str:
+    """As ``shlex.quote``; a list of configs stays legible."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`!\\') else shlex.quote(word)
 
 
 def _say(text: str) -> None:
