@@ -30,7 +30,13 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "
 # Threads that spin while they wait take the processor from those who work: twice the time on a busy machine.
 ENVIRONMENT = {**ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"}
 # what the steps import, once for all of them
-WARM = ("monai.bundle", "mlflow", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.pyplot", "pipelines.comparison")
+WARM: tuple[str, ...] = (
+    "monai.bundle",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "matplotlib.pyplot",
+    "pipelines.comparison",
+)
 WARM += ("pipelines.prediction", "pipelines.tracking", "pipelines.evaluation", "pipelines.networks")
 
 # two scans as large as the shipped weights know them
@@ -120,7 +126,7 @@ def run_demo(out: Path, project: Path, epochs: int = 8) -> int:
                 if code:
                     return _failed(step, log, code)
         except ChildProcessError as error:
-            return _failed(step, log, abs(int(error.args[0])) or 1)
+            return _failed(step, log, error.args[0] or 1)
         except KeyboardInterrupt:
             _say(f"interrupted; what was made until now is in {_near(out)}, and another call begins anew")
             return 130

@@ -59,7 +59,7 @@ class WarmProcess:
         """Waits at most ``timeout`` seconds for the imports to be done; whether they are.
 
         Raises:
-            ChildProcessError: they failed, and the log says why.
+            ChildProcessError: with the exit code: they failed, and the log says why.
         """
         return self._next(timeout) == _READY
 
@@ -74,7 +74,7 @@ class WarmProcess:
         try:
             self._process.stdin.write(job.encode() + b"\n")
         except BrokenPipeError as error:
-            raise ChildProcessError(self._process.wait()) from error
+            raise ChildProcessError(_shell_code(self._process.wait())) from error
         word = None
         while word is None:
             word = self._next(1.0)
@@ -91,7 +91,7 @@ class WarmProcess:
         if word is None:
             return None
         self._child = 0
-        return int(word) if int(word) >= 0 else 128 - int(word)
+        return _shell_code(int(word))
 
     def stop(self) -> None:
         """Ends what runs: SIGTERM, by which a training's run is recorded as killed, and SIGKILL after a while."""
@@ -116,10 +116,14 @@ class WarmProcess:
                 return None
             part = os.read(self._process.stdout.fileno(), 1024)
             if not part:
-                raise ChildProcessError(self._process.wait())
+                raise ChildProcessError(_shell_code(self._process.wait()))
             self._received += part
         line, _, self._received = self._received.partition(b"\n")
         return line.decode()
+
+
+def _shell_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -56,8 +56,10 @@ def test_leaving_ends_what_runs(warm_with, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("pipelines.warm._UNTOLD", 0.1)
     with warm_with() as warm:
         assert warm.ready(30)
-        warm.start(["a_command", "sleep"], tmp_path / "log")
-        while "asleep" not in (tmp_path / "log").read_text():
+        log = tmp_path / "log"
+        log.touch()
+        warm.start(["a_command", "sleep"], log)
+        while "asleep" not in log.read_text():
             assert warm.wait(0.01) is None
         started, child = time.monotonic(), warm._child
     assert time.monotonic() - started < 30

@@ -42,6 +42,7 @@ def test_demo_ends_with_an_overlay_figures_and_a_comparison_of_three_tracked_run
     assert overlay.stat().st_mtime < (demo / "basic_unet" / "run.json").stat().st_mtime
     summary = json.loads((demo / "basic_unet" / "evaluation" / "summary.json").read_text())
     assert 0 <= summary["test_lung_dice"]["estimate"] <= 1
+    assert summary["test_lesion_sensitivity"]["n"] >= 7  # of fewer no paired test of three networks can say anything
     assert json.loads((demo / "basic_unet" / "run.json").read_text())["run_id"]
     with (demo / "comparison" / "comparison.csv").open(newline="") as file:
         rows = {row["label"]: row for row in csv.DictReader(file)}
