@@ -30,14 +30,8 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "
 # Threads that spin while they wait take the processor from those who work: twice the time on a busy machine.
 ENVIRONMENT = {**ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"}
 # what the steps import, once for all of them
-WARM: tuple[str, ...] = (
-    "monai.bundle",
-    "mlflow",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "matplotlib.pyplot",
-    "pipelines.comparison",
-)
-WARM += ("pipelines.prediction", "pipelines.tracking", "pipelines.evaluation", "pipelines.networks")
+WARM: tuple[str, ...] = ("monai.bundle", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.pyplot")
+WARM += ("pipelines.prediction", "pipelines.networks", "pipelines.comparison")
 
 # two scans as large as the shipped weights know them
 SCANS = ["--raw", "--cases", "2", "--slices", "12", "--size", "256"]
@@ -91,12 +85,14 @@ def run_demo(out: Path, project: Path, epochs: int = 8) -> int:
         The exit code of the first step that fails, or 0.
 
     Raises:
-        UsageError: the bundle is not there.
+        UsageError: the bundle is not there, or there are no epochs.
         OutputError: ``out`` exists and no demo made it.
     """
     bundle = project / "bundles" / BUNDLE
     if not bundle.is_dir():
         raise UsageError("the demo needs the project's bundles", where=bundle, how="run it from a clone of the project")
+    if epochs < 1:
+        raise UsageError(f"--epochs must be 1 or more, got {epochs}")
     out = out.absolute()
     mark = out / ".demo"
     if out.exists() and any(out.iterdir()) and not mark.exists():

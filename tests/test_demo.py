@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import demo
 from pipelines.demo import Step, demo_steps, run_demo
+from pipelines.errors import UsageError
 
 STEP = """
 import pathlib, sys, time
@@ -105,6 +106,12 @@ def test_ctrl_c_ends_the_step_and_says_so(project, tmp_path) -> None:
     assert out.strip().splitlines()[-1].startswith("interrupted; ")
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_a_training_has_epochs(project, tmp_path) -> None:
+    with pytest.raises(UsageError, match="1 or more, got 0"):
+        run_demo(tmp_path / "demo", project, epochs=0)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_answer_of_shipped_weights_comes_before_any_training(project, tmp_path) -> None:
