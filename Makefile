@@ -11,16 +11,15 @@ PYTEST_ARGS ?=
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh install.sh .
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh install.sh '.[dev]'
+	@touch $@
 
-demo: $(VENV)/.installed  ## phantoms, training, evaluation and prediction, tracked; results in demo/
-	$(BIN)/python -m pipelines demo --out $(DEMO)
+demo: $(VENV)/.installed  ## a first answer, then trainings, figures and a comparison, tracked; results in demo/
+	@$(BIN)/python -m pipelines demo --out $(DEMO)
 
 test: $(VENV)/.installed-dev  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(PYTEST_ARGS)

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
-    demo.add_argument("--epochs", type=int, default=15, help="of each training")
+    demo.add_argument("--epochs", type=int, default=8, help="of each training")
     demo.set_defaults(func=_demo)
 
     ui = commands.add_parser("ui", help="the MLflow UI over this project's runs")
@@ -96,9 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _predict(args: argparse.Namespace) -> int:
     import torch
+    from tqdm import tqdm
 
     from pipelines.errors import UsageError
-    from pipelines.prediction import fast_options, predict
+    from pipelines.prediction import Outcome, fast_options, predict
 
     overrides: dict = {}
     if args.checkpoint is not None:
@@ -111,11 +112,20 @@ def _predict(args: argparse.Namespace) -> int:
     bundle = args.bundle if args.bundle.is_dir() else _root() / "bundles" / args.bundle
     if args.fast:
         overrides |= fast_options(bundle)
-    outcomes = predict(bundle, args.input, args.out, network=args.network, overlays=args.overlay, **overrides)
-    for outcome, _ in outcomes:
-        print(
-            f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}",
-            file=sys.stderr if outcome.error else sys.stdout,
+    with tqdm(desc="cases", unit="case", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def report(outcome: Outcome | None, done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+            if outcome is not None:
+                stream = sys.stderr if outcome.error else sys.stdout
+                with tqdm.external_write_mode(stream):  # the bar makes way for the line
+                    print(
+                        f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}", file=stream, flush=True
+                    )
+
+        outcomes = predict(
+            bundle, args.input, args.out, network=args.network, overlays=args.overlay, report=report, **overrides
         )
     codes = [code for _, code in outcomes]
     if len(codes) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -59,6 +59,7 @@ def predict(
     *,
     network: str | None = None,
     overlays: Sequence[str] = (),
+    report: Callable[[Outcome | None, int, int], None] | None = None,
     **overrides: Any,
 ) -> list[tuple[Outcome, int]]:
     """Runs ``configs/inference.yaml`` of a bundle on each case at ``source`` and writes ``out/manifest.jsonl``.
@@ -69,6 +70,8 @@ def predict(
         out: where masks, overlays, reports and the manifest go.
         network: an overlay of ``configs/networks``; None for the bundle's default.
         overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
+        report: called with the outcome of each case, how many are done, and how many there are, before the next case is
+            begun; and before the first one, without an outcome.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -102,12 +105,17 @@ def predict(
         raise OutputError(
             f"the folder cannot be written ({error.strerror})", where=out, how="choose another --out"
         ) from error
+    total = len(unusable) + len(items)
     with manifest:
-        outcomes = []
+        outcomes: list[tuple[Outcome, int]] = []
+        if report is not None:
+            report(None, 0, total)
         for outcome, code in chain(unusable, (_predict_case(workflow, item) for item in items)):
             manifest.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
             manifest.flush()
             outcomes.append((outcome, code))
+            if report is not None:
+                report(outcome, len(outcomes), total)
     return outcomes
 
 

@@ -38,8 +38,7 @@ class WarmPython:
     """A warm process. To be used in a ``with``, or closed.
 
     Args:
-        modules: imported once, before the first call. One that is not installed is left out: the call that needs it
-            says so.
+        modules: imported once, before the first call.
         env: the environment of the process; that of its calls should agree in what libraries read as they are loaded.
         errors: a file for what the imports have to say; None for our standard error.
 
@@ -193,9 +192,6 @@ def _become(call: dict[str, Any], base_path: list[str]) -> list[str]:
     """Makes this fresh child what ``python WORDS`` is before its first line; the words without ``-u``."""
     import random
 
-    import numpy as np
-    import torch
-
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     for number, stream in enumerate(call["streams"]):
@@ -207,9 +203,10 @@ def _become(call: dict[str, Any], base_path: list[str]) -> list[str]:
     os.chdir(call["cwd"])
     os.environ.clear()
     os.environ.update(call["env"])
-    random.seed()  # a new process has seeds of its own: what is not seeded by a test must not look as if it were
-    np.random.seed()  # noqa: NPY002 - the global one is meant
-    torch.seed()
+    random.seed()  # a new process has seeds of its own: what nobody seeds must not look as if somebody did
+    for module in ("numpy.random", "torch"):
+        if module in sys.modules:
+            sys.modules[module].seed()
     words = call["words"][1:] if call["words"][0] == "-u" else call["words"]
     first = call["cwd"] if words[0] == "-m" else "" if words[0] == "-c" else str(Path(words[0]).resolve().parent)
     given = filter(None, call["env"].get("PYTHONPATH", "").split(os.pathsep))
@@ -251,13 +248,11 @@ def _run(words: list[str]) -> NoReturn:
 def _serve(place: str, modules: Sequence[str]) -> None:
     import gc
     import importlib
-    from contextlib import suppress
 
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     base_path = [each for each in sys.path if each not in own]
     for module in modules:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(module)
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
     call = _next_call(place)

@@ -6,6 +6,7 @@ import os
 import pkgutil
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.s
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With pytest-xdist (``--dist loadgroup``) one worker runs a whole file, so that its fixtures are made once.
 
@@ -61,8 +63,9 @@ def warm() -> Iterator[WarmPython]:
     """``warm.python``: an interpreter that has imported everything."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RANK", "LOCAL_RANK"))}
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    late = [each for each in _WARM if find_spec(each.partition(".")[0])]  # an extra may not be installed
     ours = [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
-    modules = [*_WARM, *(name for name in ours if not name.endswith("__main__"))]
+    modules = [*late, *(name for name in ours if not name.endswith("__main__"))]
     with WarmPython(modules, {**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)}) as started:
         assert started.ready()
         yield started

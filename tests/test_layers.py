@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"weights"},
-    {"bundle", "networks", "readers", "severity"},
+    {"bundle", "networks", "readers", "severity", "warm"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines import prediction
 from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import GeometryError, IntensityError, OutputError, UnreadableFileError, UsageError, WeightsError
@@ -208,6 +210,38 @@ def test_a_folder_of_many_goes_on_past_the_bad_ones(project, tmp_path, phantom, 
     assert all(Path(mask).is_file() for mask in masks)
     assert not [path for path in (tmp_path / "out").rglob("*") if "empty" in path.name or path.name.startswith(".")]
     assert "3 of 5 cases done" in capsys.readouterr().out
+
+
+def test_each_case_is_told_before_the_next_is_begun(project, tmp_path, phantom, weights, monkeypatch):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.png").touch()  # empty: refused
+    for name in ("b", "c"):
+        Image.fromarray(picture_of(phantom)).save(source / f"{name}.png")
+    seen = []
+
+    class Screen(io.StringIO):
+        def flush(self):
+            """What can be read by now, and which masks are there by then."""
+            seen.append((self.getvalue().count("done:"), sorted(path.name for path in out.glob("*_mask.png"))))
+
+    monkeypatch.setattr(sys, "stdout", Screen())
+    code, _ = predict(project, source, out, weights)
+    assert code == EXIT_SOME_NOT_DONE
+    assert seen[:2] == [(1, ["b_mask.png"]), (2, ["b_mask.png", "c_mask.png"])]
+    assert "\r" not in sys.stdout.getvalue()
+
+    told = []
+    bundle, again = project / "bundles" / "covid_ct_lesion_segmentation", tmp_path / "again"
+
+    def report(outcome, done, total):
+        told.append((outcome, done, total, len(list(again.glob("*_mask.png")))))
+
+    outcomes = prediction.predict(
+        bundle, source, again, network="tiny_unet", checkpoint=str(weights), report=report, flips=False, scales=[1.0]
+    )
+    assert [what[1:] for what in told] == [(0, 3, 0), (1, 3, 0), (2, 3, 1), (3, 3, 2)]
+    assert [what[0] for what in told] == [None, *(outcome for outcome, _ in outcomes)]
 
 
 @pytest.mark.parametrize(

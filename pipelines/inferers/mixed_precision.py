@@ -9,12 +9,16 @@ from monai.inferers import Inferer
 
 
 def supports_bfloat16(device: torch.device | str) -> bool:
-    """Whether the device is faster in bfloat16 than in float32 (CPU: AVX512-BF16 or AMX; CUDA: Ampere and later)."""
+    """Whether the device is faster in bfloat16 than in float32 (CPU: AVX512-BF16 or AMX; CUDA: Ampere and later).
+
+    A CPU that was told to do less than it can (``ATEN_CPU_CAPABILITY=avx2``) is not: it would emulate bfloat16.
+    """
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if kind == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return able and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return False
 
 

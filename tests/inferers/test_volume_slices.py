@@ -82,6 +82,14 @@ def test_support_is_known_for_the_cpu():
     assert supports_bfloat16("meta") is False
 
 
+@pytest.mark.parametrize(("capability", "expected"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_a_cpu_that_is_told_to_do_less_is_not_given_bfloat16(monkeypatch, capability, expected):
+    """With ATEN_CPU_CAPABILITY=avx2 it would emulate it, some ten times slower than float32."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert supports_bfloat16("cpu") is expected
+
+
 def test_scales_are_averaged():
     torch.manual_seed(0)
     network, slices = TinyUNet().eval(), torch.rand(1, 1, 40, 40)
