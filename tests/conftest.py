@@ -26,21 +26,19 @@ _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.s
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """With pytest-xdist (``--dist loadgroup``) one worker runs a whole file, so that its fixtures are made once.
 
     In ``tests/bundles`` it is all of a bundle; what is done for each network there, or by ``promise``, is shared out.
     """
-    for item in items:
-        params = getattr(item, "callspec", None)
-        values = {} if params is None else params.params
-        group = [item.nodeid.partition("::")[0]]
-        if "bundle" in values:
-            group = [str(values["bundle"])] + ([str(values["network"])] if "network" in values else [])
-        elif "promise" in values or ("name" in values and "networks" in group[0]):
-            group.append(str(params.id))
-        item.add_marker(pytest.mark.xdist_group("-".join(group)))
+    params = getattr(item, "callspec", None)
+    values = {} if params is None else params.params
+    group = [item.nodeid.partition("::")[0]]
+    if "bundle" in values:
+        group = [str(values["bundle"])] + ([str(values["network"])] if "network" in values else [])
+    elif "promise" in values or ("name" in values and "networks" in group[0]):
+        group.append(str(params.id))
+    item.add_marker(pytest.mark.xdist_group("-".join(group)))
 
 
 @pytest.fixture(scope="session")
