@@ -16,6 +16,8 @@ from scipy.stats import norm, rankdata, wilcoxon
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
+from pipelines.evaluation.intervals import student_reach
+
 N_RESAMPLES = 2000
 _CHUNK = 2_000_000  # weights at a time, 16 MB
 
@@ -125,8 +127,9 @@ def signed_rank(first: ArrayLike, second: ArrayLike, patients: Sequence[Hashable
 class PatientResamples:
     """The same bootstrap samples of patients for every model: what two models score on them is paired.
 
-    Patients are drawn with replacement and bring all their items. Intervals are expanded percentiles of the samples,
-    which few patients do not make too narrow (Hesterberg, The American Statistician 69:371, 2015).
+    Patients are drawn with replacement and bring all their items. Intervals are expanded percentiles of the samples
+    (Hesterberg, The American Statistician 69:371, 2015), and at least as wide as Student's: no sample leaves the range
+    of its patients, so that percentiles alone held the truth in 50, 75 and 92 of 100 simulations with 2, 3 and 5.
 
     Args:
         patients: the patient of each of N items.
@@ -175,32 +178,41 @@ class PatientResamples:
                 found.append((hits * below).sum(axis=1) / (hits.sum(axis=1) * others.sum(axis=1)))
         return np.concatenate(found)
 
-    def interval(self, drawn: NDArray[np.float64]) -> tuple[float, float]:
-        """The 95 % interval of a statistic from its values in the samples; NaN with fewer than two patients."""
+    def interval(
+        self, drawn: NDArray[np.float64], bounds: tuple[float, float] = (-math.inf, math.inf)
+    ) -> tuple[float, float]:
+        """The 95 % interval of a statistic from its values in the samples; NaN with fewer than two patients.
+
+        Args:
+            drawn: (B,), NaN where undefined. bounds: the least and the greatest value that it can have.
+        """
         defined = drawn[np.isfinite(drawn)]
         if self.n_patients < 2 or not defined.size:
             return math.nan, math.nan
         tail = 100 * float(norm.cdf(-self._widening * student.ppf(0.975, self.n_patients - 1)))
         low, high = np.percentile(defined, [tail, 100 - tail])
-        return float(low), float(high)
+        middle, reach = float(defined.mean()), student_reach(float(defined.std()), self.n_patients)
+        return max(min(float(low), middle - reach), bounds[0]), min(max(float(high), middle + reach), bounds[1])
 
     def p_value(self, drawn: NDArray[np.float64]) -> float:
-        """Two-sided, that a difference is 0, from its values in the samples: the level whose interval touches 0.
+        """Two-sided, that a difference is 0, from its values in the samples: the level whose ``interval`` touches 0.
 
         Where every sample lies on one side of 0 their number alone would say how small it is, too large to outlive
         Holm's correction over many pairs: there the tail is that of the normal distribution with the samples' mean and
         deviation (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), if it is smaller, but no
-        smaller than that of so many tosses of a coin that all fell on one side.
+        smaller than that of so many tosses of a coin that all fell on one side. It is never smaller than Student's.
         """
         defined = drawn[np.isfinite(drawn)]
         if self.n_patients < 2 or not defined.size:
             return math.nan
         fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
         tail = min(0.5, (fewer + 1) / (len(defined) + 1))
-        deviation = float(defined.std())
+        middle, deviation = abs(float(defined.mean())), float(defined.std())
         if fewer == 0 and deviation > 0:
-            tail = min(tail, max(float(norm.sf(abs(float(defined.mean())) / deviation)), 0.5**self.n_patients))
-        return float(2 * student.sf(norm.isf(tail) / self._widening, self.n_patients - 1))
+            tail = min(tail, max(float(norm.sf(middle / deviation)), 0.5**self.n_patients))
+        degrees = self.n_patients - 1
+        by_student = 2 * student.sf(middle / (self._widening * deviation), degrees) if deviation > 0 else 0.0
+        return float(max(2 * student.sf(norm.isf(tail) / self._widening, degrees), by_student))
 
     @property
     def _widening(self) -> float:
