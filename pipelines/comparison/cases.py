@@ -98,7 +98,7 @@ def read_items(store: Store, run: Run) -> ItemTable | None:
 
 
 def in_order_of(table: ItemTable, other: ItemTable) -> ItemTable | None:
-    """A table with its items in the order of another's; None unless items, their true classes and names are the same."""
+    """A table with its items in the order of another's; None unless items, true classes and names are the same."""
     places = {item: place for place, item in enumerate(table.items)}
     if len(places) < len(table.items) or set(table.items) != set(other.items) or table.names != other.names:
         return None

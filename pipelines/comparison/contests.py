@@ -1,8 +1,8 @@
 """Who beats whom: paired tests between the rows of a ranking, on the same cases, corrected for their number.
 
-A winner needs the test that is named, the bootstrap over patients, and patients enough: DeLong's and McNemar's tests take
-slices of one patient as independent, and by themselves they, with the bootstrap's interval beside them, named a winner
-among equals in a third of all simulations with two patients (docs/reference/metrics.md has the table).
+A winner needs the test that is named, the bootstrap over patients, and patients enough: DeLong's and McNemar's tests
+take slices of one patient as independent, and with no more than the bootstrap's interval beside them they named a
+winner among equals in a third of all simulations with two patients (docs/reference/metrics.md has the table).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ ROWS_SHOWN = 50  # of a ranking, in the page's tables
 PAIRS_SHOWN = 66  # 12 rows, each against each
 LEFT_OUT_SHOWN = 50
 APART = (
-    "Runs stand in one ranking only if what they were measured on is the same: task, data (by fingerprint), split, test "
-    "cases and how these were labelled. A score belongs "
+    "Runs stand in one ranking only if what they were measured on is the same: task, data (by fingerprint), split, "
+    "test cases and how these were labelled. A score belongs "
     "to a network and to the cases that it was measured on: 0.90 on one test set and 0.85 on another say nothing of "
     "which network is better."
 )

@@ -134,11 +134,10 @@ class Ranking:
 
 
 def tested(run: Run) -> list[str]:
-    """The run's test metrics that have a value, without prefix; not the bounds of intervals and the numbers of cases."""
-    names = (
-        name.removeprefix(PREFIX) for name, value in run.metrics.items() if name.startswith(PREFIX) and value == value
-    )
-    return [name for name in names if not name.endswith(("_ci_low", "_ci_high", "_n"))]
+    """The run's test metrics that have a value, without prefix; no bounds of intervals and no numbers of cases."""
+    named = {name.removeprefix(PREFIX): value for name, value in run.metrics.items() if name.startswith(PREFIX)}
+    ends = ("_ci_low", "_ci_high", "_n")
+    return [name for name, value in named.items() if math.isfinite(value) and not name.endswith(ends)]
 
 
 def task_of(run: Run) -> str:

@@ -170,6 +170,9 @@ class _Details:
 
     def _classification(self) -> None:
         tables = {place: [read_items(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
+        for place, of_row in tables.items():
+            counts = [len(table.items) for table in of_row if table is not None]
+            self.rows[place].counted = dict.fromkeys(self.section.ranking.metrics, counts)
         contests, chosen = classification_contests(self.section.ranking, tables, self.options.best)
         self.section.contests = contests
         if not contests:
@@ -279,9 +282,9 @@ def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
     loses_to = [] if contest is None or 0 not in contest.rows else contest.outcomes(0)["better"]
     if contest is not None and loses_to:
         said.append(
-            f"{best.label} has the best mean {ranking.metric}, {with_interval(best, ranking.metric)}, and is not the best: "
-            f"it loses to {_names(rows, loses_to)} on the cases that both have ({contest.test}, the bootstrap, and its "
-            "interval). Means over different cases do not compare."
+            f"{best.label} has the best mean {ranking.metric}, {with_interval(best, ranking.metric)}, and is not the "
+            f"best: it loses to {_names(rows, loses_to)} on the cases that both have ({contest.test}, the bootstrap, "
+            "and its interval). Means over different cases do not compare."
         )
         unbeaten = [place for place in contest.rows if not contest.outcomes(place)["better"]]
         if not unbeaten:

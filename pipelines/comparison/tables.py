@@ -31,7 +31,7 @@ def number(value: float, digits: int | None = None) -> str:
 
 
 def with_interval(row: Row, metric: str) -> str:
-    """``0.942 (0.921 to 0.953), n 20``, n being the cases it is over; with several seeds ``0.942 ± 0.003 (…), n 20``."""
+    """``0.942 (0.921 to 0.953), n 20``, n being the cases that it is over; of several seeds ``0.942 ± 0.003 (…)``."""
     mean, spread = row.mean(metric), row.spread(metric)
     if not math.isfinite(mean):
         return NOTHING

@@ -90,8 +90,8 @@ def names_digest(names: Iterable[str]) -> str:
 
 def truth_digest(paths: Iterable[Path]) -> str:
     """A mark of the truth that cases were measured against, by an evaluation's tables, whatever their order: 12
-    hexadecimal digits; empty if no table has one. It is the class of each slice or picture (``label``), and of each mask
-    the extent of its lesions."""
+    hexadecimal digits; empty if no table has one. It is the class of each slice or picture (``label``), and of each
+    mask the extent of its lesions."""
     found = set()
     for path in paths:
         try:

@@ -219,14 +219,9 @@ def widened(
     """
     if n_patients >= FEW_PATIENTS or not all(map(math.isfinite, interval)):
         return interval
-    reach = student_reach(deviation, n_patients, confidence)
+    spread = deviation * math.sqrt(n_patients / (n_patients - 1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, n_patients - 1)) * spread
     return max(min(interval[0], estimate - reach), bounds[0]), min(max(interval[1], estimate + reach), bounds[1])
-
-
-def student_reach(deviation: float, n_patients: int, confidence: float = 0.95) -> float:
-    """Half the width of Student's interval of a statistic that has this standard deviation over bootstrap samples."""
-    widening = math.sqrt(n_patients / (n_patients - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, n_patients - 1)) * widening * deviation
 
 
 def _without_exception(number: int, value: float, confidence: float) -> tuple[float, float]:

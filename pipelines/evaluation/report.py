@@ -137,8 +137,8 @@ def as_entry(interval: Interval, undefined: int) -> dict[str, float | int | None
 
 
 def flatten(summary: Mapping[str, Interval]) -> dict[str, float]:
-    """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``, and ``NAME_n``, how many cases the
-    mean is over."""
+    """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``, and ``NAME_n``, how many cases
+    the mean is over."""
     flat: dict[str, float] = {}
     for name, interval in summary.items():
         flat |= {name: interval.estimate, f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
