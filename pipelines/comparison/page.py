@@ -233,9 +233,9 @@ def _csv(comparison: Comparison) -> str:
         for place, (row, cost) in enumerate(zip(section.ranking.rows, section.costs, strict=True), start=1):
             figures = [cost.parameters, cost.macs, cost.activation_mb, cost.parameter_mb, cost.time_ratio, cost.peak_mb]
             values = [
-                v
+                value
                 for name in metrics
-                for v in (row.mean(name), *row.interval(name), row.spread(name), _least(row, name))
+                for value in (row.mean(name), *row.interval(name), row.spread(name), _least(row, name))
             ]
             losses = ", ".join(section.ranking.rows[other].label for other in section.upsets.get(place - 1, ()))
             rank: object = place if row.values(section.ranking.metric) else None
