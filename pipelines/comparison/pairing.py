@@ -56,9 +56,7 @@ def same_items(
         reason = "" if table is not None else "its table of slices or pictures is not kept with the run, or is gone"
         if table is not None:
             table = in_order_of(table, next(iter(chosen.values()), table))
-            reason = (
-                reason if table is not None else "it was measured on other slices or pictures, or with other classes"
-            )
+            reason = "" if table is not None else "it was measured on other slices or pictures, or with other classes"
         if reason or table is None:
             excluded.append((row.label, reason))
         else:

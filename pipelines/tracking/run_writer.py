@@ -114,8 +114,13 @@ class RunWriter:
 
     def forget_tags(self, names: Iterable[str]) -> None:
         """Take tags away."""
-        for name in names:
-            self._write(lambda client, run, name=name: client.delete_tag(run, name))
+        there = list(names)
+
+        def forget(client: MlflowClient, run: str) -> None:
+            for name in there:
+                client.delete_tag(run, name)
+
+        self._write(forget)
 
     def forget_files(self, folder: str) -> None:
         """Take an artefact folder away with all that is in it. A store that cannot do that is warned of."""

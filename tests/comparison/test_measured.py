@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from made_runs import FINGERPRINT, SPLIT, Made
 from test_comparison_page import made_page
@@ -81,3 +83,19 @@ def test_a_metric_without_a_value_is_none(made: Made) -> None:
     (ranking,) = ranked(made)
     assert (ranking.metric, ranking.metrics) == ("lesion_iou", ["lesion_iou"])
     assert "was not evaluated" in why(made)["gone"]
+
+
+def test_a_network_whose_training_named_no_data_is_ranked_by_what_it_was_measured_on(made: Made) -> None:
+    made.segmentation("here", [0.7, 0.8], tags=measured())
+    made.segmentation("elsewhere", [0.8, 0.9], tags=measured(), params={"data_fingerprint": ""})
+    page = made_page(made)
+    assert "elsewhere ranks first" in page.text
+    assert "trained on other data" in page.text
+
+
+def test_pictures_of_other_data_with_equal_names_are_not_shown(made: Made, tmp_path: Path) -> None:
+    """Where the training's data lie says nothing of the data that were measured elsewhere."""
+    for network, dice in (("one", [0.7, 0.2]), ("two", [0.2, 0.9])):
+        params = {"data_fingerprint": OTHER, "dataset_dir": str(tmp_path)}
+        made.segmentation(network, dice, tags=measured(), params=params)
+    assert "measured on other data than the training's" in made_page(made).text
