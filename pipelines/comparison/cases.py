@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.comparison.runs import Run, Store
-from pipelines.evaluation.files import CASES, cases_digest
+from pipelines.evaluation.files import CASES, ITEMS, cases_digest
 
 _FOLDER = "evaluation"
 _WORDS = ("case", "patient", "group")
@@ -78,7 +78,7 @@ def read_cases(store: Store, run: Run) -> CaseTable | None:
 
 def read_items(store: Store, run: Run) -> ItemTable | None:
     """The table of a classification's slices or pictures; None where it is gone, or is not one."""
-    rows = _rows(store, run, "pictures.csv") or _rows(store, run, "slices.csv")
+    rows = next((rows for rows in (_rows(store, run, name) for name in ITEMS) if rows), [])
     if not rows or not {"case", "patient", "label", "predicted"} <= rows[0].keys():
         return None
     names = tuple(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
@@ -95,6 +95,25 @@ def read_items(store: Store, run: Run) -> ItemTable | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def in_order_of(table: ItemTable, other: ItemTable) -> ItemTable | None:
+    """A table with its items in the order of another's; None unless items, true classes and names are the same."""
+    places = {item: place for place, item in enumerate(table.items)}
+    if len(places) < len(table.items) or set(table.items) != set(other.items) or table.names != other.names:
+        return None
+    order = np.array([places[item] for item in other.items], dtype=np.intp)
+    if (table.labels[order] != other.labels).any():
+        return None
+    return replace(
+        table,
+        items=other.items,
+        cases=other.cases,
+        patients=other.patients,
+        labels=other.labels,
+        predicted=table.predicted[order],
+        probabilities=table.probabilities[order],
+    )
 
 
 def _rows(store: Store, run: Run, name: str) -> list[dict[str, str]]:

@@ -1,4 +1,9 @@
-"""Who beats whom: paired tests between the rows of a ranking, on the same cases, corrected for their number."""
+"""Who beats whom: paired tests between the rows of a ranking, on the same cases, corrected for their number.
+
+A winner needs the test that is named, the bootstrap over patients, and patients enough: DeLong's and McNemar's tests
+take slices of one patient as independent, and with no more than the bootstrap's interval beside them they named a
+winner among equals in 28 of 100 simulations with two patients (docs/reference/metrics.md has the table).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.comparison.cases import CaseTable, ItemTable
-from pipelines.comparison.ranking import PREFIX, Ranking, Row, higher_is_better
+from pipelines.comparison.cases import CaseTable, ItemTable, in_order_of
+from pipelines.comparison.pairing import same_cases, same_items
+from pipelines.comparison.ranking import Ranking
 from pipelines.comparison.statistics import PatientResamples, delong, holm, signed_rank
 from pipelines.evaluation import mcnemar
 from pipelines.evaluation.classification import area_under_curve
+from pipelines.evaluation.metric_names import bounds, has_order, higher_is_better
 
 LEVEL = 0.05
+FEWEST_PATIENTS = 6  # with five, no test that takes a patient once falls below 0.05: two-sided it is 2 / 2 ** 5
 Drawn = Mapping[str, NDArray[np.float64]]
 
 BOOTSTRAP = "paired bootstrap"
@@ -29,8 +37,10 @@ class Pair:
     Attributes:
         difference, low, high: first minus second in the metric, and its 95 % bootstrap interval over patients.
         bootstrap_p: two-sided, of the same bootstrap.
-        p_value: of the contest's test; ``corrected`` by Holm over all pairs of the contest.
-        n, n_patients: cases (slices, pictures) in which the metric is defined for both, and their patients.
+        p_value: of the contest's test.
+        n, n_patients: cases (slices, pictures) in which the metric is defined for both, and the patients who decide:
+            theirs, or of an area or a balanced accuracy those of the class that the fewest have.
+        corrected: the larger of the two p values, by Holm over all pairs of the contest.
     """
 
     first: int
@@ -44,8 +54,17 @@ class Pair:
     n_patients: int
     corrected: float = math.nan
 
+    def __post_init__(self) -> None:
+        if self.too_few:  # neither an interval nor a p value of so few can be stood by
+            self.low = self.high = self.bootstrap_p = self.p_value = math.nan
+
+    @property
+    def too_few(self) -> bool:
+        """Whether fewer than ``FEWEST_PATIENTS`` patients decide, so that nothing is said of who is better."""
+        return self.n_patients < FEWEST_PATIENTS
+
     def winner(self, higher_is_better: bool) -> int | None:
-        """The row that is better beyond chance: both the corrected test and the interval say so; else None."""
+        """The row that is better beyond chance: test, bootstrap and interval all say so; else None."""
         if not (self.corrected < LEVEL and (self.low > 0 or self.high < 0)):
             return None
         return self.first if (self.difference > 0) == higher_is_better else self.second
@@ -81,7 +100,22 @@ class Contest:
         return None
 
     def winner(self, pair: Pair) -> int | None:
-        return pair.winner(higher_is_better(self.metric))
+        """The better row of a pair; None where no difference is shown, or the metric has no better and worse."""
+        return pair.winner(higher_is_better(self.metric)) if has_order(self.metric) else None
+
+    def outcomes(self, row: int) -> dict[str, list[int]]:
+        """The other rows by how they stand to one: it "beats" them, they are "better", "open" (no difference is shown),
+        or there is no test ("untested")."""
+        found: dict[str, list[int]] = {"beats": [], "better": [], "open": [], "untested": []}
+        for place in self.rows:
+            pair = None if place == row else self.result(row, place)
+            if pair is None:
+                continue
+            winner = self.winner(pair[0])
+            untested = math.isnan(pair[0].corrected)
+            how = "untested" if untested else "open" if winner is None else "beats" if winner == row else "better"
+            found[how].append(place)
+        return found
 
 
 def segmentation_contest(
@@ -98,36 +132,48 @@ def segmentation_contest(
         The contest (None with fewer than two rows that can be tested), and the values a case of each of its rows.
         Intervals of rows with several seeds are written into the rows.
     """
-    cases, patients, values, excluded = _same_cases(ranking, tables, best)
+    cases, patients, values, excluded = same_cases(ranking, tables, best)
     if not values:
         return None, {}
     resamples = PatientResamples(patients)
     drawn = {place: resamples.mean(each) for place, each in values.items()}
     for place, each in drawn.items():
-        ranking.rows[place].intervals.setdefault(ranking.metric, resamples.interval(each))
+        interval = resamples.interval(each, bounds(ranking.metric))
+        ranking.rows[place].intervals.setdefault(ranking.metric, interval)
     if len(values) < 2:
         return None, values
-    pairs = []
-    for first, second in itertools.combinations(values, 2):
-        apart = values[first] - values[second]
-        of_pair = resamples.mean(apart)
-        defined = apart[np.isfinite(apart)]
-        pairs.append(
-            Pair(
-                first,
-                second,
-                float(defined.mean()) if defined.size else math.nan,
-                *resamples.interval(of_pair),
-                resamples.p_value(of_pair),
-                signed_rank(values[first], values[second], patients),
-                int(defined.size),
-                len({patient for patient, value in zip(patients, apart, strict=True) if np.isfinite(value)}),
-            )
-        )
+    pairs = [
+        _case_pair(first, second, values, patients, resamples) for first, second in itertools.combinations(values, 2)
+    ]
     contest = Contest(
         ranking.metric, "Wilcoxon's signed-rank test", list(values), pairs, excluded, len(cases), resamples.n_patients
     )
     return _finished(contest, patients), values
+
+
+def _case_pair(
+    first: int,
+    second: int,
+    values: Mapping[int, NDArray[np.float64]],
+    patients: Sequence[str],
+    resamples: PatientResamples,
+) -> Pair:
+    apart = values[first] - values[second]
+    there = np.isfinite(apart)
+    owners = [patient for patient, defined in zip(patients, there, strict=True) if defined]
+    if 0 < len(owners) < len(patients):  # who has no value in both is nobody to draw from
+        resamples, apart = PatientResamples(owners), apart[there]
+    of_pair = resamples.mean(apart)
+    return Pair(
+        first,
+        second,
+        float(apart[np.isfinite(apart)].mean()) if owners else math.nan,
+        *resamples.interval(of_pair),
+        resamples.p_value(of_pair),
+        signed_rank(values[first], values[second], patients),
+        len(owners),
+        len(set(owners)),
+    )
 
 
 def classification_contests(
@@ -142,7 +188,7 @@ def classification_contests(
         The contests, and the items of each row that took part. Intervals of rows with several seeds are written into
         the rows: of the mean over seeds.
     """
-    chosen, excluded = _same_items(ranking, tables, best)
+    chosen, excluded = same_items(ranking, tables, best)
     if not chosen:
         return [], {}
     head = next(iter(chosen.values()))
@@ -150,11 +196,13 @@ def classification_contests(
     drawn = {place: _scores(table, resamples) for place, table in chosen.items()}
     for place in chosen:
         row = ranking.rows[place]
-        usable = [table for table in tables[place] if table is not None and _alike(table, head)]
+        same = [None if table is None else in_order_of(table, head) for table in tables[place]]
+        usable = [table for table in same if table is not None]
         if len(row.runs) > 1 and len(usable) == len(row.runs):
             scores = [drawn[place], *(_scores(table, resamples) for table in usable[1:])]
             for name in scores[0]:
-                row.intervals[name] = resamples.interval(np.mean([each[name] for each in scores], axis=0))
+                mean = np.mean([each[name] for each in scores], axis=0)
+                row.intervals[name] = resamples.interval(mean, bounds(name))
     if len(chosen) < 2:
         return [], chosen
     two = len(head.names) == 2
@@ -199,8 +247,14 @@ def _pair(
         bootstrap_p,
         bootstrap_p if p_value is None else p_value(tables[first], tables[second]),
         len(tables[first].items),
-        resamples.n_patients,
+        resamples.n_patients if metric == "accuracy" else _rarest(tables[first]),
     )
+
+
+def _rarest(table: ItemTable) -> int:
+    """How many patients have the class that the fewest have: they decide a sensitivity, and an area under a curve."""
+    owners = np.asarray(table.patients)
+    return min(len(set(owners[table.labels == k])) for k in np.unique(table.labels))
 
 
 def _delong_p(first: ItemTable, second: ItemTable) -> float:
@@ -240,8 +294,9 @@ def _scores(table: ItemTable, resamples: PatientResamples) -> Drawn:
 
 
 def _finished(contest: Contest, patients: Sequence[str]) -> Contest:
-    """Holm's correction, and what else is to be said."""
-    for pair, corrected in zip(contest.pairs, holm([pair.p_value for pair in contest.pairs]), strict=True):
+    """Holm's correction of the larger of each pair's two p values, and what else is to be said."""
+    larger = [float(np.maximum(pair.p_value, pair.bootstrap_p)) for pair in contest.pairs]  # NaN where either is
+    for pair, corrected in zip(contest.pairs, holm(larger), strict=True):
         pair.corrected = corrected
     number = contest.n_patients
     if any(pair.n < contest.n for pair in contest.pairs):
@@ -249,80 +304,30 @@ def _finished(contest: Contest, patients: Sequence[str]) -> Contest:
             f"{contest.metric} is undefined for some rows in some cases. A pair is compared on the cases in which both "
             "have it, so its difference need not be that of the means in the table above."
         )
-    most = max((pair.n_patients for pair in contest.pairs), default=0)
+    fewest = min(pair.n_patients for pair in contest.pairs)
+    if fewest < FEWEST_PATIENTS:
+        whose = "" if contest.test.startswith(("McNemar", "Wilcoxon")) else " of the rarest class"
+        contest.notes.append(
+            f"Too few patients: {fewest}{whose} decide in {_so_many(contest.pairs)}, and below {FEWEST_PATIENTS} no "
+            "winner, no p value and no interval is given, since chance alone would make some. No winner means that the "
+            "test set is too small, and not that the networks are equal."
+        )
+    most = max(pair.n_patients for pair in contest.pairs)
+    tested = not all(pair.too_few for pair in contest.pairs)
     if "Wilcoxon" in contest.test and 2.0 ** (1 - most) * len(contest.pairs) >= LEVEL:
         contest.notes.append(
             f"With {most} patients in whom a pair has {contest.metric}, and {len(contest.pairs)} pairs, no p value can "
             f"fall below {LEVEL:g}, whatever the networks do: no winner here means that the test set is too small, and "
             "not that they are equal."
         )
-    if number < len(patients) and "bootstrap" not in contest.test and "Wilcoxon" not in contest.test:
+    if tested and number < len(patients) and "bootstrap" not in contest.test and "Wilcoxon" not in contest.test:
         contest.notes.append(
             f"The {len(patients)} {contest.unit} come from {number} patients, and the test takes them as independent, "
-            "so its p values are too small. The interval draws patients; a winner needs both."
+            "so its p values are too small. Bootstrap and interval draw patients; a winner needs all three."
         )
     return contest
 
 
-def _same_cases(
-    ranking: Ranking, tables: Mapping[int, Sequence[CaseTable | None]], best: int
-) -> tuple[tuple[str, ...], tuple[str, ...], dict[int, NDArray[np.float64]], list[tuple[str, str]]]:
-    """Mean over seeds a case of each row, in one order of cases; and who has none, and why."""
-    cases: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
-    values: dict[int, NDArray[np.float64]] = {}
-    excluded = []
-    for place, row in enumerate(ranking.rows[:best]):
-        found = [t for t in tables.get(place, ()) if t is not None and ranking.metric in t.values]
-        reason = _missing(row, ranking, len(found))
-        if not reason:
-            cases = cases or tuple(sorted(found[0].cases))
-            each = [_in_order(table, ranking.metric, cases) for table in found]
-            if any(one is None for one in each):
-                reason = "its table has other cases"
-        if reason:
-            excluded.append((row.label, reason))
-            continue
-        if not patients:
-            by_case = dict(zip(found[0].cases, found[0].patients, strict=True))
-            patients = tuple(by_case[case] for case in cases)
-        with np.errstate(invalid="ignore"):
-            values[place] = np.mean([one for one in each if one is not None], axis=0)
-    return cases, patients, values, excluded
-
-
-def _in_order(table: CaseTable, metric: str, cases: Sequence[str]) -> NDArray[np.float64] | None:
-    if len(set(table.cases)) != len(table.cases) or set(table.cases) != set(cases):
-        return None
-    by_case = dict(zip(table.cases, table.values[metric], strict=True))
-    return np.array([by_case[case] for case in cases])
-
-
-def _same_items(
-    ranking: Ranking, tables: Mapping[int, Sequence[ItemTable | None]], best: int
-) -> tuple[dict[int, ItemTable], list[tuple[str, str]]]:
-    """The table of each row's first run, where it has the items of the first row's."""
-    chosen: dict[int, ItemTable] = {}
-    excluded = []
-    for place, row in enumerate(ranking.rows[:best]):
-        table = next(iter(tables.get(place, ())), None)
-        reason = "" if table is not None else "its table of slices or pictures is not kept with the run, or is gone"
-        if table is not None and chosen and not _alike(table, next(iter(chosen.values()))):
-            reason = "it was measured on other slices or pictures, or with other classes"
-        if reason or table is None:
-            excluded.append((row.label, reason))
-        else:
-            chosen[place] = table
-    return chosen, excluded
-
-
-def _alike(table: ItemTable, other: ItemTable) -> bool:
-    return (table.items, table.names) == (other.items, other.names) and bool((table.labels == other.labels).all())
-
-
-def _missing(row: Row, ranking: Ranking, found: int) -> str:
-    if not row.values(ranking.metric):
-        return f"it has no {PREFIX}{ranking.metric}"
-    if found < len(row.runs):
-        return "its table of cases is not kept with the run, or is gone, or lacks the metric"
-    return ""
+def _so_many(pairs: Sequence[Pair]) -> str:
+    few = sum(pair.too_few for pair in pairs)
+    return "every pair" if few == len(pairs) else f"{few} of {len(pairs)} pairs"

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.comparison.cases import ItemTable
+from pipelines.comparison.ranking import measured
 from pipelines.comparison.runs import Run
 from pipelines.datasets import files
 from pipelines.errors import PipelinesError
@@ -148,6 +149,8 @@ def figure_of(found: Sequence[Disagreement]) -> Figure:
 
 def _items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
     """The run's test cases by name, where the data it was measured on still lie where it says."""
+    if measured(run).get("data_fingerprint") != run.params.get("data_fingerprint"):
+        return {}, "the run was measured on other data than the training's, and does not say where they lie"
     folder, name = run.params.get("dataset_dir", ""), run.params.get("datalist", "datalist.json")
     if not folder or not Path(folder).is_dir():
         return {}, "the data are not on this machine (or not where the run read them)"

@@ -21,7 +21,8 @@ ROWS_SHOWN = 50  # of a ranking, in the page's tables
 PAIRS_SHOWN = 66  # 12 rows, each against each
 LEFT_OUT_SHOWN = 50
 APART = (
-    "Runs stand in one ranking only if task, data (by fingerprint), split and test cases are the same. A score belongs "
+    "Runs stand in one ranking only if what they were measured on is the same: task, data (by fingerprint), split, "
+    "test cases and how these were labelled. A score belongs "
     "to a network and to the cases that it was measured on: 0.90 on one test set and 0.85 on another say nothing of "
     "which network is better."
 )
@@ -122,12 +123,13 @@ def _part(number: int, section: Section, comparison: Comparison) -> _Part:
             ("Cases", "training {}, validation {}, test {}".format(*scope.counts)),
             ("Test cases measured", _cases(scope)),
             ("Split", _split(scope.split)),
+            ("Label rule", scope.label_rule or "not recorded: that of the data"),
             ("Rows and runs", f"{len(ranking.rows)} and {sum(len(row.runs) for row in ranking.rows)}"),
         ),
         section.verdict,
         notes,
         (
-            quality_table(ranking, shown_metrics(ranking, comparison.asked), rows),
+            quality_table(ranking, shown_metrics(ranking, comparison.asked), rows, section.upsets),
             cost_table(rows[: section.worked_out], section.costs[: section.worked_out], comparison.machine),
             origin_table(rows),
         ),
@@ -163,6 +165,8 @@ def _scopes(sections: Sequence[Section]) -> Table:
             ("split", scope.split, first.split),
             ("numbers of cases", scope.counts, first.counts),
             ("test cases", scope.cases, first.cases),
+            ("label rule", scope.label_rule, first.label_rule),
+            ("true classes or extents", scope.truth, first.truth),
         )
         other = [name for name, mine, theirs in pairs if mine != theirs]
         rows.append(
@@ -222,12 +226,18 @@ def _csv(comparison: Comparison) -> str:
     head = ["section", "rank", "ranked_by", "network", "label", "experiment", "task", "data", "data_fingerprint"]
     head += ["test_cases", "phantom", "runs", "run_ids", "seeds", "status", "config", "weights", "training_seconds"]
     head += ["parameters", "macs", "activation_mb", "parameter_mb", "inference_time_ratio", "peak_memory_mb", "remark"]
-    head += [f"{name}{end}" for name in metrics for end in ("", "_low", "_high", "_sd")]
+    head += ["loses_to"]
+    head += [f"{name}{end}" for name in metrics for end in ("", "_low", "_high", "_sd", "_n")]
     rows: list[list[object]] = []
     for number, section in enumerate(comparison.sections, start=1):
         for place, (row, cost) in enumerate(zip(section.ranking.rows, section.costs, strict=True), start=1):
             figures = [cost.parameters, cost.macs, cost.activation_mb, cost.parameter_mb, cost.time_ratio, cost.peak_mb]
-            values = [v for name in metrics for v in (row.mean(name), *row.interval(name), row.spread(name))]
+            values = [
+                value
+                for name in metrics
+                for value in (row.mean(name), *row.interval(name), row.spread(name), _least(row, name))
+            ]
+            losses = ", ".join(section.ranking.rows[other].label for other in section.upsets.get(place - 1, ()))
             rank: object = place if row.values(section.ranking.metric) else None
             origin = _origin(row, section)
             whole = [int(each) if math.isfinite(each) and each == int(each) else each for each in figures[:2]]
@@ -241,6 +251,7 @@ def _csv(comparison: Comparison) -> str:
                     *whole,
                     *figures[2:],
                     cost.why_not,
+                    losses,
                     *values,
                 ]
             )
@@ -251,6 +262,11 @@ def _csv(comparison: Comparison) -> str:
         }  # fmt: skip
         rows.append([filled.get(name) for name in head])
     return table(head, rows)
+
+
+def _least(row: Row, metric: str) -> int | None:
+    """The number of cases that the mean is over, of several seeds the smallest."""
+    return next(iter(row.numbers_of_cases(metric)), None)
 
 
 def _origin(row: Row, section: Section) -> list[object]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from pipelines.comparison.cases import evaluated_cases
 from pipelines.comparison.runs import Run, Store
+from pipelines.evaluation.metric_names import has_order, higher_is_better
 
 PREFIX = "test_"
-_LOWER_IS_BETTER = re.compile(r"hd95|hausdorff|(^|_)(ece|brier|loss|mae|rmse|error|distance|seconds)(_|$)")
 # Where runs do not say by which metric they chose their checkpoint, the first of these that they have.
 _USUAL = ("lesion_dice", "balanced_accuracy", "auc", "accuracy")
 _SHOWN = {
@@ -31,15 +31,17 @@ _CONFIG = re.compile(r"([\w.-]+)\.ya?ml")
 
 @dataclass(frozen=True)
 class Scope:
-    """What runs must share to be ranked together."""
+    """What runs must share to be ranked together: all of it is of what was measured, whatever they were trained on."""
 
     task: str  # segmentation, classification or other
     data: str  # name of the data set
     fingerprint: str
     split: str  # the split's rule and seed, as the datalist has them
-    counts: tuple[str, str, str]  # training, validation and test cases
+    counts: tuple[str, str, str]  # training, validation and test cases of that datalist
     cases: str  # digest of the cases measured; where that is not known, the folder and list that were read
     phantom: bool = False
+    label_rule: str = ""  # how the truth was made of the data, such as thresholds
+    truth: str = ""  # digest of the true classes and extents
 
 
 @dataclass
@@ -47,11 +49,13 @@ class Row:
     """One network as it was trained: its runs differ in their seeds and nothing else that was recorded.
 
     Attributes:
-        runs: lowest seed first, and of one seed the latest first.
+        runs: lowest seed first; of trainings that share a seed only the latest, since they say nothing of seeds.
+        repeats: the earlier trainings with a seed of ``runs``, which count for nothing.
         overlays: the config files it was trained with.
         label: unlike that of any other row of its ranking.
         intervals: 95 % intervals of the mean over seeds, by metric without prefix, where they were computed.
         notes: what a reader must know of it.
+        counted: in how many cases each run has a metric, by metric, where the tables of cases told it.
     """
 
     runs: list[Run]
@@ -59,6 +63,8 @@ class Row:
     label: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    repeats: list[Run] = field(default_factory=list)
+    counted: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def first(self) -> Run:
@@ -87,6 +93,13 @@ class Row:
         """Standard deviation over runs; NaN below two."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else math.nan
+
+    def numbers_of_cases(self, metric: str) -> list[int]:
+        """How many cases (slices, pictures) the metric's mean is over: the different numbers of its runs, the least
+        first; none where no run says."""
+        recorded = [run.metrics.get(f"{PREFIX}{metric}_n", math.nan) for run in self.runs]
+        known = [int(number) for number in recorded if math.isfinite(number)]
+        return sorted(set(known or self.counted.get(metric, [])))
 
     def interval(self, metric: str) -> tuple[float, float]:
         """The 95 % interval: what the evaluation recorded, or with several seeds what was computed here, else NaN."""
@@ -120,15 +133,11 @@ class Ranking:
         return sorted({run.experiment for row in self.rows for run in row.runs})
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better, by its name: distances, errors and losses are not."""
-    return not _LOWER_IS_BETTER.search(metric)
-
-
 def tested(run: Run) -> list[str]:
-    """The run's test metrics without prefix, and without those that are bounds of intervals."""
-    names = (name.removeprefix(PREFIX) for name in run.metrics if name.startswith(PREFIX))
-    return [name for name in names if not name.endswith(("_ci_low", "_ci_high"))]
+    """The run's test metrics that have a value, without prefix; no bounds of intervals and no numbers of cases."""
+    named = {name.removeprefix(PREFIX): value for name, value in run.metrics.items() if name.startswith(PREFIX)}
+    ends = ("_ci_low", "_ci_high", "_n")
+    return [name for name, value in named.items() if math.isfinite(value) and not name.endswith(ends)]
 
 
 def task_of(run: Run) -> str:
@@ -152,9 +161,33 @@ def why_left_out(run: Run) -> str:
             if run.vanished
             else "is still running, or cannot be seen from this machine; not evaluated",
         }.get(run.status, f"is {run.status}, and was not evaluated")
-    if not run.params.get("data_fingerprint"):
+    if not measured(run).get("data_fingerprint"):
         return "was measured on data that it does not name: no training in this store made its weights"
+    if _tested_on_its_training(run):
+        return (
+            "was measured on other test cases of the data that it was trained on than its training had: they may have "
+            "been among its training cases"
+        )
     return ""
+
+
+def measured(run: Run) -> dict[str, str]:
+    """What the run says of the data that it was measured on, as ``data_…``: what its evaluation recorded, or where it
+    recorded nothing (earlier versions) what its training read."""
+    tag = f"{PREFIX}data_"
+    told = {f"data_{name.removeprefix(tag)}": value for name, value in run.tags.items() if name.startswith(tag)}
+    return told or {name: value for name, value in run.params.items() if name.startswith("data_")}
+
+
+def _tested_on_its_training(run: Run) -> bool:
+    """Whether the measured test cases are others of the same data than those that training left alone."""
+    trained, found = run.params, measured(run)
+    if "evaluation_only" in run.tags or trained.get("data_fingerprint") != found.get("data_fingerprint"):
+        return False
+    digests = trained.get("data_test_digest", ""), found.get("data_test_digest", "")
+    if all(digests):
+        return digests[0] != digests[1]
+    return any(trained.get(name) != found.get(name) for name in ("data_split", "data_test_cases"))
 
 
 def rank(store: Store, runs: Sequence[Run], metrics: Sequence[str] = ()) -> list[Ranking]:
@@ -192,19 +225,21 @@ def named_like(ranking: Ranking, word: str) -> list[str]:
 
 
 def _scope(store: Store, run: Run) -> Scope:
-    params = run.params
+    params, found = run.params, measured(run)
     cases = run.tags.get("test_cases") or evaluated_cases(store, run)
     if not cases:  # neither a mark nor the table: only what was read from the same place is surely the same
         cases = f"{params.get('dataset_dir', '?')}/{params.get('datalist', '?')}"
-    training, validation, test = (params.get(f"data_{name}_cases", "?") for name in ("training", "validation", "test"))
+    training, validation, test = (found.get(f"data_{name}_cases", "?") for name in ("training", "validation", "test"))
     return Scope(
         task_of(run),
-        params.get("data_name", "?"),
-        params["data_fingerprint"],
-        params.get("data_split", ""),
+        found.get("data_name", "?"),
+        found["data_fingerprint"],
+        found.get("data_split", ""),
         (training, validation, test),
         cases,
-        params.get("data_phantom") == "True",
+        found.get("data_phantom") == "True",
+        run.tags.get("test_label_rule", ""),
+        run.tags.get("test_truth", ""),
     )
 
 
@@ -214,7 +249,8 @@ def _metric(runs: Sequence[Run], asked: Sequence[str]) -> str:
         name.removeprefix("best_val_") for run in runs for name in run.metrics if name.startswith("best_val_")
     )
     candidates = [*asked, *(name for name, _ in chosen_by.most_common()), *_USUAL, *sorted(there)]
-    return next(name for name in candidates if name in there)
+    candidates = [name for name in candidates if name in there]
+    return next((name for name in candidates if has_order(name)), candidates[0])
 
 
 def _sort_key(value: float, row: Row) -> tuple[bool, float, str]:
@@ -225,11 +261,42 @@ def _rows(store: Store, runs: Sequence[Run]) -> list[Row]:
     found: dict[tuple[str, ...], Row] = {}
     for run in runs:
         overlays = _overlays(store, run)
-        key = (run.experiment, run.network, overlays, json.dumps(choices(run.params), sort_keys=True))
+        knobs = json.dumps(choices(run.params), sort_keys=True)
+        key = (run.experiment, run.network, overlays, knobs, *_trained_on(run))
         found.setdefault(key, Row([], overlays)).runs.append(run)
     for row in found.values():
         row.runs.sort(key=lambda run: (_number(run.params.get("seed", "")), -(run.started or 0)))
+        _set_repeats_apart(row)
+        if _trained_elsewhere(row.first):
+            row.notes.append(
+                "trained on other data than it was measured on; whether these hold its test cases is not known"
+            )
     return list(found.values())
+
+
+def _set_repeats_apart(row: Row) -> None:
+    """Of trainings with one seed the latest counts, which nobody chose by its score."""
+    latest: dict[str, Run] = {}
+    for run in row.runs:
+        kept = latest.setdefault(run.params.get("seed", "?"), run)
+        if kept is not run:
+            row.repeats.append(run)
+    row.runs = list(latest.values())
+    for seed in dict.fromkeys(run.params.get("seed", "?") for run in row.repeats):
+        number = 1 + sum(run.params.get("seed", "?") == seed for run in row.repeats)
+        which = "without a recorded seed" if seed == "?" else f"with seed {seed}"
+        row.notes.append(f"trained {number} times {which}: the latest counts, and the others are no seeds of their own")
+
+
+def _trained_on(run: Run) -> tuple[str, ...]:
+    names = ("data_fingerprint", "data_split", "data_training_cases", "data_validation_cases", "data_test_digest")
+    return tuple(run.params.get(name, "") for name in names)
+
+
+def _trained_elsewhere(run: Run) -> bool:
+    """Whether a training in this store made the weights from other data than they were measured on."""
+    own = run.params.get("data_fingerprint", "")
+    return "evaluation_only" not in run.tags and own != measured(run).get("data_fingerprint", "")
 
 
 def choices(params: Mapping[str, str]) -> dict[str, str]:
@@ -256,7 +323,10 @@ def _label(rows: Sequence[Row]) -> None:
             parts.append(row.first.experiment)
         if len({other.overlays for other in twins}) > 1:
             parts.append(row.overlays or "train")
-        if len({(other.first.experiment, other.overlays) for other in twins}) < len(twins):
+        if len({_trained_on(other.first) for other in twins}) > 1:
+            data = row.first.params.get("data_fingerprint", "").rpartition(":")[2][:8]
+            parts.append(f"trained on {row.first.params.get('data_name', '?')} {data}".rstrip())
+        if len({(other.first.experiment, other.overlays, *_trained_on(other.first)) for other in twins}) < len(twins):
             mine = choices(row.first.params)
             others = [choices(other.first.params) for other in twins]
             differing = [name for name in mine if len({other.get(name) for other in others}) > 1]

@@ -10,16 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from pipelines.comparison import disagreement, plots
 from pipelines.comparison.cases import ItemTable, read_cases, read_items
-from pipelines.comparison.contests import Contest, classification_contests, segmentation_contest
+from pipelines.comparison.contests import (
+    BOOTSTRAP,
+    FEWEST_PATIENTS,
+    Contest,
+    classification_contests,
+    segmentation_contest,
+)
 from pipelines.comparison.costs import Cost, measure_costs, recorded_cost
-from pipelines.comparison.ranking import Ranking, Row, higher_is_better
+from pipelines.comparison.ranking import Ranking, Row
 from pipelines.comparison.runs import Store
 from pipelines.comparison.tables import with_interval
+from pipelines.evaluation.metric_names import has_order, higher_is_better
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +64,20 @@ class Section:
     plots: list[Plot] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def contest(self) -> Contest | None:
+        """The paired tests of the metric that ranks; None where there are none."""
+        return next((each for each in self.contests if each.metric == self.ranking.metric), None)
+
+    @property
+    def upsets(self) -> dict[int, list[int]]:
+        """Places of rows that lose to rows further down, on the cases that both have, and the places of these."""
+        if self.contest is None:
+            return {}
+        better = {place: self.contest.outcomes(place)["better"] for place in self.contest.rows}
+        found = {place: [other for other in others if other > place] for place, others in better.items()}
+        return {place: others for place, others in found.items() if others}
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,10 @@ class _Details:
 
     def _segmentation(self) -> None:
         tables = {place: [read_cases(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
+        for place, of_row in tables.items():
+            for table in of_row:
+                for name, each in ({} if table is None else table.values).items():
+                    self.rows[place].counted.setdefault(name, []).append(int(np.isfinite(each).sum()))
         contest, values = segmentation_contest(self.section.ranking, tables, self.options.best)
         if contest is None:
             self.section.notes.append(_no_test(values, self.metric))
@@ -144,6 +170,9 @@ class _Details:
 
     def _classification(self) -> None:
         tables = {place: [read_items(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
+        for place, of_row in tables.items():
+            counts = [len(table.items) for table in of_row if table is not None]
+            self.rows[place].counted = dict.fromkeys(self.section.ranking.metrics, counts)
         contests, chosen = classification_contests(self.section.ranking, tables, self.options.best)
         self.section.contests = contests
         if not contests:
@@ -244,26 +273,33 @@ def _watched(rows: Sequence[Row], metric: str) -> list[str]:
 
 def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
     """What a reader wants to know first, from nothing but what was tested."""
-    ranking, best = section.ranking, rows[0]
+    ranking, best, contest = section.ranking, rows[0], section.contest
     if not best.values(ranking.metric):
         return ["No row has a value of the metric: there is no ranking."]
-    said = [f"{best.label} ranks first in {ranking.metric}: {with_interval(best, ranking.metric)}."]
+    if not has_order(ranking.metric):
+        return [f"There is no ranking: {ranking.metric} has no better and worse."]
+    said, leader = [], 0
+    loses_to = [] if contest is None or 0 not in contest.rows else contest.outcomes(0)["better"]
+    if contest is not None and loses_to:
+        said.append(
+            f"{best.label} has the best mean {ranking.metric}, {with_interval(best, ranking.metric)}, and is not the "
+            f"best: it loses to {_names(rows, loses_to)} on the cases that both have ({contest.test}, the bootstrap, "
+            "and its interval). Means over different cases do not compare."
+        )
+        unbeaten = [place for place in contest.rows if not contest.outcomes(place)["better"]]
+        if not unbeaten:
+            return [*said, "Each of the rows loses to another one: none is the best."]
+        leader = unbeaten[0]
+        lead = f"Of the rows that lose to none, {rows[leader].label} has the best mean: "
+        said.append(f"{lead}{with_interval(rows[leader], ranking.metric)}.")
+    else:
+        said.append(f"{best.label} ranks first in {ranking.metric}: {with_interval(best, ranking.metric)}.")
     if len(ranking.rows) == 1:
         return [*said, "It is the only row on these data: there is nothing to compare it with."]
-    contest = next((each for each in section.contests if each.metric == ranking.metric), None)
-    if contest is None or 0 not in contest.rows:
+    if contest is None or leader not in contest.rows:
         said.append("It could not be tested against the others on the same cases, so the order may be chance.")
     else:
-        beaten: list[int] = []
-        open_to = [0]
-        for place in contest.rows[1:]:
-            found = contest.result(0, place)
-            (beaten if found and contest.winner(found[0]) == 0 else open_to).append(place)
-        if beaten:
-            said.append(f"It beats {_names(rows, beaten)} ({contest.test}, corrected by Holm, and bootstrap interval).")
-        if len(open_to) > 1:
-            said.append(f"No difference is shown to {_names(rows, open_to[1:])}: that is not proof that there is none.")
-        said += _cheapest(section, rows, open_to)
+        said += _standing(section, rows, contest, leader)
     if len(ranking.rows) >= _MANY:
         said.append(f"The best of {len(ranking.rows)} is partly the luckiest: its score here is likely too high.")
     if all(len(row.runs) == 1 for row in rows):
@@ -271,13 +307,36 @@ def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
     return said
 
 
+def _standing(section: Section, rows: Sequence[Row], contest: Contest, leader: int) -> list[str]:
+    """How all others stand to the row that leads, each of them named once."""
+    said = []
+    outcomes = contest.outcomes(leader)
+    beaten, open_to, untested = (outcomes[name] for name in ("beats", "open", "untested"))
+    if beaten:
+        tests = "the bootstrap" if contest.test == BOOTSTRAP else f"{contest.test} and the bootstrap"
+        said.append(f"It beats {_names(rows, beaten)} ({tests}, corrected by Holm, and its interval).")
+    if open_to:
+        said.append(f"No difference is shown to {_names(rows, open_to)}: that is not proof that there is none.")
+    few = [place for place in untested if (pair := contest.result(leader, place)) and pair[0].too_few]
+    if few:
+        said.append(
+            f"Too few patients to tell it from {_names(rows, few)}: a winner needs at least {FEWEST_PATIENTS}, and the "
+            "order may be chance."
+        )
+    missing = [place for place in range(len(rows)) if place not in contest.rows]
+    rest = sorted({*untested, *missing} - set(few))
+    if rest:
+        said.append(f"It could not be tested against {_names(rows, rest)}.")
+    return [*said, *_cheapest(section, rows, [leader, *open_to, *few])]
+
+
 def _cheapest(section: Section, rows: Sequence[Row], places: Sequence[int]) -> list[str]:
-    """Among rows that cannot be told from the first, the one with the fewest parameters."""
+    """Among the first of these places and those that cannot be told from it, the one with the fewest parameters."""
     known = [place for place in places if math.isfinite(section.costs[place].parameters)]
     if len(places) < 2 or not known:
         return []
     least = min(known, key=lambda place: section.costs[place].parameters)
-    if least == 0:
+    if least == places[0]:
         return ["None of these has fewer parameters."]
     cost = section.costs[least]
     time = f", {cost.time_ratio:.2f} times the first's time" if math.isfinite(cost.time_ratio) else ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.comparison.contests import BOOTSTRAP, Contest
+from pipelines.comparison.contests import BOOTSTRAP, FEWEST_PATIENTS, Contest
 from pipelines.comparison.costs import Cost
-from pipelines.comparison.ranking import Ranking, Row, choices, higher_is_better, named_like
+from pipelines.comparison.ranking import Ranking, Row, choices, named_like
+from pipelines.evaluation.metric_names import has_order, higher_is_better
 
 NOTHING = "–"
 
@@ -30,27 +31,44 @@ def number(value: float, digits: int | None = None) -> str:
 
 
 def with_interval(row: Row, metric: str) -> str:
-    """``0.942 (0.921 to 0.953)``; with several seeds ``0.942 ± 0.003 (…)``."""
+    """``0.942 (0.921 to 0.953), n 20``, n being the cases that it is over; of several seeds ``0.942 ± 0.003 (…)``."""
     mean, spread = row.mean(metric), row.spread(metric)
     if not math.isfinite(mean):
         return NOTHING
     low, high = row.interval(metric)
     shown = number(mean) + (f" ± {number(spread)}" if math.isfinite(spread) else "")
-    return shown + (f" ({number(low)} to {number(high)})" if math.isfinite(low) and math.isfinite(high) else "")
+    shown += f" ({number(low)} to {number(high)})" if math.isfinite(low) and math.isfinite(high) else ""
+    counts = row.numbers_of_cases(metric)
+    return shown + (f", n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else "")
 
 
-def quality_table(ranking: Ranking, metrics: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Rank, network, the metrics, sensitivity and specificity."""
+def quality_table(
+    ranking: Ranking, metrics: Sequence[str], rows: Sequence[Row], upsets: Mapping[int, Sequence[int]]
+) -> Table:
+    """Rank, network, the metrics, sensitivity and specificity.
+
+    Args:
+        upsets: places of rows that lose to rows further down, on the cases that both have, and the places of these.
+    """
     said = [*metrics, *(n for word in ("sensitivity", "specificity") for n in named_like(ranking, word))]
     columns = list(dict.fromkeys(said))
-    cells = [
-        (row.label, str(place) if row.values(ranking.metric) else NOTHING, *(with_interval(row, m) for m in columns))
-        for place, row in enumerate(rows, start=1)
-    ]
-    heads = [name if higher_is_better(name) else f"{name} (less is better)" for name in columns]
-    caption = f"Quality on the test cases, the best {ranking.metric} first: mean over runs, ± standard deviation over "
-    caption += "seeds where there are several, and 95 % interval over patients."
+    cells = []
+    for place, row in enumerate(rows):
+        rank = str(place + 1) if row.values(ranking.metric) else NOTHING
+        if place in upsets:
+            rank += f", but loses to {', '.join(ranking.rows[other].label for other in upsets[place])}"
+        cells.append((row.label, rank, *(with_interval(row, metric) for metric in columns)))
+    heads = [_with_order(name) for name in columns]
+    caption = f"Quality on the test cases, in the order of {ranking.metric}: mean over runs, ± standard deviation over "
+    caption += "seeds where there are several, 95 % interval over patients, and n, the number of cases (slices, "
+    caption += "pictures) in which it is defined. Means over different cases do not compare: see who beats whom."
     return Table(caption, ("network", "rank", *heads), tuple(cells))
+
+
+def _with_order(metric: str) -> str:
+    if not has_order(metric):
+        return f"{metric} (neither more nor less is better)"
+    return metric if higher_is_better(metric) else f"{metric} (less is better)"
 
 
 def cost_table(rows: Sequence[Row], costs: Sequence[Cost], machine: str) -> Table:
@@ -105,7 +123,7 @@ def origin_table(rows: Sequence[Row]) -> Table:
                 ", ".join(row.seeds),
                 ", ".join(statuses),
                 "/".join(weights.rsplit("/", 2)[-2:]) or NOTHING,
-                first.params["data_fingerprint"].rpartition(":")[2][:12],
+                first.params.get("data_fingerprint", "?").rpartition(":")[2][:12],
                 ", ".join(commits),
                 _listed([f"{name}={chosen[name]}" for name in differing if name in chosen]),
                 "; ".join(notes) or NOTHING,
@@ -118,7 +136,7 @@ def origin_table(rows: Sequence[Row]) -> Table:
         "seeds",
         "status",
         "weights",
-        "data fingerprint",
+        "trained on data",
         "commit",
         "not the same for all",
         "remark",
@@ -144,17 +162,28 @@ def matrix(contest: Contest, ranking: Ranking) -> Table:
             pair, sign = found
             winner = contest.winner(pair)
             word = "no difference shown" if winner is None else "better" if winner == row else "worse"
+            if pair.too_few:
+                line.append(f"too few patients ({pair.n_patients}): {sign * pair.difference:+.4f}")
+                continue
             shown = "<0.0001" if pair.corrected < 1e-4 else f"={pair.corrected:.4f}"
             line.append(
                 f"{word}: {sign * pair.difference:+.4f}, p{shown}" if not math.isnan(pair.corrected) else NOTHING
             )
         cells.append(tuple(line))
     caption = (
-        f"Who beats whom in {contest.metric}: {contest.test}, p values corrected by Holm over {len(contest.pairs)} "
+        f"Who beats whom in {contest.metric}: {_tests(contest)}, corrected by Holm over {len(contest.pairs)} pairs, on "
     )
-    caption += f"pairs, on {contest.n} {contest.unit} of {contest.n_patients} patients. A cell reads from its row: row "
-    caption += "minus column. Better or worse is said only where the corrected p is below 0.05 and the 95 % bootstrap "
-    return Table(caption + "interval over patients leaves out 0.", ("network", *labels), tuple(cells))
+    caption += f"{contest.n} {contest.unit} of {contest.n_patients} patients. A cell reads from its row: row minus "
+    caption += "column. Better or worse is said only where the corrected p is below 0.05 and the 95 % bootstrap "
+    caption += f"interval over patients leaves out 0, and of no fewer than {FEWEST_PATIENTS} patients."
+    return Table(caption, ("network", *labels), tuple(cells))
+
+
+def _tests(contest: Contest) -> str:
+    """What the p values are of."""
+    if contest.test == BOOTSTRAP:
+        return f"p of the {BOOTSTRAP} over patients"
+    return f"{contest.test} and the {BOOTSTRAP} over patients, the larger p of the two"
 
 
 def pair_table(contest: Contest, ranking: Ranking) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.datasets.chest_xray_arrays import find_arrays
 from pipelines.datasets.diagnosis_tables import NOT_KNOWN, bad_line, csv_rows
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.picture_pairs import PICTURES
 from pipelines.datasets.raw_case import RawCase, hidden_patient, safe_name, visible_files
 from pipelines.datasets.xray_source import (
@@ -144,12 +145,13 @@ def find_table(path: Path) -> RawXrays:
         )
     faults: list[PipelinesError] = []
     found: dict[Path, _Found] = {}
+    one_spelling = Spellings()
     for line, row in rows[1:]:
         if len(row) < len(header):
             raise bad_line(path, line, f"{len(row)} cells, {len(header)} are due")
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
         try:
-            picture = _table_line(path, line, cells[named[0]], cells)
+            picture = _table_line(path, line, cells[named[0]], cells, one_spelling)
             if picture.path in found:
                 raise bad_line(path, line, f"{cells[named[0]]} is listed twice")
         except DatalistError as fault:
@@ -159,7 +161,7 @@ def find_table(path: Path) -> RawXrays:
     return _raw_xrays(f"the table {path.name}", list(found.values()), faults, [])
 
 
-def _table_line(path: Path, line: int, name: str, cells: dict[str, str]) -> _Found:
+def _table_line(path: Path, line: int, name: str, cells: dict[str, str], one_spelling: Spellings) -> _Found:
     label = _LABELS.get(cells["label"].lower())
     if label is None:
         raise bad_line(path, line, f"the label is {cells['label'][:40]!r}, and one of {', '.join(_LABELS)} is due")
@@ -176,7 +178,8 @@ def _table_line(path: Path, line: int, name: str, cells: dict[str, str]) -> _Fou
     if not inside:
         raise bad_line(path, line, f"the path {name[:100]!r} is none inside the table's folder")
     given = cells.get("patient", "")
-    patient = named_patient(target.stem, part == "test") if given.lower() in NOT_KNOWN else hidden_patient(given)
+    known = given.lower() not in NOT_KNOWN
+    patient = hidden_patient(one_spelling(given)) if known else named_patient(target.stem, part == "test")
     # an official validation set stays; that of Kermany's folders, with its 16 pictures, does not
     long_name = str(target.relative_to(home).with_suffix("")).replace("/", "_")
     return _Found(target, label, f"official {part}", long_name, patient, subtype_of(target, label))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.datasets.masks import check_agreement, read_mask, with_reference_lung
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, safe_name, stem, visible_files
 from pipelines.errors import PipelinesError, UnreadableFileError
 from pipelines.readers import CaseImage
@@ -37,6 +38,7 @@ def find_ct_seg(raw: Path) -> RawSet | None:
             faults.append(UnreadableFileError("two masks are of one case", where=folder, how="keep one of them"))
     cases: list[RawCase] = []
     seen: set[str] = set()
+    one_spelling = Spellings()
     for path in visible_files(raw / _SCANS, _NIFTI):
         key = _key(path)
         missing = [kind for kind in kinds if key not in masks[kind]]
@@ -46,7 +48,9 @@ def find_ct_seg(raw: Path) -> RawSet | None:
             continue
         seen.add(key)
         cases.append(
-            RawCase(safe_name(key), safe_name(_patient(key)), path, {kind: masks[kind][key] for kind in kinds})
+            RawCase(
+                safe_name(key), safe_name(one_spelling(_patient(key))), path, {kind: masks[kind][key] for kind in kinds}
+            )
         )
     for kind in kinds:
         for key in sorted(set(masks[kind]) - {_key(p) for p in visible_files(raw / _SCANS, _NIFTI)}):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.splits import SECTIONS
 from pipelines.errors import DatalistError
 
@@ -53,6 +54,7 @@ def load_datalist(
     content = _parsed(path)
     numbers = _check_names(content, labels, classes, path)
     patients: dict[str, str] = {}
+    one_spelling = Spellings()
     seen: dict[str, str] = {}
     for section in SECTIONS:
         items = content.get(section)
@@ -60,6 +62,7 @@ def load_datalist(
             raise DatalistError(f"the {section} split is empty", where=path, how=_HOW)
         content[section] = [_checked(item, root, path, numbers) for item in items]
         for item in content[section]:
+            item["patient"] = one_spelling(item["patient"])
             if patients.setdefault(item["patient"], section) != section:
                 raise DatalistError(
                     f"patient {item['patient']} is in {patients[item['patient']]} and in {section}",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.picture_pairs import PICTURES
 from pipelines.datasets.raw_case import hidden_patient
 from pipelines.errors import DatalistError, UnreadableFileError
@@ -43,12 +44,14 @@ def read_diagnoses(path: Path) -> dict[str, Known]:
             f"the header is {','.join(header)[:100]!r}", where=path, how="image,diagnosis or image,diagnosis,patient"
         )
     found = []
+    one_spelling = Spellings()
     for line, row in rows[1:]:
         if len(row) < len(header):
             raise bad_line(path, line, f"{len(row)} cells, {len(header)} are due")
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-        patient = cells.get("patient", "")
-        known = Known(_worded(cells["diagnosis"]), None if patient.lower() in NOT_KNOWN else hidden_patient(patient))
+        given = cells.get("patient", "")
+        patient = None if given.lower() in NOT_KNOWN else hidden_patient(one_spelling(given))
+        known = Known(_worded(cells["diagnosis"]), patient)
         found.append((line, cells["image"], known))
     return _by_name(found, path)
 

@@ -9,6 +9,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from pipelines.datasets.masks import read_mask, with_derived_lung, with_reference_lung
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, safe_name, stem
 from pipelines.errors import LabelError, PipelinesError, UnreadableFileError
 from pipelines.readers import CaseImage, read_label
@@ -39,6 +40,7 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
         by_name[stem(path)] = path
     cases: dict[str, RawCase] = {}
     known = True
+    one_spelling = Spellings()
     for folder in folders:
         name = folder.name
         if name not in by_name or name in cases:
@@ -49,7 +51,7 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
             )
             faults.append(UnreadableFileError(what, where=folder, how="name each mask after its series' folder"))
             continue
-        patient = _patient(folder)
+        patient = _patient(folder, one_spelling)
         known = known and patient is not None
         case = safe_name(name)
         cases[name] = RawCase(case, patient or case, folder, {"mask": by_name[name]})
@@ -74,7 +76,7 @@ def _first_dicom(folder: Path) -> Path | None:
     return None
 
 
-def _patient(folder: Path) -> str | None:
+def _patient(folder: Path, one_spelling: Spellings) -> str | None:
     path = _first_dicom(folder)
     if path is None:
         return None
@@ -84,7 +86,7 @@ def _patient(folder: Path) -> str | None:
         ).strip()
     except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, TypeError):
         return None  # the reader names the fault when it comes to this case
-    return hidden_patient(patient) if patient else None
+    return hidden_patient(one_spelling(patient)) if patient else None
 
 
 def _decide(cases: list[RawCase], raw: Path) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipelines.datasets.datalist import DATALIST, fingerprint, write_datalist
 from pipelines.datasets.likeness import near_pairs
 from pipelines.datasets.new_folder import check_target, new_folder
+from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.phantom_files import PHANTOM_MARK
 from pipelines.datasets.raw_case import RawCase, RawFolder
 from pipelines.datasets.report import Colour, Findings, plain, write_contact_sheet, write_report
@@ -173,7 +174,7 @@ class Preparation(ABC, Generic[F, C]):
         if out.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(out.resolve()):
             raise UsageError("raw and prepared data lie inside each other", where=out, how="choose another --out")
         try:
-            found = self.find(raw)
+            found = _one_spelling(self.find(raw))
         except OSError as error:
             raise UnreadableFileError(
                 f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
@@ -316,6 +317,18 @@ class Preparation(ABC, Generic[F, C]):
             else:
                 notes += [f"{case}: {note}" for case in cases]
         write_report(path, content, findings, self.tables(checked, split), notes, self.case_table(checked, split))
+
+
+def _one_spelling(found: F) -> F:
+    """The folder with one name a patient, and a note of those that were written in several ways."""
+    spellings = Spellings()
+    cases = [replace(raw, patient=spellings(raw.patient)) for raw in found.cases]
+    notes = [
+        f"{plain(first)} and {', '.join(map(plain, others))} are taken as one patient: the names differ only in case, "
+        "spaces or Unicode form. Rename them if they are not."
+        for first, others in spellings.joined.items()
+    ]
+    return replace(found, cases=cases, notes=[*found.notes, *notes])
 
 
 def is_prepared(folder: Path) -> bool:

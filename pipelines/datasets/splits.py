@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
+from pipelines.datasets.patient_names import Spellings
 from pipelines.errors import DatalistError, UsageError
 
 SECTIONS = ("training", "validation", "test")
@@ -53,6 +55,9 @@ class _Official:
 def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
     """Case names for training, validation and test.
 
+    Names of patients that differ in case, spaces or Unicode form are one patient's. With another seed every patient may
+    be tested.
+
     Args:
         validation, test: parts of the patients, each in (0, 1) and together below 1. With an official test set,
             `test` is not used, with an official validation set `validation`; where there is one of them only, the
@@ -68,6 +73,7 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
         raise UsageError(
             "the parts for validation and test must lie above 0 and together below 1", where=f"{validation:g}, {test:g}"
         )
+    cases = _one_spelling(cases)
     official = _official(cases)
     for name, inside in (("test", official.test), ("validation", official.validation)):
         for group in sorted({c.group for c in cases}):
@@ -87,14 +93,16 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
     def draw(rng: np.random.Generator) -> list[set[str]]:
         training, chosen, held = set(), set(official.validation), set(official.test)
         for standings in groups.values():
-            order = _ordered(standings, rng)
+            parts = _ordered(standings, rng)
             if not official.test:
-                held |= set(_spaced(order, _count(test, len(order), len(order) - needed + 1)))
-            rest = [p for p in order if p not in held]
+                number = len(standings)
+                held |= set(_spaced(parts, _count(test, number, number - needed + 1), rng))
+            rest = [[p for p in part if p not in held] for part in parts]
             if not official.validation:
-                part = validation if official.test else validation / (1 - test)
-                chosen |= set(_spaced(rest, _count(part, len(rest), len(rest) - 1)))
-            training |= set(rest) - chosen
+                share = validation if official.test else validation / (1 - test)
+                number = sum(map(len, rest))
+                chosen |= set(_spaced(rest, _count(share, number, number - 1), rng))
+            training |= set(chain(*rest)) - chosen
         return [training, chosen, held]
 
     return _named(cases, _complete(cases, draw, seed))
@@ -111,6 +119,7 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
     """
     if folds < 2:
         raise UsageError("cross-validation needs at least two folds", where=str(folds))
+    cases = _one_spelling(cases)
     open_cases = [c for c in cases if c.patient not in _official(cases).test]
     groups = _groups(open_cases)
     for group, standings in groups.items():
@@ -122,7 +131,7 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
     def deal(rng: np.random.Generator) -> list[set[str]]:
         dealt: list[str] = []
         for standings in groups.values():
-            dealt += _ordered(standings, rng)
+            dealt += chain(*_ordered(standings, rng))
         return [set(dealt[k::folds]) for k in range(folds)]
 
     parts = _complete(open_cases, deal, seed)
@@ -135,10 +144,10 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
         ) -> list[set[str]]:
             training, chosen = set(), set()
             for standings in rest.values():
-                order = _ordered(standings, rng)
-                picked = set(_spaced(order, _count(validation, len(order), len(order) - 1)))
+                number = len(standings)
+                picked = set(_spaced(_ordered(standings, rng), _count(validation, number, number - 1), rng))
                 chosen |= picked
-                training |= set(order) - picked
+                training |= standings.keys() - picked
             return [training, chosen, held]
 
         splits.append(_named(open_cases, _complete(open_cases, divide, seed + k)))
@@ -212,13 +221,18 @@ def _most(names: Iterable[str]) -> str:
     return min(number, key=lambda name: (-number[name], name))
 
 
-def _ordered(standings: Mapping[str, Standing], rng: np.random.Generator) -> list[str]:
+def _one_spelling(cases: Sequence[SplitCase]) -> list[SplitCase]:
+    spellings = Spellings()
+    return [replace(c, patient=spellings(c.patient)) for c in cases]
+
+
+def _ordered(standings: Mapping[str, Standing], rng: np.random.Generator) -> list[list[str]]:
     """Stratum by stratum, tercile by tercile, at random within: equal steps along it take each one's due."""
-    order: list[str] = []
+    order: list[list[str]] = []
     for stratum in sorted({name for name, _ in standings.values()}):
         ranked = sorted((p for p in standings if standings[p][0] == stratum), key=lambda p: (standings[p][1], p))
         for tercile in np.array_split(np.array(ranked, dtype=object), 3):
-            order += [str(p) for p in rng.permutation(tercile)]
+            order.append([str(p) for p in rng.permutation(tercile)])
     return order
 
 
@@ -226,8 +240,21 @@ def _count(part: float, total: int, most: int) -> int:
     return min(max(round(part * total), 1), most)
 
 
-def _spaced(order: Sequence[str], count: int) -> list[str]:
-    return [order[int((i + 0.5) * len(order) / count)] for i in range(count)]
+def _spaced(parts: Sequence[Sequence[str]], count: int, rng: np.random.Generator) -> list[str]:
+    """So many, at equal steps along the parts, from the middle of the first step on.
+
+    Where that would take nobody from one of the parts, whatever the seed, the start is drawn: everybody then has the
+    same chance. Elsewhere it is not, so that sets that were prepared with a seed stay what they are.
+    """
+    order = list(chain(*parts))
+    ends = np.cumsum([len(part) for part in parts])
+
+    def places(start: float) -> list[int]:
+        return [min(int((i + start) * len(order) / count), len(order) - 1) for i in range(count)]
+
+    reached = set(np.searchsorted(ends, places(0.5), side="right").tolist())
+    fair = all(number in reached for number, part in enumerate(parts) if part)
+    return [order[place] for place in places(0.5 if fair else (0.5 + float(rng.random())) % 1)]
 
 
 def _complete(

@@ -14,7 +14,8 @@ from scipy.special import expit, log_softmax, logit, softmax
 
 BINS = 10
 TEMPERATURES = (0.25, 10.0)  # a fit beyond these says that the set is too small to fit anything
-_SMALLEST = 1e-12
+_EDGES = (1e-12, float(np.finfo(np.float64).tiny))
+_SMALLEST = 1e-45  # what a softmax in single precision has beside 0, which stands for something smaller
 
 
 def reliability(
@@ -96,7 +97,8 @@ def operating_threshold(scores: NDArray, positive: NDArray[np.bool_], sensitivit
 
     It looks at positives alone, so it does not depend on how common they are where it was chosen. It lies half way, on
     the scale of logits, between the last score that must be found and the next lower one of any kind, so that neither
-    decides by a hair.
+    decides by a hair; where no number lies between them, it is the last score itself. It is never above that score,
+    however small that is: 0, from which everything is positive, where the network gives one of those positives 0.
 
     Args:
         scores: (N,) probabilities of the positive class.
@@ -114,5 +116,9 @@ def operating_threshold(scores: NDArray, positive: NDArray[np.bool_], sensitivit
     last = found[math.ceil(sensitivity * found.size - 1e-9) - 1]
     below = np.asarray(scores, dtype=np.float64)
     below = below[below < last]
-    edges = np.clip([below.max() if below.size else last / 2, last], _SMALLEST, 1 - 1e-9)
-    return float(expit(logit(edges).mean()))
+    lower = float(below.max()) if below.size else last / 2
+    for edge in _EDGES:  # what lies beyond the first is certainty, and its logits say nothing, unless all lies there
+        threshold = float(expit(logit(np.clip([lower, last], edge, 1 - 1e-9)).mean()))
+        if lower < threshold <= last:
+            return threshold
+    return float(last)

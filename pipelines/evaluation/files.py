@@ -15,6 +15,7 @@ from typing import IO
 from pipelines.errors import OutputError
 
 CASES = "cases.csv"  # of every evaluation: a row a case, and its column `case`
+ITEMS = ("pictures.csv", "slices.csv")  # of a classification: a row a picture, or a slice
 # A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -75,10 +76,33 @@ def cases_digest(path: Path) -> str:
     """A mark of the cases of a ``cases.csv``, whatever their order: 12 hexadecimal digits; empty if it names none."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            names = sorted(row["case"] for row in csv.DictReader(file) if row.get("case"))
+            names = [row["case"] for row in csv.DictReader(file) if row.get("case")]
     except (OSError, UnicodeDecodeError, csv.Error):
         return ""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12] if names else ""
+    return names_digest(names)
+
+
+def names_digest(names: Iterable[str]) -> str:
+    """A mark of names, whatever their order: 12 hexadecimal digits; empty for none."""
+    ordered = sorted(names)
+    return hashlib.sha256("\n".join(ordered).encode()).hexdigest()[:12] if ordered else ""
+
+
+def truth_digest(paths: Iterable[Path]) -> str:
+    """A mark of the truth that cases were measured against, by an evaluation's tables, whatever their order: 12
+    hexadecimal digits; empty if no table has one. It is the class of each slice or picture (``label``), and of each
+    mask the extent of its lesions."""
+    found = set()
+    for path in paths:
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    truth = [f"{name}={row[name]}" for name in ("label", "lesion_extent_label") if row.get(name)]
+                    if truth:
+                        found.add("\t".join([row.get("case") or "", row.get("slice") or "", *truth]))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:12] if found else ""
 
 
 def markdown_cell(content: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from pipelines.evaluation import metric_names
+
+FEW_PATIENTS = 30  # below it a bootstrap alone is too narrow, see `widened`
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,14 @@ def bootstrap_interval(
     n_resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Confidence interval of a statistic of cases, resampling patients.
 
     Cases of one patient resemble each other, so patients are drawn with replacement and bring all their cases. The
     interval is bias-corrected and accelerated (BCa; Efron 1987, https://doi.org/10.1080/01621459.1987.10478410, by
-    scipy.stats.bootstrap), or the percentile one where BCa is undefined, as when all values are equal. With few
-    patients (below about 20) intervals of either kind are somewhat too narrow.
+    scipy.stats.bootstrap), or the percentile one where BCa is undefined, as when all values are equal. With fewer than
+    ``FEW_PATIENTS`` patients either kind is too narrow, and is ``widened``.
 
     Args:
         values: one number a case; NaN is left out.
@@ -53,6 +59,8 @@ def bootstrap_interval(
         n_resamples: bootstrap samples.
         confidence: share of such intervals that shall hold the true value, above 0 and below 1.
         seed: the same seed and cases in the same order give the same interval.
+        bounds: the least and the greatest value that the statistic can have, which a widened interval is cut at; None:
+            0 and 1 where all values lie between them, else none. Give none, (-inf, inf), for differences.
 
     Raises:
         ValueError: lengths differ, a value is infinite, or an argument is out of its range.
@@ -81,7 +89,7 @@ def bootstrap_interval(
     def of_drawn(indices: NDArray[np.intp]) -> float:
         return float(statistic(np.concatenate([groups[index] for index in indices])))
 
-    def bounds(method: str) -> tuple[float, float]:
+    def interval(method: str) -> tuple[float, float, NDArray[np.float64]]:
         result = stats.bootstrap(
             (np.arange(len(groups)),),
             of_drawn,
@@ -91,13 +99,21 @@ def bootstrap_interval(
             vectorized=False,
             random_state=np.random.default_rng(seed),
         )
-        return float(result.confidence_interval.low), float(result.confidence_interval.high)
+        return (
+            float(result.confidence_interval.low),
+            float(result.confidence_interval.high),
+            result.bootstrap_distribution,
+        )
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
-        low, high = bounds("BCa")
+        low, high, drawn = interval("BCa")
         if not (np.isfinite(low) and np.isfinite(high)):
-            low, high = bounds("percentile")
+            low, high, drawn = interval("percentile")
+    if bounds is None:
+        within = bool(np.all((np.concatenate(groups) >= 0) & (np.concatenate(groups) <= 1)))
+        bounds = (0.0, 1.0) if within else (-math.inf, math.inf)
+    low, high = widened((low, high), estimate, float(np.std(drawn)), len(groups), confidence, bounds)
     return Interval(estimate, low, high, n, len(groups))
 
 
@@ -113,12 +129,13 @@ def bootstrap_scores(
 
     As ``bootstrap_interval``, for scores that are no mean over cases, all from the same resamples. A resample in which
     a score is undefined (no case of a class was drawn) has no part in that score's interval, which is the percentile
-    one then. A score of 0 or 1 in every resample is no proof of perfection: its interval is the exact binomial one
-    (Clopper and Pearson 1934) for as many patients as alone define the score, none of whom is an exception; a score
-    that no patient alone defines (an area) has none.
+    one then. A proportion (``metric_names.is_proportion``) of 0 or 1 in every resample is no proof of perfection: its
+    interval is the exact binomial one (Clopper and Pearson 1934) for as many patients as alone define the score, none
+    of whom is an exception. Another score that is the same in every resample (an area, an error, a bias) has none.
 
     Args:
-        score: from the indices of the drawn items, with repeats, to scores by name; the names are always the same.
+        score: from the indices of the drawn items, with repeats, to scores by name; the names are always the same, and
+            say what range a score has (``metric_names.bounds``).
         patients: the patient of each item.
         n_resamples, confidence, seed: as ``bootstrap_interval``.
 
@@ -157,11 +174,17 @@ def bootstrap_scores(
             spread = np.nanmax(drawn, axis=-1) - np.nanmin(drawn, axis=-1) > 1e-12
         bca = np.asarray(result.confidence_interval)
         low, high = np.where(spread, np.where(np.isfinite(bca).all(axis=0), bca, plain), np.nan)
-        for k in np.flatnonzero(~spread & np.isin(list(estimate.values()), (0.0, 1.0))):
-            with np.errstate(all="ignore"):
-                number = sum(bool(np.isfinite(score(group)[names[k]])) for group in groups)
-            if number:
-                low[k], high[k] = _without_exception(number, estimate[names[k]], confidence)
+        with np.errstate(all="ignore"):
+            found = [score(group) for group in groups]
+        for k, name in enumerate(names):
+            # Of a proportion only those patients say something who alone define it: a class may be that of two of 20.
+            counted = metric_names.is_proportion(name)
+            number = sum(math.isfinite(each[name]) for each in found) if counted else len(groups)
+            if spread[k] and number > 1:
+                limits, deviation = metric_names.bounds(name), float(np.nanstd(drawn[k]))
+                low[k], high[k] = widened((low[k], high[k]), estimate[name], deviation, number, confidence, limits)
+            elif not spread[k] and counted and number and estimate[name] in (0.0, 1.0):
+                low[k], high[k] = _without_exception(number, estimate[name], confidence)
     return {
         name: Interval(
             float(estimate[name]),
@@ -171,6 +194,34 @@ def bootstrap_scores(
         )
         for k, name in enumerate(names)
     }
+
+
+def widened(
+    interval: tuple[float, float],
+    estimate: float,
+    deviation: float,
+    n_patients: int,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, float]:
+    """An interval from a bootstrap, made as wide as Student's where there are fewer than ``FEW_PATIENTS`` patients.
+
+    No sample of a bootstrap leaves the range of its patients, which two of them miss the truth with half of the time
+    and five with a sixteenth, and its deviation lacks the factor n / (n - 1) of a variance (Hesterberg, The American
+    Statistician 69:371, 2015). docs/reference/metrics.md has the coverage by number of patients.
+
+    Args:
+        interval: of the bootstrap. estimate: of the statistic.
+        deviation: standard deviation of the statistic over the samples.
+        n_patients: drawn from, at least two.
+        confidence: of the interval.
+        bounds: the least and the greatest value that the statistic can have.
+    """
+    if n_patients >= FEW_PATIENTS or not all(map(math.isfinite, interval)):
+        return interval
+    spread = deviation * math.sqrt(n_patients / (n_patients - 1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, n_patients - 1)) * spread
+    return max(min(interval[0], estimate - reach), bounds[0]), min(max(interval[1], estimate + reach), bounds[1])
 
 
 def _without_exception(number: int, value: float, confidence: float) -> tuple[float, float]:

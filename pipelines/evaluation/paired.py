@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, patients: Sequence[Ha
     defined = difference[np.isfinite(difference)]
     p_value = float(wilcoxon(defined).pvalue) if np.any(defined != 0) else float("nan")
     return PairedDifference(
-        bootstrap_interval(difference, patients),
+        bootstrap_interval(difference, patients, bounds=(-math.inf, math.inf)),
         p_value,
         int((defined > 0).sum()),
         int((defined < 0).sum()),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from pipelines.errors import DatalistError
+from pipelines.evaluation import metric_names
 from pipelines.evaluation.files import finite, make_folder, markdown_cell, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_interval
 from pipelines.evaluation.pictures import CasePicture, draw_cases
@@ -118,7 +119,8 @@ def summarise(
         values = [float(row["metrics"][metric]) for row in having]
         name = f"{prefix}_{metric}"
         patients = [row["patient"] for row in having]
-        summary[name] = bootstrap_interval(values, patients, n_resamples=n_resamples, seed=seed)
+        limits = metric_names.bounds(metric)
+        summary[name] = bootstrap_interval(values, patients, n_resamples=n_resamples, seed=seed, bounds=limits)
         undefined[name] = sum(map(math.isnan, values))
     return summary, undefined
 
@@ -135,10 +137,12 @@ def as_entry(interval: Interval, undefined: int) -> dict[str, float | int | None
 
 
 def flatten(summary: Mapping[str, Interval]) -> dict[str, float]:
-    """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``."""
+    """The summary as a tracker takes it: ``NAME``, ``NAME_ci_low``, ``NAME_ci_high``, and ``NAME_n``, how many cases
+    the mean is over."""
     flat: dict[str, float] = {}
     for name, interval in summary.items():
         flat |= {name: interval.estimate, f"{name}_ci_low": interval.low, f"{name}_ci_high": interval.high}
+        flat[f"{name}_n"] = float(interval.n)
     return flat
 
 

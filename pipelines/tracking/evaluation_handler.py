@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,8 +14,16 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 
-from pipelines.evaluation.files import CASES, cases_digest
-from pipelines.tracking.run_contents import command_line, commit, log_data, numbers, parameter_count, versions
+from pipelines.evaluation.files import CASES, ITEMS, cases_digest, truth_digest
+from pipelines.tracking.run_contents import (
+    command_line,
+    commit,
+    describe_data,
+    log_data,
+    numbers,
+    parameter_count,
+    versions,
+)
 from pipelines.tracking.run_file import RunRecord, read_run_file
 from pipelines.tracking.run_handler import rank
 from pipelines.tracking.run_writer import RunWriter
@@ -34,19 +43,28 @@ def log_evaluation(
     network: torch.nn.Module | None = None,
     network_name: str | None = None,
     datalist: str | os.PathLike[str] | None = None,
+    label_rule: str = "",
 ) -> str | None:
     """Write metrics and files into the run that trained ``checkpoint``; its status and times stay as they are.
+
+    What an earlier evaluation left in the run goes, so that it holds one evaluation and never parts of two: its files
+    and tags are taken away, and a metric that is not measured again becomes NaN, since MLflow forgets none. The tag
+    ``evaluations`` counts them: a network that was chosen on its test cases has been measured on them often.
 
     Args:
         checkpoint: the weights, or the folder they lie in, beside the ``run.json`` of their training. Without it
             (shipped weights), or if its run is not in the store, a run of its own is made, tagged ``evaluation_only``.
         metrics: numbers; a name that does not begin with ``test_`` gets that before it. Not finite becomes NaN.
         artifacts: files, and folders with all that is in them; kept in the artefact folder ``evaluation``. Of a
-            ``cases.csv`` among them the digest becomes the tag ``test_cases``: runs with the same one can be compared.
+            ``cases.csv`` among them the digest becomes the tag ``test_cases``, and that of the true classes and extents
+            in its tables ``test_truth``: runs with the same ones can be compared.
         experiment: where a run of its own goes: the bundle's name.
         uri: the store of a run of its own; default ``tracking_uri()``.
-        network, network_name, datalist: what a run of its own says of the weights and of the data they were measured
-            on; a training run has said it.
+        network, network_name: what a run of its own says of the weights; a training run has said it.
+        datalist: the prepared data that were measured, which need not be those of the training. Its name, fingerprint,
+            split and numbers of cases become tags ``test_data_…``.
+        label_rule: how the truth was made of the data, where it can be made in several ways (thresholds): the tag
+            ``test_label_rule``.
 
     Returns:
         The id of the run; None if the store cannot be used, which is warned of once.
@@ -69,11 +87,17 @@ def log_evaluation(
         writer.params({} if network is None else {"parameters": parameter_count(network)})
         if datalist is not None:
             log_data(writer, Path(datalist), "testing")
-    writer.metrics({k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()})
+    measured = {k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()}
+    stale, count = ({}, 0) if alone else _forget_earlier(writer, measured)
+    writer.metrics(measured | stale, step=count)  # the highest step is the latest, whatever the machines' clocks say
+    tables, digest = [], ""
     for path, folder in _files(artifacts):
         writer.file(path, folder)
-        if (folder, path.name) == (_FOLDER, CASES):
-            writer.tags({"test_cases": cases_digest(path)})
+        if folder == _FOLDER and path.name in (CASES, *ITEMS):
+            tables.append(path)
+            digest = cases_digest(path) if path.name == CASES else digest
+    about = {"test_cases": digest, "test_truth": truth_digest(tables), "test_label_rule": label_rule}
+    writer.tags({"evaluations": count + 1, **_measured_data(datalist), **{k: v for k, v in about.items() if v}})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
     if alone:
         writer.end("FINISHED")
@@ -89,7 +113,7 @@ class EvaluationTracker:
         output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
         patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
-        network, network_name, datalist: as ``log_evaluation``.
+        network, network_name, datalist, label_rule: as ``log_evaluation``.
     """
 
     def __init__(
@@ -103,6 +127,7 @@ class EvaluationTracker:
         network: torch.nn.Module | None = None,
         network_name: str | None = None,
         datalist: str | os.PathLike[str] | None = None,
+        label_rule: str = "",
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.experiment = experiment
@@ -110,6 +135,7 @@ class EvaluationTracker:
         self.patterns = tuple(patterns)
         self.uri = tracking_uri
         self.about: dict[str, Any] = {"network": network, "network_name": network_name, "datalist": datalist}
+        self.about["label_rule"] = label_rule
         self.run_id: str | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -160,6 +186,30 @@ def _training_run(record: RunRecord, configured: str) -> RunWriter | None:
         return writer
     logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))
     return None
+
+
+def _forget_earlier(writer: RunWriter, measured: Mapping[str, float]) -> tuple[dict[str, float], int]:
+    """Take an earlier evaluation out of a run; the metrics that are to become NaN, and how many there were before."""
+    metrics, tags = writer.read()
+    count = int(tags["evaluations"]) if tags.get("evaluations", "").isdigit() else 0
+    earlier = [name for name in metrics if name.startswith("test_")]
+    if not earlier and not count:
+        return {}, 0
+    writer.forget_tags([name for name in tags if name.startswith("test_")])
+    writer.forget_files(_FOLDER)
+    return dict.fromkeys(set(earlier) - measured.keys(), math.nan), max(count, 1)
+
+
+def _measured_data(datalist: str | os.PathLike[str] | None) -> dict[str, object]:
+    """Tags that say which data were measured; none where the list is not given or cannot be read."""
+    if datalist is None:
+        return {}
+    try:
+        about, _ = describe_data(Path(datalist))
+    except (OSError, ValueError) as error:
+        logger.warning("%s: the data that were measured are not recorded (%s)", datalist, error)
+        return {}
+    return {f"test_{key}": value for key, value in about.items()}
 
 
 def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:

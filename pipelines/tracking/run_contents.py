@@ -18,6 +18,7 @@ import torch
 import yaml
 from mlflow.entities import Dataset
 
+from pipelines.evaluation.files import names_digest
 from pipelines.tracking.run_writer import RunWriter
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,9 @@ def describe_data(datalist: Path) -> tuple[dict[str, Any], Dataset]:
         "data_split": json.dumps(head.get("split", {}), sort_keys=True),
         **{f"data_{key}_cases": count for key, count in splits.items()},
     }
+    tested = [str(each.get("case", "")) for each in head.get("test") or [] if isinstance(each, dict)]
+    if tested:  # two folds of one set have equal heads, and other test cases
+        params["data_test_digest"] = names_digest(tested)
     digest = fingerprint.rpartition(":")[2][:36] or "unknown"  # 36 characters are what MLflow takes; all are a param
     source = json.dumps({"uri": str(datalist.resolve())})
     return params, Dataset(name[:500], digest, "local", source, profile=json.dumps(splits))

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.tracking.processes import is_dead, this_process
@@ -104,6 +105,34 @@ class RunWriter:
         run = self.run_id
         found = self._attempt(lambda: self._open().search_runs(_all_experiments(self._open()), f"run_id = '{run}'"))
         return bool(found)
+
+    def read(self) -> tuple[dict[str, float], dict[str, str]]:
+        """The run's latest metrics and its tags, as the store has them; empty where it cannot be read."""
+        run_id = self.run_id
+        found = None if run_id is None else self._attempt(lambda: self._open().get_run(run_id))
+        return ({}, {}) if found is None else (dict(found.data.metrics), dict(found.data.tags))
+
+    def forget_tags(self, names: Iterable[str]) -> None:
+        """Take tags away."""
+        there = list(names)
+
+        def forget(client: MlflowClient, run: str) -> None:
+            for name in there:
+                client.delete_tag(run, name)
+
+        self._write(forget)
+
+    def forget_files(self, folder: str) -> None:
+        """Take an artefact folder away with all that is in it. A store that cannot do that is warned of."""
+
+        def forget(client: MlflowClient, run: str) -> None:
+            uri = client.get_run(run).info.artifact_uri
+            try:
+                get_artifact_repository(uri, tracking_uri=self.uri).delete_artifacts(folder)
+            except Exception as error:  # whatever a bucket or its driver raises: what is written next still counts
+                logger.warning("%s of an earlier evaluation is left in the run (%s)", folder, redact(str(error))[:300])
+
+        self._write(forget)
 
     def params(self, values: Mapping[str, object]) -> None:
         """Parameters as text, cut at MLflow's limit, without the passwords of URIs."""

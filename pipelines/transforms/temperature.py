@@ -109,7 +109,9 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
         found = Calibration(**content)
         sound = math.isfinite(found.temperature) and found.temperature > 0
         point = found.operating_point
-        sound &= point is None or (0 < point.threshold < 1 and point.positive in found.names and len(found.names) == 2)
+        sound &= point is None or (
+            0 <= point.threshold <= 1 and point.positive in found.names and len(found.names) == 2
+        )
     except (OSError, ValueError, TypeError, AttributeError):
         sound = False
     if not sound:

@@ -36,27 +36,36 @@ class Made:
         cases: Sequence[str] | None = None,
         patients: Sequence[str] | None = None,
         keep_files: bool = True,
-        **others: object,
+        others: Mapping[str, Sequence[float]] | None = None,
+        **arguments: object,
     ) -> str:
         """A run that was evaluated on cases with these values of Dice; the id of the run."""
         values = np.asarray(dice, dtype=float)
         names = list(cases or [f"case{k:03d}" for k in range(len(values))])
         owners = list(patients or names)
+        columns = {"lesion_dice": values, "lesion_sensitivity": values, **(others or {})}
         rows = [
-            {"case": case, "patient": owner, "metrics": {"lesion_dice": value, "lesion_sensitivity": value}}
-            for case, owner, value in zip(names, owners, values, strict=True)
+            {"case": case, "patient": owner, "metrics": {name: column[k] for name, column in columns.items()}}
+            for k, (case, owner) in enumerate(zip(names, owners, strict=True))
         ]
         files = self.folder / "evaluation"
         summary = write_evaluation(rows, files, n_resamples=40)
-        return self.run(network, flatten(summary), files if keep_files else None, **others)
+        return self.run(network, flatten(summary), files if keep_files else None, **arguments)
 
     def classification(
-        self, network: str, scores: ArrayLike, labels: ArrayLike, *, patients: Sequence[str] | None = None, **others
+        self,
+        network: str,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        *,
+        patients: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+        **others,
     ) -> str:
         """A run that gave these probabilities of the second class; it says the second class from 0.5."""
         scores, labels = np.asarray(scores, dtype=float), np.asarray(labels)
         report = PictureClassificationReport(self.folder / "evaluation", ["normal", "pneumonia"])
-        names = [f"picture{k:03d}" for k in range(len(scores))]
+        names = list(names or [f"picture{k:03d}" for k in range(len(scores))])
         slices = [
             RatedSlice(name, owner, 0, int(label), (1 - score, float(score)), f"{name}.png")
             for name, owner, score, label in zip(names, patients or names, scores, labels, strict=True)

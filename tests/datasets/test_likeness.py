@@ -75,3 +75,34 @@ def test_slices_that_are_plainly_one_patient(shared_data: Path) -> None:
     hashes = {n: perceptual_hash(scale_ct(read_case(folder / f"{n}.jpg").array, "display")) for n in ("10", "43", "0")}
     found = near_pairs(hashes, {"training": ["10"], "validation": ["0"], "test": ["43"]})
     assert [pair[:2] for pair in found] == [("10", "43")]
+
+
+def test_a_copy_that_is_turned_or_mirrored_is_found() -> None:
+    first, other = slice_of(1), slice_of(4)
+    ways = [np.rot90(flipped, turns) for flipped in (first, first[::-1]) for turns in range(4)]
+    hashes = {f"copy{k}": perceptual_hash(np.ascontiguousarray(way)) for k, way in enumerate(ways)}
+    hashes |= {"first": perceptual_hash(first), "other": perceptual_hash(other)}
+    split = {"training": ["first"], "validation": ["other"], "test": [f"copy{k}" for k in range(8)]}
+    found = near_pairs(hashes, split)
+    assert {frozenset(pair[:2]) for pair in found} == {frozenset(("first", f"copy{k}")) for k in range(8)}
+    assert max(pair[2] for pair in found) < 0.02
+
+
+def test_a_volume_that_is_turned_around_any_axis_is_found() -> None:
+    volume = scale_ct(make_lung_phantom(1, 96, 12, 0.1).array, "hu")
+    hashes = {"first": perceptual_hash(volume)}
+    for k, way in enumerate((volume[::-1], volume[:, ::-1], volume[:, :, ::-1], volume[::-1, :, ::-1])):
+        hashes[f"copy{k}"] = perceptual_hash(way)
+    split = {"training": ["first"], "validation": [], "test": [name for name in hashes if name != "first"]}
+    assert len(near_pairs(hashes, split)) == 4
+
+
+@pytest.mark.parametrize(("shift", "crop", "found"), [(0.01, 0.0, True), (0.0, 0.02, True), (0.05, 0.0, False)])
+def test_the_reach_is_what_its_comment_states(shift: float, crop: float, found: bool) -> None:
+    first = slice_of(1)
+    size = first.shape[0]
+    moved = np.roll(np.pad(first, ((9, 9), (0, 0), (0, 0)), mode="edge"), round(shift * size), axis=0)[9:-9]
+    edge = round(crop * size / 2)
+    copy = moved[edge : size - edge, edge : size - edge]
+    hashes = {"a": perceptual_hash(first), "b": perceptual_hash(np.ascontiguousarray(copy))}
+    assert bool(near_pairs(hashes, {"training": ["a"], "validation": [], "test": ["b"]})) == found

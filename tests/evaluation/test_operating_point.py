@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics
 from PIL import Image
 
-from pipelines.evaluation.calibration import operating_threshold
+from pipelines.evaluation.calibration import operating_threshold, tempered
 from pipelines.evaluation.classification import average_precision, binary_scores, class_scores
 from pipelines.evaluation.picture_class_report import draw_curves
 
@@ -78,3 +78,29 @@ def test_curves_are_drawn() -> None:
     scores, positive = np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False])
     draw_curves(scores, positive, scores > 0.5, "pneumonia", file)
     assert np.asarray(Image.open(file).convert("L")).std() > 5
+
+
+@pytest.mark.parametrize(
+    ("scores", "positive"),
+    [
+        ([1e-14, 0.9, 1e-20], [1, 1, 0]),  # below what logits were cut at
+        ([1e-300, 0.5], [1, 0]),
+        ([5e-324, 0.4, 0.9], [1, 0, 1]),
+        ([0.0, 0.9, 0.1], [1, 1, 0]),
+        ([1 - 1e-13, 1 - 1e-12], [1, 0]),
+    ],
+)
+def test_at_sensitivity_one_every_positive_is_found_whatever_its_probability(
+    scores: list[float], positive: list[int]
+) -> None:
+    values, truth = np.array(scores), np.array(positive, bool)
+    threshold = operating_threshold(values, truth, 1.0)
+    assert (values[truth] >= threshold).all()
+    below = values[values < values[truth].min()]
+    assert (below < threshold).all(), "no higher than need be, and no lower"
+
+
+def test_a_temperature_keeps_the_order_of_probabilities_below_a_billionth() -> None:
+    small = np.array([1e-30, 1e-20, 1e-14, 1e-8])
+    after = tempered(np.stack([1 - small, small], axis=1), 2.0)[:, 1]
+    np.testing.assert_allclose(after, np.sqrt(small), rtol=1e-3)
