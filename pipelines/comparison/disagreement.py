@@ -160,10 +160,10 @@ def _items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
 
 def _slice_with_most(item: Mapping[str, Any], metric: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The slice with most of the class, rows x columns, and the class's mask there."""
-    path, label = str(item["image"]), read_label(str(item["label"]))
+    path, label = str(item["image"]), str(item["label"])
     if _is_picture(path):
         image = _picture(path)
-        mask = _of_class(label[:, :, 0], metric).T
+        mask = _of_class(read_label(label)[:, :, 0], metric).T
         if mask.shape != image.shape[:2]:
             raise ValueError("the mask is not on the picture's grid")
         return image, mask
@@ -178,10 +178,10 @@ def _of_class(label: NDArray, metric: str) -> NDArray[np.bool_]:
     return np.asarray(label == 1 if metric.startswith("lung") else label == max(int(label.max()), 1))
 
 
-def _planes(path: str, label: NDArray | None = None) -> tuple[NDArray[np.uint8], NDArray]:
+def _planes(path: str, label: str | None = None) -> tuple[NDArray[np.uint8], NDArray]:
     case = read_case(path)
     scaled = (scale_ct(case.axial(case.array), case.intensity) * 255).astype(np.uint8)
-    return scaled, scaled if label is None else case.axial(label)
+    return scaled, scaled if label is None else case.axial(read_label(label, case))
 
 
 def _is_picture(path: str) -> bool:

@@ -10,20 +10,10 @@ from typing import Literal, cast
 import numpy as np
 from nibabel import orientations
 
-from pipelines.errors import (
-    GeometryError,
-    IntensityError,
-    LabelError,
-    UnreadableFileError,
-    UnsupportedImageError,
-)
+from pipelines.errors import IntensityError, UnreadableFileError
 from pipelines.readers import dicom_series, nifti, picture
 from pipelines.readers.intensity import classify
-from pipelines.readers.raw import RawImage, file_size
-
-LABELS = {0: "background", 1: "lung", 2: "lesion"}
-# Scaled label files give 0.99998 for 1.
-_WHOLE_TOLERANCE = 1e-3
+from pipelines.readers.raw import Grid, file_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +28,7 @@ class CaseImage:
         intensity: "hu", at least -1024, or "display", 0..255 as shown on a screen.
         path: the file, or the folder of the DICOM series.
         notes: what was changed on the way, where the result is still right.
+        orientation: the EXIF orientation that a picture was stored in, 1 to 8; 1 is upright.
     """
 
     array: np.ndarray
@@ -46,6 +37,13 @@ class CaseImage:
     intensity: Literal["hu", "display"]
     path: Path
     notes: tuple[str, ...] = field(default=())
+    orientation: int = 1
+
+    @property
+    def grid(self) -> Grid:
+        """Where its voxels lie: what a label is held against."""
+        x, y, z = self.array.shape
+        return Grid((x, y, z), self.affine, self.kind, self.path.name, self.orientation)
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
@@ -70,7 +68,7 @@ class CaseImage:
         return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
 
 
-def _source(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
+def kind_of(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
     """What a path claims to be, by its name; a file with no telling name by its first bytes."""
     name = path.name.lower()
     if name.endswith(nifti.SUFFIXES):
@@ -82,14 +80,14 @@ def _source(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
     return None
 
 
-def _is_dir(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except ValueError:  # a NUL in the name
         return False
 
 
-def _unknown(path: Path) -> UnreadableFileError:
+def unknown_kind(path: Path) -> UnreadableFileError:
     return UnreadableFileError(
         "is not a kind of image that this project reads", where=path, how="give NIfTI, DICOM, PNG, JPEG, BMP or TIFF"
     )
@@ -104,13 +102,13 @@ def read_case(path: str | os.PathLike[str]) -> CaseImage:
     """
     path = Path(path)
     kind: Literal["picture", "volume"] = "volume"
-    if _is_dir(path):
+    if is_folder(path):
         source, raw = "dicom", dicom_series.read_series(path)
     else:
         file_size(path)
-        named = _source(path)
+        named = kind_of(path)
         if named is None:
-            raise _unknown(path)
+            raise unknown_kind(path)
         source = named
         if source == "picture":
             kind, raw = "picture", picture.read_picture(path)
@@ -126,91 +124,14 @@ def read_case(path: str | os.PathLike[str]) -> CaseImage:
             how="give the original series",
         )
     return CaseImage(
-        raw.array, raw.affine, kind, cast(Literal["hu", "display"], intensity), path, (*raw.notes, *changed)
+        raw.array,
+        raw.affine,
+        kind,
+        cast(Literal["hu", "display"], intensity),
+        path,
+        (*raw.notes, *changed),
+        raw.orientation,
     )
-
-
-def read_label(path: str | os.PathLike[str], image: CaseImage | None = None) -> np.ndarray:
-    """Read a label's values as stored, from NIfTI or a picture.
-
-    With `image`, the label comes back on the image's grid: voxel axes stored in another order or direction are turned,
-    anything else that differs is refused.
-
-    Returns:
-        uint8 (X, Y, Z). What the values mean is the dataset's business.
-
-    Raises:
-        UnreadableFileError, UnsupportedImageError: as for images; DICOM is not read as a label.
-        LabelError: values that are not whole numbers from 0 to 255.
-        GeometryError: the label lies on another grid than the image.
-    """
-    path = Path(path)
-    if _is_dir(path):
-        raise UnsupportedImageError(
-            "is a folder, and a label is one file", where=path, how="give the label as NIfTI or picture"
-        )
-    file_size(path)
-    source = _source(path)
-    if source is None:
-        raise _unknown(path)
-    if source == "dicom":
-        raise UnsupportedImageError(
-            "labels are not read from DICOM", where=path, how="give the label as NIfTI or picture"
-        )
-    try:
-        raw = nifti.read_nifti(path) if source == "nifti" else picture.read_picture(path, label=True)
-    except IntensityError as error:
-        raise LabelError(error.what, where=path, how="save the label as uint8") from None
-    array = raw.array
-    if image is not None:
-        array = _on_grid(raw, "picture" if source == "picture" else "volume", image, path)
-    return _whole_numbers(array, path)
-
-
-def _on_grid(raw: RawImage, kind: str, image: CaseImage, path: Path) -> np.ndarray:
-    how = f"resample the label to the grid of {image.path.name}"
-    if kind != image.kind:
-        raise GeometryError(
-            f"the label is a {kind}, its image a {image.kind}", where=path, how="give both in the same kind of file"
-        )
-    array, affine = raw.array, raw.affine
-    if kind == "volume":
-        turn = orientations.ornt_transform(
-            orientations.io_orientation(affine), orientations.io_orientation(image.affine)
-        )
-        affine = affine @ orientations.inv_ornt_aff(turn, array.shape)
-        array = orientations.apply_orientation(array, turn)
-    if array.shape != image.array.shape:
-        raise GeometryError(
-            f"the label has the shape {raw.array.shape}, its image {image.array.shape}", where=path, how=how
-        )
-    x, y, z = array.shape
-    if not nifti.same_grid(image.affine, affine, (x, y, z)):
-        raise GeometryError("the label lies elsewhere than its image (another affine)", where=path, how=how)
-    return array
-
-
-def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
-    label = np.empty(array.shape, dtype=np.uint8)
-    for k in range(array.shape[2]):
-        plane = array[:, :, k]
-        if not np.isfinite(plane).all():
-            raise LabelError("the label holds NaN or infinite values", where=path, how="save the label as uint8")
-        whole = np.rint(plane)
-        if np.abs(plane - whole).max() > _WHOLE_TOLERANCE:
-            raise LabelError(
-                "the label holds fractions (probabilities, or resampled without nearest neighbour)",
-                where=path,
-                how="round it to class numbers",
-            )
-        if whole.min() < 0 or whole.max() > 255:
-            raise LabelError(
-                f"label values from {whole.min():g} to {whole.max():g}, 0 to 255 are due",
-                where=path,
-                how="renumber them",
-            )
-        label[:, :, k] = whole
-    return label
 
 
 def find_cases(path: str | os.PathLike[str]) -> list[Path]:
@@ -223,10 +144,10 @@ def find_cases(path: str | os.PathLike[str]) -> list[Path]:
         UnreadableFileError: there is nothing, or it is not readable.
     """
     path = Path(path)
-    if not _is_dir(path):
+    if not is_folder(path):
         file_size(path)
-        if _source(path) is None:
-            raise _unknown(path)
+        if kind_of(path) is None:
+            raise unknown_kind(path)
         return [path]
     cases: list[Path] = []
     for folder, folders, names in os.walk(path, onerror=_stop):
@@ -238,7 +159,7 @@ def find_cases(path: str | os.PathLike[str]) -> list[Path]:
                 continue
             file = here / name
             telling = name.lower().endswith((*nifti.SUFFIXES, *picture.SUFFIXES, *dicom_series.SUFFIXES))
-            source = _source(file) if telling or not has_dicom else None
+            source = kind_of(file) if telling or not has_dicom else None
             if source == "dicom":
                 has_dicom = has_dicom or not (file.is_symlink() and not file.resolve().is_relative_to(here.resolve()))
             elif source is not None:

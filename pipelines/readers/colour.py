@@ -10,8 +10,9 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from pipelines.errors import GeometryError, IntensityError, LabelError, UnsupportedImageError
-from pipelines.readers.case import read_label
+from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
+from pipelines.readers.label import read_label_noted
+from pipelines.readers.picture import PICTURE_AFFINE
 from pipelines.readers.picture_file import (
     COLOUR_MODES,
     SUFFIXES,
@@ -21,18 +22,11 @@ from pipelines.readers.picture_file import (
     open_picture,
     see_through,
 )
+from pipelines.readers.raw import Grid
 
 # JPEG's ringing beside an outline stays within these levels of black and white; what lies between is a soft edge, whose
 # place nobody can know.
 NEAR_BLACK, NEAR_WHITE = 15, 240
-
-# Of an array (W, H) whose picture has this EXIF orientation and is stored on its side: the upright array (H, W).
-_UPRIGHT = {
-    5: lambda a: a.T,
-    6: lambda a: a.T[::-1],
-    7: lambda a: a.T[::-1, ::-1],
-    8: lambda a: a.T[:, ::-1],
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,25 +96,11 @@ def read_mask_of(path: str | os.PathLike[str], picture: ColourPicture) -> Pictur
     path = Path(path)
     if not path.name.lower().endswith(SUFFIXES):
         raise UnsupportedImageError("the mask of a picture is a picture", where=path, how="save it as PNG")
-    notes: list[str] = []
-    mask = _zero_or_one(read_label(path)[:, :, 0], path, notes)
-    size = picture.array.shape[1:]
-    if mask.shape != size:
-        turn = _UPRIGHT.get(picture.orientation)
-        if turn is None or mask.shape[::-1] != size:
-            raise GeometryError(
-                f"the mask of {mask.shape[0]} x {mask.shape[1]} pixels lies on a picture of {size[0]} x {size[1]}",
-                where=path,
-                how=f"give the mask at the size of {picture.path.name}",
-            )
-        mask = np.ascontiguousarray(turn(mask))
-        notes.append("the mask was turned as the EXIF orientation of its picture says")
-    elif picture.orientation != 1 and (picture.orientation not in _UPRIGHT or size[0] == size[1]):
-        raise GeometryError(
-            "the picture has an EXIF orientation and its mask fits either way, so nobody knows which way up it is",
-            where=path,
-            how="save the picture upright, without the orientation, or leave the case out",
-        )
+    width, height = picture.array.shape[1:]
+    grid = Grid((width, height, 1), PICTURE_AFFINE, picture.kind, picture.path.name, picture.orientation)
+    label, turned = read_label_noted(path, grid)
+    notes = list(turned)
+    mask = _zero_or_one(label[:, :, 0], path, notes)
     if not mask.any():
         raise LabelError("the mask is empty: no pixel is lesion", where=path, how="outline it, or leave the case out")
     return PictureMask(mask, tuple(notes))

@@ -51,7 +51,7 @@ def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -
     if opened.deep and not label:
         plane = from_16_bit(plane, path, opened.notes)
     array = np.ascontiguousarray(plane.T[:, :, None], dtype=np.float32)
-    return RawImage(array, PICTURE_AFFINE.copy(), tuple(opened.notes))
+    return RawImage(array, PICTURE_AFFINE.copy(), tuple(opened.notes), opened.orientation)
 
 
 def _grey_plane(picture: Image.Image, path: Path, notes: list[str], label: bool) -> np.ndarray:

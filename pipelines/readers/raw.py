@@ -23,12 +23,25 @@ SPACING_RANGE = (0.05, 50.0)
 class RawImage(NamedTuple):
     """An image before its intensities are judged.
 
-    array is float32 (X, Y, Z), affine float64 4x4 to RAS millimetres, notes say what was changed on the way.
+    array is float32 (X, Y, Z), affine float64 4x4 to RAS millimetres, notes say what was changed on the way,
+    orientation is the EXIF orientation that a picture was stored in (1 upright).
     """
 
     array: np.ndarray
     affine: np.ndarray
     notes: tuple[str, ...]
+    orientation: int = 1
+
+
+class Grid(NamedTuple):
+    """Where an image's voxels lie: its shape (X, Y, Z), its affine to RAS millimetres, "picture" or "volume", its name
+    for messages, and the EXIF orientation that it was stored in."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    kind: str
+    name: str
+    orientation: int = 1
 
 
 def file_size(path: Path) -> int:
