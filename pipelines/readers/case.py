@@ -12,6 +12,7 @@ from nibabel import orientations
 
 from pipelines.errors import IntensityError, UnreadableFileError
 from pipelines.readers import dicom_series, nifti, picture
+from pipelines.readers.dicom_file import looks_like_dicom
 from pipelines.readers.intensity import classify
 from pipelines.readers.raw import Grid, file_size
 
@@ -75,7 +76,7 @@ def kind_of(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
         return "nifti"
     if name.endswith(picture.SUFFIXES):
         return "picture"
-    if name.endswith(dicom_series.SUFFIXES) or dicom_series.has_dicom_prefix(path):
+    if name.endswith(dicom_series.SUFFIXES) or looks_like_dicom(path):
         return "dicom"
     return None
 

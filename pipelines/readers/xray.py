@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnsupportedImageError
-from pipelines.readers import dicom_series, nifti
+from pipelines.readers import nifti
+from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom
 from pipelines.readers.picture import read_picture
 
 SMALLEST = 28  # pixels a side, as in PneumoniaMNIST
@@ -145,8 +146,8 @@ def judge_xray(plane: NDArray, where: str | os.PathLike[str]) -> bool:
 def _check_kind(path: Path) -> None:
     """Name what other bundles read and this kind of picture is not."""
     name = path.name.lower()
-    other = name.endswith((*dicom_series.SUFFIXES, *nifti.SUFFIXES))
-    if other or path.is_dir() or dicom_series.has_dicom_prefix(path):
+    other = name.endswith((*SUFFIXES, *nifti.SUFFIXES))
+    if other or path.is_dir() or looks_like_dicom(path):
         raise UnsupportedImageError(
             "chest X-rays are read as PNG, JPEG, BMP or TIFF, not as DICOM or NIfTI",
             where=path,
