@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
+    predict.add_argument(
+        "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
+    )
     predict.set_defaults(func=_predict)
 
     compare_command.add_parser(commands, _root)
@@ -111,7 +114,9 @@ def _predict(args: argparse.Namespace) -> int:
     bundle = args.bundle if args.bundle.is_dir() else _root() / "bundles" / args.bundle
     if args.fast:
         overrides |= fast_options(bundle)
-    outcomes = predict(bundle, args.input, args.out, network=args.network, overlays=args.overlay, **overrides)
+    outcomes = predict(
+        bundle, args.input, args.out, network=args.network, overlays=args.overlay, series=args.series, **overrides
+    )
     for outcome, _ in outcomes:
         print(
             f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}",

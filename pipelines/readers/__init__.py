@@ -3,8 +3,9 @@ comes out means what it says."""
 
 from __future__ import annotations
 
-from pipelines.readers.case import CaseImage, find_cases, read_case
+from pipelines.readers.case import CaseImage, read_case
 from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
+from pipelines.readers.finder import Found, find_cases, look_through
 from pipelines.readers.intensity import classify
 from pipelines.readers.label import LABELS, read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
@@ -16,11 +17,13 @@ __all__ = [
     "PICTURE_AFFINE",
     "CaseImage",
     "ColourPicture",
+    "Found",
     "PictureMask",
     "XrayPicture",
     "classify",
     "find_cases",
     "judge_xray",
+    "look_through",
     "read_case",
     "read_colour",
     "read_label",

@@ -1,4 +1,4 @@
-"""One case: a CT image of any kind that the project reads, its label, and the cases that a folder holds."""
+"""One case: a CT image of any kind that the project reads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Literal, cast
 import numpy as np
 from nibabel import orientations
 
-from pipelines.errors import IntensityError, UnreadableFileError
-from pipelines.readers import dicom_series, nifti, picture
-from pipelines.readers.dicom_file import looks_like_dicom
+from pipelines.errors import IntensityError
+from pipelines.readers import dicom_series, itk_volume, kinds, nifti, picture
+from pipelines.readers.address import locate, told_of
 from pipelines.readers.intensity import classify
+from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
 from pipelines.readers.raw import Grid, file_size
 
 
@@ -54,6 +55,15 @@ class CaseImage:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
+    @property
+    def axial_spacing(self) -> tuple[float, float, float] | None:
+        """Voxel size in millimetres along the axes of `axial`; None for pictures."""
+        if self.spacing is None:
+            return None
+        order = orientations.io_orientation(self.affine)[:, 0].astype(int)
+        x, y, z = (self.spacing[int(np.flatnonzero(order == axis)[0])] for axis in range(3))
+        return x, y, z
+
     def axial(self, array: np.ndarray) -> np.ndarray:
         """An array on this image's grid (the image, a mask) with its axes turned to LPS: to the patient's left, to the
         back, and slices from the feet to the head. A view."""
@@ -61,64 +71,49 @@ class CaseImage:
         return orientations.apply_orientation(array, turn)
 
     @property
+    def slice_axis(self) -> int:
+        """The axis of the array, and of the file, along which axial slices follow each other: 0, 1 or 2."""
+        return int(np.flatnonzero(orientations.io_orientation(self.affine)[:, 0] == 2)[0])
+
+    @property
     def slice_indices(self) -> range:
-        """For each axial slice, from the feet to the head, its index along the axis of the file that runs that way."""
-        orientation = orientations.io_orientation(self.affine)
-        axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-        number = self.array.shape[axis]
-        return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
-
-
-def kind_of(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
-    """What a path claims to be, by its name; a file with no telling name by its first bytes."""
-    name = path.name.lower()
-    if name.endswith(nifti.SUFFIXES):
-        return "nifti"
-    if name.endswith(picture.SUFFIXES):
-        return "picture"
-    if name.endswith(dicom_series.SUFFIXES) or looks_like_dicom(path):
-        return "dicom"
-    return None
-
-
-def is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except ValueError:  # a NUL in the name
-        return False
-
-
-def unknown_kind(path: Path) -> UnreadableFileError:
-    return UnreadableFileError(
-        "is not a kind of image that this project reads", where=path, how="give NIfTI, DICOM, PNG, JPEG, BMP or TIFF"
-    )
+        """For each axial slice, from the feet to the head, its index along `slice_axis`."""
+        number = self.array.shape[self.slice_axis]
+        upwards = orientations.io_orientation(self.affine)[self.slice_axis, 1] > 0
+        return range(number) if upwards else range(number - 1, -1, -1)
 
 
 def read_case(path: str | os.PathLike[str]) -> CaseImage:
-    """Read one case: a NIfTI file, a DICOM series folder or file, or a picture.
+    """Read one case: a NIfTI, NRRD, MetaImage or Analyze file, a DICOM series' folder or file, or a picture.
+
+    Also one of several series in a folder, ``FOLDER::SERIES``, and one case of an archive, ``ARCHIVE`` or
+    ``ARCHIVE::INSIDE`` (`look_through` finds them).
 
     Raises:
         UnreadableFileError, UnsupportedImageError, GeometryError, SeriesError, IntensityError: as errors.py says of
             each.
     """
     path = Path(path)
+    place = locate(path)
     kind: Literal["picture", "volume"] = "volume"
-    if is_folder(path):
-        source, raw = "dicom", dicom_series.read_series(path)
-    else:
-        file_size(path)
-        named = kind_of(path)
-        if named is None:
-            raise unknown_kind(path)
-        source = named
-        if source == "picture":
-            kind, raw = "picture", picture.read_picture(path)
-        elif source == "nifti":
-            raw = nifti.read_nifti(path)
+    with told_of(place, path):
+        if is_folder(place.path):
+            source, raw = kinds.DICOM, dicom_series.read_series(place.path, place.series)
         else:
-            raw = dicom_series.read_series(path)
+            file_size(place.path)
+            source = kind_of(place.path) or ""
+            if source == kinds.PICTURE:
+                kind, raw = "picture", picture.read_picture(place.path)
+            elif source == kinds.NIFTI:
+                raw = nifti.read_nifti(place.path)
+            elif source == kinds.ITK:
+                raw = itk_volume.read_itk(place.path)
+            elif source == kinds.DICOM:
+                raw = dicom_series.read_series(place.path)
+            else:
+                raise unknown_kind(place.path)
     intensity, changed = classify(raw.array, path)
-    if source == "dicom" and intensity != "hu":
+    if source == kinds.DICOM and intensity != "hu":
         raise IntensityError(
             "the series holds 0..255 grey, not Hounsfield units (a screen capture?)",
             where=path,
@@ -133,50 +128,3 @@ def read_case(path: str | os.PathLike[str]) -> CaseImage:
         (*raw.notes, *changed),
         raw.orientation,
     )
-
-
-def find_cases(path: str | os.PathLike[str]) -> list[Path]:
-    """The cases that a path holds: itself, or everything readable below a folder, sorted.
-
-    A folder with DICOM files directly in it is one case. Hidden files and folders, and symbolic links to folders, are
-    passed over. Only names and the first 132 bytes of files without a telling name are read.
-
-    Raises:
-        UnreadableFileError: there is nothing, or it is not readable.
-    """
-    path = Path(path)
-    if not is_folder(path):
-        file_size(path)
-        if kind_of(path) is None:
-            raise unknown_kind(path)
-        return [path]
-    cases: list[Path] = []
-    for folder, folders, names in os.walk(path, onerror=_stop):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(folder)
-        has_dicom = False
-        for name in names:
-            if name.startswith(".") or name.upper() == "DICOMDIR":
-                continue
-            file = here / name
-            telling = name.lower().endswith((*nifti.SUFFIXES, *picture.SUFFIXES, *dicom_series.SUFFIXES))
-            source = kind_of(file) if telling or not has_dicom else None
-            if source == "dicom":
-                has_dicom = has_dicom or not (file.is_symlink() and not file.resolve().is_relative_to(here.resolve()))
-            elif source is not None:
-                cases.append(file)
-        if has_dicom:
-            cases.append(here)
-    if not cases:
-        raise UnreadableFileError(
-            "the folder holds no images that this project reads",
-            where=path,
-            how="give NIfTI, DICOM, PNG, JPEG, BMP or TIFF",
-        )
-    return sorted(cases)
-
-
-def _stop(error: OSError) -> None:
-    raise UnreadableFileError(
-        f"the folder cannot be listed ({error.strerror})", where=error.filename, how="check the path and its rights"
-    ) from None

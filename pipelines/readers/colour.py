@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
+from pipelines.readers.address import locate, told_of
 from pipelines.readers.label import read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE
 from pipelines.readers.picture_file import (
@@ -72,7 +73,8 @@ def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
         IntensityError: all pixels are equal, or a 16-bit picture whose scale cannot be known.
     """
     path = Path(path)
-    with open_picture(path) as opened:
+    place = locate(path)
+    with told_of(place, path), open_picture(place.path) as opened:
         array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
     first = array[:, 0, 0]
     if all((channel == level).all() for channel, level in zip(array, first, strict=True)):

@@ -1,4 +1,4 @@
-"""DICOM files as files: known by their first bytes, opened, and refused where they are no DICOM or cannot be decoded."""
+"""DICOM files as files: known by their first bytes, opened, and refused where they are none or cannot be decoded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def begins_as_data_set(head: bytes) -> bool:
             if len(head) < place + 12:
                 break
             tag = struct.unpack_from(f"{order}HH", head, place)
-            if tag <= before and number or tag[0] not in ((2, 8) if number == 0 else (2, 8, 16)) or tag[1] > 0x2000:
+            if (tag <= before and number) or tag[0] not in ((2, 8) if number == 0 else (2, 8, 16)) or tag[1] > 0x2000:
                 break
             vr = head[place + 4 : place + 6]
             if vr in _LONG_VRS:

@@ -9,8 +9,9 @@ import numpy as np
 from nibabel import orientations
 
 from pipelines.errors import GeometryError, IntensityError, LabelError, UnsupportedImageError
-from pipelines.readers import nifti, picture
-from pipelines.readers.case import CaseImage, is_folder, kind_of, unknown_kind
+from pipelines.readers import itk_volume, kinds, nifti, picture
+from pipelines.readers.case import CaseImage
+from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
 from pipelines.readers.raw import Grid, RawImage, file_size
 
 LABELS = {0: "background", 1: "lung", 2: "lesion"}
@@ -27,7 +28,7 @@ TURNED = "the mask was turned as the EXIF orientation of its picture says"
 
 
 def read_label(path: str | os.PathLike[str], image: CaseImage | Grid | None = None) -> np.ndarray:
-    """Read a label's values as stored, from NIfTI or a picture.
+    """Read a label's values as stored, from NIfTI, NRRD, MetaImage or a picture.
 
     With `image`, the label comes back on the image's grid: voxel axes stored in another order or direction are turned,
     as is a picture's label that lies on its side as the picture did before its EXIF orientation was applied; anything
@@ -55,20 +56,23 @@ def read_label_noted(
         )
     file_size(path)
     source = kind_of(path)
-    if source is None:
-        raise unknown_kind(path)
-    if source == "dicom":
+    if source == kinds.DICOM:
         raise UnsupportedImageError(
             "labels are not read from DICOM", where=path, how="give the label as NIfTI or picture"
         )
     try:
-        raw = nifti.read_nifti(path) if source == "nifti" else picture.read_picture(path, label=True)
+        if source == kinds.PICTURE:
+            raw = picture.read_picture(path, label=True)
+        elif source in (kinds.NIFTI, kinds.ITK):
+            raw = nifti.read_nifti(path) if source == kinds.NIFTI else itk_volume.read_itk(path)
+        else:
+            raise unknown_kind(path)
     except IntensityError as error:
         raise LabelError(error.what, where=path, how="save the label as uint8") from None
     array, notes = raw.array, ()
     if image is not None:
         grid = image.grid if isinstance(image, CaseImage) else image
-        kind = "picture" if source == "picture" else "volume"
+        kind = "picture" if source == kinds.PICTURE else "volume"
         if kind != grid.kind:
             raise GeometryError(
                 f"the label is a {kind}, its image a {grid.kind}", where=path, how="give both in the same kind of file"

@@ -16,8 +16,10 @@ from PIL import Image, ImageOps
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers.raw import file_size
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".hif",
+)  # fmt: skip
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 2**29  # 100 megapixels of four bytes fit
 MIN_SIDE = 32

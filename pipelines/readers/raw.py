@@ -108,3 +108,18 @@ def check_affine(affine: np.ndarray, path: Path) -> None:
             where=path,
             how="resample the volume to a right-angled grid",
         )
+
+
+def unset_grid_note(affine: np.ndarray) -> str:
+    """A note where an affine is the one of an array that was saved without any: steps of 1 mm along the axes from 0.
+
+    Such a file says neither how large its voxels are nor how it lies, though it looks as if it did.
+    """
+    steps = np.abs(affine[:3, :3])
+    axes_alone = np.isin(steps, (0, 1)).all() and (steps.sum(axis=0) == 1).all() and (steps.sum(axis=1) == 1).all()
+    if not axes_alone or affine[:3, 3].any():
+        return ""
+    return (
+        "the affine is the identity, as where an array was saved without its own: voxel size and orientation are "
+        "guessed, and volumes in mL are not to be trusted"
+    )

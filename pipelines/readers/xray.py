@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipelines.errors import IntensityError, UnsupportedImageError
 from pipelines.readers import nifti
+from pipelines.readers.address import locate, told_of
 from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom
 from pipelines.readers.picture import read_picture
 
@@ -72,8 +73,10 @@ def read_xray(path: str | os.PathLike[str]) -> XrayPicture:
         IntensityError: as `read_picture`; values outside 0..255; see `judge_xray`.
     """
     path = Path(path)
-    _check_kind(path)
-    read = read_picture(path, smallest=SMALLEST)
+    place = locate(path)
+    with told_of(place, path):
+        _check_kind(place.path)
+        read = read_picture(place.path, smallest=SMALLEST)
     plane = read.array[:, :, 0]
     notes = read.notes
     low, high = float(plane.min()), float(plane.max())

@@ -325,7 +325,7 @@ def test_wrong_transfer_syntax(write_series, syntax):
 
 
 def test_encodings_that_are_not_read(tmp_path):
-    with pytest.raises(UnreadableFileError, match="not known|MPEG"):
+    with pytest.raises(UnreadableFileError, match=r"not known|MPEG"):
         dicom_file.check_decoder(MPEG2MPML, tmp_path / "a.dcm")
 
 

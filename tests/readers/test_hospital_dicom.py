@@ -26,9 +26,14 @@ from pydicom.uid import (
 from pipelines.errors import SeriesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers import read_case
 
-FLAT = (
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness RescaleSlope RescaleIntercept"
-).split()
+FLAT = [
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+]
 
 
 def _item(**values) -> Sequence:
@@ -122,7 +127,7 @@ def test_the_rescale_of_each_frame(slices, tmp_path, ct):
 def test_faults_of_enhanced_ct(slices, tmp_path):
     with pytest.raises(SeriesError, match="a slice is missing"):
         read_case(_save([_enhanced([slices[k] for k in (0, 1, 3, 4)])], tmp_path / "gap"))
-    with pytest.raises(SeriesError, match="same place|same slice twice"):
+    with pytest.raises(SeriesError, match=r"same place|same slice twice"):
         read_case(_save([_enhanced([slices[k] for k in (0, 1, 1, 2)])], tmp_path / "twice"))
     one = _enhanced(slices)
     one.PerFrameFunctionalGroupsSequence = Sequence(list(one.PerFrameFunctionalGroupsSequence)[:4])
