@@ -18,6 +18,7 @@ from pipelines.readers.picture_file import (
     COLOUR_MODES,
     SUFFIXES,
     OpenPicture,
+    check_halved,
     check_opaque,
     from_16_bit,
     open_picture,
@@ -39,7 +40,7 @@ class ColourPicture:
         path: the file.
         notes: what was changed on the way, where the result is still right. Without any, the file holds 8-bit RGB,
             upright.
-        file_format: "PNG", "JPEG", "BMP" or "TIFF", whatever the file's name says.
+        file_format: "PNG", "JPEG", "BMP", "TIFF", "WEBP" or "HEIF", whatever the file's name says.
         orientation: the EXIF orientation that it was stored in, 1 to 8; 1 is upright.
     """
 
@@ -64,17 +65,18 @@ def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
     """Read a picture as 8-bit RGB, its EXIF orientation applied.
 
     Grey, palette, CMYK and YCbCr pictures become RGB, an opaque alpha channel is dropped, each with a note. 16-bit grey
-    is scaled as in CT slices. Colour profiles are not applied. Memory: at most two copies at 8 bits a channel.
+    is scaled as in CT slices, of 16-bit colours the upper 8 bits are taken. Colour profiles are not applied. Memory: at most two copies at 8 bits a channel.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
-        UnsupportedImageError: animated, several pages, see-through, 16-bit colour, under 32 pixels a side, or an odd
+        UnsupportedImageError: animated, several pages, see-through, under 32 pixels a side, or an odd
             pixel kind.
         IntensityError: all pixels are equal, or a 16-bit picture whose scale cannot be known.
     """
     path = Path(path)
     place = locate(path)
     with told_of(place, path), open_picture(place.path) as opened:
+        check_halved(opened, path)
         array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
     first = array[:, 0, 0]
     if all((channel == level).all() for channel, level in zip(array, first, strict=True)):

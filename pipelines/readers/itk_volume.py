@@ -6,7 +6,11 @@ state more than there is) is looked at here first.
 
 from __future__ import annotations
 
+import gzip
+import math
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +52,7 @@ def read_itk(path: Path) -> RawImage:
         notes.append(
             "Analyze does not say how the volume lies: taken as it is usual, and left and right may be exchanged"
         )
+        _check_analyze(header, voxels)
         path, size = header, size + file_size(voxels)
     elif name.endswith((".nrrd", ".nhdr")):
         size += _check_nrrd(path)
@@ -139,6 +144,32 @@ def _pair(path: Path) -> tuple[Path, Path]:
     raise UnreadableFileError(
         f"there is no {stem}{wanted[0]} beside it, and the two belong together", where=path, how="copy both files"
     )
+
+
+def _check_analyze(header: Path, voxels: Path) -> None:
+    """itk fills up what is missing of Analyze's voxels, and says nothing."""
+    head = _begins(header, 348)
+    order = next((order for order in "<>" if len(head) == 348 and struct.unpack_from(f"{order}i", head)[0] == 348), "")
+    if not order:
+        raise UnreadableFileError("is not an Analyze or NIfTI header, whatever its name says", where=header, how=_AGAIN)
+    dims, bits = struct.unpack_from(f"{order}8h", head, 40), struct.unpack_from(f"{order}h", head, 72)[0]
+    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
+        raise UnreadableFileError(f"the header states impossible dimensions {dims}", where=header, how=_AGAIN)
+    declared = math.prod(dims[1 : dims[0] + 1]) * bits // 8
+    zipped = voxels.name.lower().endswith(".gz")
+    there, size = 0, file_size(voxels)
+    try:
+        with gzip.open(voxels) if zipped else voxels.open("rb") as file:
+            if not zipped:
+                there = size
+            while zipped and there <= declared and (data := file.read(2**20)):
+                there += len(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnreadableFileError(f"the file is truncated or damaged ({error})", where=voxels, how=_AGAIN) from None
+    if there < declared:
+        raise UnreadableFileError(
+            f"holds {there} bytes of voxels, and its header states {declared} (truncated?)", where=voxels, how=_AGAIN
+        )
 
 
 def _lines(path: Path, end: re.Pattern[bytes]) -> dict[str, str]:

@@ -23,7 +23,6 @@ _OTHERS = {
 }  # fmt: skip
 _UNFINISHED = (".part", ".partial", ".crdownload", ".filepart", ".download")
 _COPIES = re.compile(r"(\.(bak|old|orig|tmp|temp)|~)$", re.I)
-_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def kind_of(path: Path) -> str | None:
@@ -98,7 +97,7 @@ def _by_content(head: bytes, path: Path) -> str | None:
     starts = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return PICTURE
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
+    if head[4:8] == b"ftyp" and head[8:12] in picture_file.HEIF_BRANDS:
         return PICTURE
     if head[344:348] in (b"n+1\0", b"n+2\0") or head[4:8] == b"n+2\0":
         return NIFTI

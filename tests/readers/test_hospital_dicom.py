@@ -322,3 +322,26 @@ def test_slices_written_as_secondary_captures_are_slices(write_series, ct):
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
 
     np.testing.assert_array_equal(read_case(write_series(edit)).array, ct)
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14"])
+def test_lossless_jpeg_as_archives_of_hospitals_keep_it(write_series, ct, syntax):
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed here; the plain installation has it")
+    folder = write_series()
+    for path in folder.iterdir():
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+        assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+    np.testing.assert_array_equal(read_case(folder).array, ct)
+    path = sorted(folder.iterdir())[2]
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(UnreadableFileError, match=path.name):
+        read_case(folder)
