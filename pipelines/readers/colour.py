@@ -12,10 +12,13 @@ from PIL import Image
 
 from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
 from pipelines.readers.address import locate, told_of
+from pipelines.readers.dicom_picture import read_photograph_dicom
+from pipelines.readers.kinds import DICOM, is_folder, kind_of
 from pipelines.readers.label import read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE
 from pipelines.readers.picture_file import (
     COLOUR_MODES,
+    MIN_SIDE,
     SUFFIXES,
     OpenPicture,
     check_halved,
@@ -40,7 +43,7 @@ class ColourPicture:
         path: the file.
         notes: what was changed on the way, where the result is still right. Without any, the file holds 8-bit RGB,
             upright.
-        file_format: "PNG", "JPEG", "BMP", "TIFF", "WEBP" or "HEIF", whatever the file's name says.
+        file_format: "PNG", "JPEG", "BMP", "TIFF", "WEBP", "HEIF" or "DICOM", whatever the file's name says.
         orientation: the EXIF orientation that it was stored in, 1 to 8; 1 is upright.
     """
 
@@ -62,10 +65,11 @@ class PictureMask(NamedTuple):
 
 
 def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
-    """Read a picture as 8-bit RGB, its EXIF orientation applied.
+    """Read a picture as 8-bit RGB, its EXIF orientation applied; of DICOM a photograph (`read_photograph_dicom`).
 
     Grey, palette, CMYK and YCbCr pictures become RGB, an opaque alpha channel is dropped, each with a note. 16-bit grey
-    is scaled as in CT slices, of 16-bit colours the upper 8 bits are taken. Colour profiles are not applied. Memory: at most two copies at 8 bits a channel.
+    is scaled as in CT slices, of 16-bit colours the upper 8 bits are taken. Colour profiles are not applied. Memory: at
+    most two copies at 8 bits a channel.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
@@ -75,14 +79,15 @@ def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
     """
     path = Path(path)
     place = locate(path)
-    with told_of(place, path), open_picture(place.path) as opened:
-        check_halved(opened, path)
-        array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
-    first = array[:, 0, 0]
-    if all((channel == level).all() for channel, level in zip(array, first, strict=True)):
-        raise IntensityError(
-            f"every pixel has the colour {tuple(first.tolist())}", where=path, how="give a picture that shows something"
-        )
+    with told_of(place, path):
+        if kind_of(place.path) == DICOM and not is_folder(place.path):
+            array, notes = read_photograph_dicom(place.path, MIN_SIDE)
+            _check_something(array, path)
+            return ColourPicture(array, path, notes, "DICOM")
+        with open_picture(place.path) as opened:
+            check_halved(opened, path)
+            array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
+    _check_something(array, path)
     return ColourPicture(array, path, tuple(opened.notes), opened.file_format, opened.orientation)
 
 
@@ -108,6 +113,14 @@ def read_mask_of(path: str | os.PathLike[str], picture: ColourPicture) -> Pictur
     if not mask.any():
         raise LabelError("the mask is empty: no pixel is lesion", where=path, how="outline it, or leave the case out")
     return PictureMask(mask, tuple(notes))
+
+
+def _check_something(array: np.ndarray, path: Path) -> None:
+    first = array[:, 0, 0]
+    if all((channel == level).all() for channel, level in zip(array, first, strict=True)):
+        raise IntensityError(
+            f"every pixel has the colour {tuple(first.tolist())}", where=path, how="give a picture that shows something"
+        )
 
 
 def _is_grey(picture: Image.Image) -> bool:

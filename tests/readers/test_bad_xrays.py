@@ -46,14 +46,20 @@ def test_an_xray_that_is_cut_off(tmp_path: Path, form: str, kept: float) -> None
     refused(path, UnreadableFileError, "truncated|damaged|is not a PNG")
 
 
-@pytest.mark.parametrize("name", ["a.dcm", "a.nii.gz", "folder", "no_suffix"])
-def test_dicom_and_nifti_are_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "folder"])
+def test_volumes_and_folders_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "folder":
         path.mkdir()
     else:
-        path.write_bytes(bytes(128) + b"DICM" + bytes(100))
-    refused(path, UnsupportedImageError, "not as DICOM or NIfTI.*air dark")
+        path.write_bytes(bytes(100))
+    refused(path, UnsupportedImageError, "not a volume or a series; give the file of the frontal view")
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "no_suffix"])
+def test_dicom_that_is_damaged(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(100))
+    refused(tmp_path / name, UnreadableFileError, "transfer syntax|truncated or damaged")
 
 
 def zero_or_one(dtype: type) -> np.ndarray:
