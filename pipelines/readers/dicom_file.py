@@ -32,7 +32,7 @@ _DECODERS = {
     "RLE": "pylibjpeg-rle",
     "JPEG": "python-gdcm",
 }
-_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 # A file can be a program and DICOM at once (CVE-2019-11687); no scanner writes such.
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"PK\x03\x04")
 _VRS = (b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"SH", b"LO", b"OB", b"US", b"PN", b"ST", b"LT", b"UT", b"SQ")
@@ -132,7 +132,7 @@ def check_decoder(syntax: UID, path: Path) -> None:
     Raises:
         UnreadableFileError: with the name of the encoding and of a package that decodes it.
     """
-    if syntax in _PLAIN:
+    if syntax in PLAIN:
         return
     try:
         decoder = get_decoder(UID(syntax))

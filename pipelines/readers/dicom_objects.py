@@ -134,10 +134,11 @@ def describe(path: Path) -> DicomObject:
         number = None if number is None else int(number)
     except (TypeError, ValueError):
         number = None
-    return DicomObject(path, _kind(dataset), series, number, dataset)
+    return DicomObject(path, kind_of_object(dataset), series, number, dataset)
 
 
-def _kind(dataset: pydicom.FileDataset) -> str:
+def kind_of_object(dataset: pydicom.FileDataset) -> str:
+    """The kind of a `DicomObject` by its header."""
     modality = str(dataset.get("Modality") or "").strip().upper()
     sop_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
     name = UID(sop_class).name

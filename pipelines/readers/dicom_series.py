@@ -94,12 +94,13 @@ def sort_out(objects: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Di
     """What must be read and what may be passed over: scouts, captures, reports and the like beside slices.
 
     A scout that lies as the slices of its own series do is no scout, but one of them, wrongly marked; it is not passed
-    over. Where there is no slice at all, nothing is.
+    over. Where there is no slice at all, only objects without pixels are, beside others.
     """
     kept = [each for each in objects if each.kind not in BESIDE]
     beside = [each for each in objects if each.kind in BESIDE]
     if all(each.kind == BROKEN for each in kept):
-        return list(objects), []
+        kept += [each for each in beside if each.kind != DOCUMENT]
+        return (kept, [each for each in beside if each.kind == DOCUMENT]) if kept else (beside, [])
     doubtful = [
         each
         for each in beside

@@ -14,14 +14,14 @@ READ = (
     "NIfTI, DICOM, NRRD, MetaImage (.mha, .mhd), Analyze, PNG, JPEG, BMP, TIFF, WebP or HEIC, or a ZIP or TAR of them"
 )
 
-_OTHERS = {
+NOT_READ = {
     (".gif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".tga", ".ppm", ".pgm", ".pnm", ".psd"): "save it as PNG",
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"): "develop it and save it as PNG",
     (".mgz", ".mgh", ".mnc", ".par", ".rec", ".gipl", ".gipl.gz", ".vtk", ".vti", ".nii.bz2", ".nii.xz", ".nii.zst",
      ".npy", ".npz", ".raw", ".zraw", ".hdr.gz"): "convert it to NIfTI (.nii.gz)",
     (".7z", ".rar", ".tar.zst", ".iso", ".gz", ".bz2", ".xz", ".zst"): "unpack it, and give what is in it",
 }  # fmt: skip
-_UNFINISHED = (".part", ".partial", ".crdownload", ".filepart", ".download")
+UNFINISHED = (".part", ".partial", ".crdownload", ".filepart", ".download")
 _COPIES = re.compile(r"(\.(bak|old|orig|tmp|temp)|~)$", re.I)
 
 
@@ -52,11 +52,11 @@ def way_out(path: Path) -> str:
     """What to do with a file whose name says that it is a kind of image or scan that is not read; "" for any other."""
     name = path.name.lower()
     inner = Path(_COPIES.sub("", name))
-    if name.endswith(_UNFINISHED):
+    if name.endswith(UNFINISHED):
         return "let the download end" if _telling(Path(path.stem)) else ""
     if inner.name != name:
         return f"rename it to {_original(path).name}" if _telling(inner) else ""
-    return next((how for suffixes, how in _OTHERS.items() if name.endswith(suffixes)), "")
+    return next((how for suffixes, how in NOT_READ.items() if name.endswith(suffixes)), "")
 
 
 def unknown_kind(path: Path) -> UnreadableFileError:

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import generate_uid
+from pydicom.uid import BasicTextSRStorage, generate_uid
 
 from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError
@@ -231,6 +231,30 @@ def test_a_series_whose_slices_lie_in_two_folders(write_series, tmp_path, above)
 def test_a_copy_of_a_series_is_a_case_of_its_own(write_series, tmp_path):
     shutil.copytree(write_series(name="a"), tmp_path / "b")
     assert [each.fault for each in look_through(tmp_path)] == [None, None]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_reports_are_nobodys_case_and_a_scout_is_somebodys(write_series, tmp_path, beside):
+    """As on a CD: a directory and a report above the series, and a folder for the scout."""
+
+    def report(dataset, k):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
+        dataset.Modality, dataset.SeriesInstanceUID = "SR", generate_uid()
+        del dataset.Rows, dataset.PixelData
+        return k == 0
+
+    def scout(dataset, k):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        return k == 0
+
+    write_series(name="cd/series")
+    (write_series(report, name="reports") / "00.dcm").rename(tmp_path / "cd" / "REPORT")
+    assert set(found(tmp_path / "cd")) == {"series"}
+    write_series(scout, name="cd/scout")
+    if beside:
+        shutil.copy(tmp_path / "cd" / "REPORT", tmp_path / "cd" / "scout" / "REPORT")
+    assert set(found(tmp_path / "cd")) == {"series", "scout"}
+    assert "localizer" in fate(tmp_path / "cd", "scout")
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
