@@ -150,7 +150,7 @@ def _tar_members(path: Path) -> Iterator[_Member]:
             if not (info.isreg() or info.isdir()):
                 raise _linked(info.name, path)
             yield _Member(info.name, info.isdir(), archive.extractfile(info) if info.isreg() else None)
-            archive.members = []  # else it keeps all of them
+            archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
         # An archive ends with a block of zeros; one that was cut between two files would be taken for whole.
         stream.seek(archive.offset)
         end = stream.read(512)

@@ -25,6 +25,12 @@ _PICTURE_MODALITIES = ("CR", "DX", "DR", "RG", "MG", "IO", "PX", "XC", "DMS", "G
 _MORE = ("ViewPosition",)
 # Endings that a copy, a download or a packer puts behind a name.
 _BEHIND = re.compile(r"(\.(gz|bz2|xz|zst|z|part|partial|crdownload|filepart|download|tmp|temp|bak|old|orig)|~)$", re.I)
+# Endings of what lies beside slices, has a number as they have, and is none.
+_BESIDE = re.compile(
+    r"\.(txt|csv|tsv|xml|json|ya?ml|log|md|md5|sha\d*|ini|inf|cfg|html?|css|js|pdf|docx?|xlsx?|rtf|exe|dll|jar|bat|sh|db|lnk|"
+    r"url|png|jpe?g|jfif|bmp|tiff?|gif|webp|heic|svg|ico|mp4|avi|mov|nii(\.gz)?|nrrd|mha|stl|obj|py|m|r)$",
+    re.I,
+)
 _SLICE_SIZE_SHARE = 0.02
 
 
@@ -71,7 +77,8 @@ def list_series_files(folder: Path) -> FolderFiles:
         raise UnreadableFileError(
             f"the folder cannot be listed ({error})", where=folder, how="check the path and its rights"
         ) from None
-    files, others = [], []
+    files: list[Path] = []
+    others: list[Path] = []
     for entry in entries:
         if entry.name.startswith(".") or entry.name.upper() == "DICOMDIR" or entry.is_dir():
             continue
@@ -79,21 +86,24 @@ def list_series_files(folder: Path) -> FolderFiles:
         (files if claims or looks_like_dicom(entry) else others).append(entry)
     patterns = {_pattern(file.name) for file in files}
     sizes = _slice_sizes(files)
-    spoilt = [entry for entry in others if _pattern(entry.name) in patterns or _is_as_large(entry, sizes)]
+    spoilt = [
+        entry
+        for entry in others
+        if not _BESIDE.search(entry.name) and (_pattern(entry.name) in patterns or _is_as_large(entry, sizes))
+    ]
     return FolderFiles(sorted([*files, *spoilt]), [entry.name for entry in others if entry not in spoilt])
 
 
 def _pattern(name: str) -> str:
-    """A name without what counts from slice to slice, nor what a copy or packer put behind it."""
+    """A name without what counts from slice to slice, its ending, and what a copy or packer put behind it."""
     name = _BEHIND.sub("", name)
-    stem, dot, suffix = name.rpartition(".")
-    if dot and suffix.lower() in {each[1:] for each in SUFFIXES}:
-        name, suffix = stem, ".dcm"
-    else:
-        suffix = ""
+    stem, dot, ending = name.rpartition(".")
+    if dot and stem and not ending.isdigit():  # a UID has dots and no ending
+        name = stem
     if re.fullmatch(r"[0-9A-Fa-f]{6,}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", name):
-        name = "#"
-    return re.sub(r"#(\.#)+", "#", re.sub(r"\d+", "#", name)).lower() + suffix
+        return "#"
+    name = re.sub(r"#(\.#)+", "#", re.sub(r"\d+", "#", name))
+    return name.lower() if "#" in name else f"{name}{dot}{ending}"
 
 
 def _slice_sizes(files: list[Path]) -> tuple[float, float] | None:

@@ -69,7 +69,8 @@ def read_label_noted(
             raise unknown_kind(path)
     except IntensityError as error:
         raise LabelError(error.what, where=path, how="save the label as uint8") from None
-    array, notes = raw.array, ()
+    array = raw.array
+    notes: tuple[str, ...] = ()
     if image is not None:
         grid = image.grid if isinstance(image, CaseImage) else image
         kind = "picture" if source == kinds.PICTURE else "volume"

@@ -111,6 +111,31 @@ def test_a_slice_that_is_packed_or_half_downloaded_is_refused(series, some, endi
     assert ending in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", [".bin", ".dat", ".raw", ".000", ".img", ".DCM_", ""])
+@pytest.mark.parametrize("content", [b"\0" * 900, b"<html>"], ids=["zeros", "page"])
+def test_a_spoilt_slice_with_another_ending_is_refused(series, some, ending, content):
+    for path in of(series, some):
+        path.unlink()
+        path.with_suffix(ending).write_bytes(content)
+    with pytest.raises(UnreadableFileError):
+        read_case(series)
+
+
+@pytest.mark.parametrize("ending", [".bin", ".000", ".img", "", ".dcm.1"])
+def test_a_slice_with_another_ending_is_read(series, some, ct, ending):
+    for path in of(series, some):
+        path.rename(path.with_suffix(ending))
+    np.testing.assert_array_equal(read_case(series).array, ct)
+
+
+@pytest.mark.parametrize("name", ["0.txt", "0.json", "3.jpg", "0.md5", "README"])
+def test_a_file_for_each_slice_beside_it_is_none(series, ct, name):
+    (series / name).write_bytes(b"about this slice")
+    case = read_case(series)
+    np.testing.assert_array_equal(case.array, ct)
+    assert case.notes == (f"1 files beside the series were passed over: {name}",)
+
+
 def test_a_file_as_large_as_the_slices_is_one_of_them(write_series):
     volume = np.full((64, 64, 5), 40, np.int16)
     volume[8:24] = -850
