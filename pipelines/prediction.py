@@ -90,14 +90,19 @@ def predict(
             raise
         items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
     else:
+        here, root = out.resolve(), source.resolve()
+        if here != root and here.is_relative_to(root):  # what an earlier call has written there is no input
+            items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
+            passed = [each for each in passed if not each.file.resolve().is_relative_to(here)]
         unusable = [
             (Outcome(str(each.path), each.status, str(each.fault), None, None), each.fault.exit_code)
             for each in passed
             if each.fault is not None
         ]
-        here, root = out.resolve(), source.resolve()
-        if here != root and here.is_relative_to(root):  # what an earlier call has written there is no input
-            items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
+        if not items and not unusable:
+            raise UnreadableFileError(
+                "the folder holds nothing but results of an earlier call", where=source, how="give the folder of images"
+            )
     workflow = open_inference(
         bundle, network, overlays, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )

@@ -14,7 +14,7 @@ from pydicom.uid import generate_uid
 
 from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom, phantom_covid_ct
-from pipelines.errors import SeriesError
+from pipelines.errors import SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
 from pipelines.weights import save_weights
 
@@ -106,3 +106,11 @@ def test_one_case_that_is_not_done_gives_its_code(project, tmp_path, weights, fa
     code, lines = predict(project, source, tmp_path / "out", weights)
     assert code not in (0, EXIT_SOME_NOT_DONE)
     assert [line["status"] for line in lines.values()] == [fault]
+
+
+def test_a_folder_of_nothing_but_results_says_so(project, tmp_path, weights, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_overlay.png").write_bytes(b"x")
+    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path)]
+    assert main([*words, "--out", str(tmp_path / "out")]) == UnreadableFileError.exit_code
+    assert "results of an earlier call" in capsys.readouterr().err

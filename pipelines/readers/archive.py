@@ -152,10 +152,10 @@ def _tar_members(path: Path) -> Iterator[_Member]:
             yield _Member(info.name, info.isdir(), archive.extractfile(info) if info.isreg() else None)
             archive.members = []  # type: ignore[attr-defined]  # else it keeps all of them
         # An archive ends with a block of zeros; one that was cut between two files would be taken for whole.
-        stream.seek(archive.offset)
-        end = stream.read(512)
-        if len(end) < 512 or any(end):
-            raise EOFError("its end is missing")
+        if not stream.read(512):
+            stream.seek(archive.offset)  # of the two blocks there may be one, which has just been read
+            if len(stream.read(512)) < 512:
+                raise EOFError("its end is missing")
         while stream.read(2**20):  # to the end, so that the checksum is looked at
             pass
 

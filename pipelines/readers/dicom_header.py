@@ -21,11 +21,14 @@ MAX_FRAMES = 10_000
 
 # What tells two scans or reconstructions apart that share a SeriesInstanceUID (series_mixture).
 MARKS = (
+    "SeriesNumber",
+    "SeriesDescription",
     "AcquisitionNumber",
     "AcquisitionUID",
     "ConvolutionKernel",
     "FilterType",
     "KVP",
+    "SliceThickness",
     "ContrastBolusAgent",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
@@ -40,7 +43,6 @@ TAGS = [
     "PatientID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
-    "SeriesNumber",
     "SOPInstanceUID",
     "FrameOfReferenceUID",
     "InstanceNumber",
@@ -54,7 +56,6 @@ TAGS = [
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
@@ -63,6 +64,7 @@ TAGS = [
     "PerFrameFunctionalGroupsSequence",
     *MARKS,
 ]
+_MEASURED = ("KVP", "SliceThickness", "NominalPercentageOfCardiacPhase")
 _AGAIN = "copy or export it again"
 _SERIES_AGAIN = "export the series again"
 # Of enhanced CT (PS3.3 C.7.6.16): the functional groups that hold what the header of a slice holds elsewhere.
@@ -189,8 +191,18 @@ def _slice(values: Values, rows: int, columns: int, number: int, path: Path) -> 
         intercept=intercept,
         frame=number,
         number=_whole(values.get("InstanceNumber")),
-        marks={keyword: "\\".join(str(each) for each in values_of(values, keyword)).strip() for keyword in MARKS},
+        marks={keyword: _mark(values, keyword) for keyword in MARKS},
     )
+
+
+def _mark(values: Values, keyword: str) -> str:
+    text = "\\".join(str(each) for each in values_of(values, keyword)).strip()
+    if keyword in _MEASURED:
+        try:
+            return f"{float(text):.3g}"  # 1.25 and 1.250 are the same
+        except ValueError:
+            pass
+    return text
 
 
 def _whole(value: Any) -> int | None:

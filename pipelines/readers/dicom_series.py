@@ -93,8 +93,8 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
 def sort_out(objects: Sequence[DicomObject]) -> tuple[list[DicomObject], list[DicomObject]]:
     """What must be read and what may be passed over: scouts, captures, reports and the like beside slices.
 
-    A scout that lies as the slices of its own series do is no scout, but one of them, wrongly marked; it is not passed
-    over. Where there is no slice at all, only objects without pixels are, beside others.
+    A scout or derived object that lies as the slices of its own series do is one of them, wrongly marked; it is not
+    passed over. Where there is no slice at all, only objects without pixels are, beside others.
     """
     kept = [each for each in objects if each.kind not in BESIDE]
     beside = [each for each in objects if each.kind in BESIDE]
@@ -104,7 +104,8 @@ def sort_out(objects: Sequence[DicomObject]) -> tuple[list[DicomObject], list[Di
     doubtful = [
         each
         for each in beside
-        if each.kind == SCOUT and any(each.series == other.series and _parallel(each, other) for other in kept)
+        if each.kind in (SCOUT, DERIVED)
+        and any(each.series == other.series and _parallel(each, other) for other in kept)
     ]
     return [*kept, *doubtful], [each for each in beside if each not in doubtful]
 
@@ -119,7 +120,7 @@ def _parallel(one: DicomObject, other: DicomObject) -> bool:
             if each.dataset is not None
         )
     except SeriesError:
-        return True
+        return False
     return bool(np.abs(first - second).max() < _ORIENTATION_TOLERANCE)
 
 

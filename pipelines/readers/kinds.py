@@ -17,10 +17,11 @@ READ = (
 NOT_READ = {
     (".gif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".tga", ".ppm", ".pgm", ".pnm", ".psd"): "save it as PNG",
     (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"): "develop it and save it as PNG",
-    (".mgz", ".mgh", ".mnc", ".par", ".rec", ".gipl", ".gipl.gz", ".vtk", ".vti", ".nii.bz2", ".nii.xz", ".nii.zst",
+    (".mgz", ".mgh", ".mnc", ".rec", ".gipl", ".gipl.gz", ".vtk", ".vti", ".nii.bz2", ".nii.xz", ".nii.zst",
      ".npy", ".npz", ".raw", ".zraw", ".hdr.gz"): "convert it to NIfTI (.nii.gz)",
     (".7z", ".rar", ".tar.zst", ".iso", ".gz", ".bz2", ".xz", ".zst"): "unpack it, and give what is in it",
 }  # fmt: skip
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
 UNFINISHED = (".part", ".partial", ".crdownload", ".filepart", ".download")
 _COPIES = re.compile(r"(\.(bak|old|orig|tmp|temp)|~)$", re.I)
 
@@ -56,6 +57,8 @@ def way_out(path: Path) -> str:
         return "let the download end" if _telling(Path(path.stem)) else ""
     if inner.name != name:
         return f"rename it to {_original(path).name}" if _telling(inner) else ""
+    if name.endswith(_PACKED) and Path(path.stem).suffix and not _telling(Path(path.stem)):
+        return ""  # a table or text that was packed
     return next((how for suffixes, how in NOT_READ.items() if name.endswith(suffixes)), "")
 
 

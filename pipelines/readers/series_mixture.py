@@ -10,11 +10,14 @@ from pipelines.errors import SeriesError
 from pipelines.readers.slice_header import SliceHeader
 
 _NAMES = {
+    "SeriesNumber": "series numbers",
+    "SeriesDescription": "series descriptions",
     "AcquisitionNumber": "acquisitions",
     "AcquisitionUID": "acquisitions",
     "ConvolutionKernel": "kernels",
     "FilterType": "filters",
     "KVP": "tube voltages",
+    "SliceThickness": "slice thicknesses",
     "ContrastBolusAgent": "states of contrast medium",
     "TemporalPositionIdentifier": "time points",
     "TemporalPositionIndex": "time points",
@@ -23,6 +26,8 @@ _NAMES = {
     "AcquisitionDateTime": "acquisition times",
     "ImageType": "kinds of image (ImageType)",
 }
+_WORDS = ("SeriesDescription", "ContrastBolusAgent")  # free text, which may name a patient
+_NOTED = ("SeriesNumber", "AcquisitionNumber", "ConvolutionKernel")
 # A spiral scan may have a time for each slice; two scans have two.
 _FEW = 4
 _TIMES = ("AcquisitionTime", "AcquisitionDateTime")
@@ -49,13 +54,14 @@ def check_one_scan(headers: Sequence[SliceHeader], where: Path) -> tuple[str, ..
         if len(distinct) < 2 or (keyword in _TIMES and len(distinct) > _FEW):
             continue
         if 1 + sum(a != b for a, b in pairwise(values)) > len(distinct):
-            shown = ", ".join(value.replace("\\", "/")[:24] for value in distinct[:3])
+            shown = "" if keyword in _WORDS else ", ".join(value.replace("\\", "/")[:24] for value in distinct[:3])
             raise SeriesError(
-                f"slices of {len(distinct)} {name} are mixed under one series and alternate or overlap ({shown})",
+                f"slices of {len(distinct)} {name} are mixed under one series and alternate or overlap"
+                + (f" ({shown})" if shown else ""),
                 where=where,
                 how="give each acquisition and each reconstruction a folder of its own",
             )
-        if keyword in ("AcquisitionNumber", "ConvolutionKernel") and len(distinct) <= _FEW:
+        if keyword in _NOTED and len(distinct) <= _FEW:
             notes.append(f"the stack is made of {len(distinct)} {name}, one above the other")
     _check_numbers(headers, where)
     return tuple(notes)

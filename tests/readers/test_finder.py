@@ -72,7 +72,7 @@ def test_what_is_nobodys_case_has_none(tmp_path, grey):
     shutil.copy(tmp_path / "good.png", tmp_path / "good.png.bak")
     (tmp_path / "__MACOSX").mkdir()
     Image.fromarray(grey).save(tmp_path / "__MACOSX" / "x.png")
-    for name in ("notes.txt", "table.csv", "report.pdf", "letter.docx", "viewer.exe", "Thumbs.db", "DICOMDIR"):
+    for name in ("notes.txt", "table.csv", "report.pdf", "letter.docx", "table.csv.gz", "Thumbs.db", "DICOMDIR"):
         (tmp_path / name).write_bytes(b"PK\x03\x04" if name == "letter.docx" else b"whatever")
     assert set(found(tmp_path)) == {"good.png"}
 

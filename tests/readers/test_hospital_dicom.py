@@ -300,6 +300,17 @@ def test_a_scout_that_lies_as_the_slices_of_its_series_is_not_passed_over(write_
         read_case(write_series(edit))
 
 
+@pytest.mark.parametrize("values", [{"Modality": "OT"}, {"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER"]}])
+@pytest.mark.parametrize("k", [0, 2, 4])
+def test_a_slice_of_the_series_that_says_to_be_something_else_is_not_passed_over(write_series, values, k):
+    def edit(dataset, number):
+        for keyword, value in values.items() if number == k else ():
+            setattr(dataset, keyword, value)
+
+    with pytest.raises((SeriesError, UnsupportedImageError), match=r"localizer|modality is OT"):
+        read_case(write_series(edit))
+
+
 def test_slices_that_were_cut_off_are_no_documents(slices, tmp_path):
     folder = _save(slices, tmp_path / "cut")
     for kept in (300, 400, 500):

@@ -181,6 +181,7 @@ def _slices(edit):
     def change(dataset, k):
         dataset.AcquisitionNumber, dataset.ConvolutionKernel, dataset.KVP = 1, "B30f", 120
         dataset.AcquisitionTime, dataset.InstanceNumber = "120000", k + 1
+        dataset.SeriesNumber, dataset.SeriesDescription, dataset.SliceThickness = 2, "SOFT", ["2.5", "2.50"][k % 2]
         edit(dataset, k)
 
     return change
@@ -192,6 +193,9 @@ def _slices(edit):
         ("AcquisitionNumber", 2, "acquisitions"),
         ("ConvolutionKernel", "B70f", "kernels"),
         ("KVP", 80, "tube voltages"),
+        ("SliceThickness", 1, "slice thicknesses"),
+        ("SeriesNumber", 9, "series numbers"),
+        ("SeriesDescription", "LUNG 1.0", "series descriptions"),
         ("AcquisitionTime", "121500", "acquisition times"),
         ("ContrastBolusAgent", "iodine", "states of contrast medium"),
         ("ImageType", ["DERIVED", "PRIMARY", "AXIAL"], "kinds of image"),
