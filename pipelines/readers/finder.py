@@ -116,47 +116,51 @@ class _Walk:
         self.cases: list[Found] = []
         self._parts: list[tuple[Found, SeriesPart]] = []
         self._links: list[Path] = []
-        self._seen: set[Path] = set()
-        self._root = root.resolve()
-        self._folder(root, is_root=True)
+        self._seen: set[tuple[int, int]] = set()
+        self._root = root
+        self._below(root)
         while self._links:
             self._linked(self._links.pop(0))
         self._name_parted_series()
 
-    def _folder(self, folder: Path, *, is_root: bool = False) -> None:
+    def _below(self, top: Path) -> None:
+        waiting = [top]  # no recursion: folders may lie deeper than Python calls
+        while waiting:
+            waiting += self._folder(waiting.pop())
+
+    def _folder(self, folder: Path) -> list[Path]:
+        """Take the cases directly in a folder; the folders in it."""
         try:
-            self._seen.add(folder.resolve())
+            self._seen.add(_identity(folder))
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             fault = UnreadableFileError(
                 f"the folder cannot be listed ({error.strerror})", where=folder, how="check the path and its rights"
             )
-            if is_root:
+            if folder == self._root:
                 raise fault from None
             self.cases.append(Found(folder, folder, fault=fault))
-            return
-        files = []
+            return []
+        files, folders = [], []
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if is_folder(path):
-                if entry.is_symlink():
-                    self._links.append(path)
-                else:
-                    self._folder(path)
+                (self._links if entry.is_symlink() else folders).append(path)
             elif entry.name.upper() != "DICOMDIR":
                 files.append(path)
         self._files(folder, files)
+        return folders
 
     def _linked(self, link: Path) -> None:
         real = link.resolve()
-        if self._root.is_relative_to(real):
+        if self._root.resolve().is_relative_to(real):
             what = "is a link to a folder that holds this one"
-        elif real in self._seen:
+        elif _identity(link) in self._seen:
             what = "is a link to a folder whose cases have lines of their own"
         else:
-            self._folder(link)
+            self._below(link)
             return
         fault = UnsupportedImageError(what, where=link, how="give the folder itself if it is another case")
         self.cases.append(Found(link, link, fault=fault, status="skipped"))
@@ -248,6 +252,11 @@ class _Walk:
                     how="put all slices of the scan in one folder, with one SeriesInstanceUID, or give this part alone",
                 )
                 self.cases[number] = replace(case, fault=fault)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _place(each: Found) -> tuple[Path, float, Path]:

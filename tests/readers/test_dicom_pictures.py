@@ -153,7 +153,7 @@ def test_what_is_no_frontal_chest_xray(tmp_path, values, words):
     refused(xray(tmp_path / "a.dcm", **values), UnsupportedImageError, words)
 
 
-@pytest.mark.parametrize("part", ["CHEST", "Thorax ", "PORT CHEST", ""])
+@pytest.mark.parametrize("part", ["CHEST", "THORAX", "PORT CHEST", ""])
 def test_how_a_chest_is_called(tmp_path, part):
     assert read_xray(xray(tmp_path / "a.dcm", BodyPartExamined=part)).frontal
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -104,6 +106,19 @@ def test_a_folder_that_is_reached_twice_has_its_cases_once(tmp_path, write_serie
     assert "holds this one" in fate(top, "loop")
     assert "holds this one" in fate(top, "up")
     assert {cases[name].status for name in ("a", "loop", "up")} == {"skipped"}
+
+
+def test_folders_deeper_than_python_calls(tmp_path, grey):
+    folder = tmp_path.joinpath(*"a" * 150)
+    folder.mkdir(parents=True)
+    Image.fromarray(grey).save(folder / "deep.png")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        (only,) = look_through(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert only.path == folder / "deep.png"
 
 
 @pytest.mark.parametrize("name", ["patient3", "scan.nii.gz", "0.dcm"])
