@@ -4,6 +4,7 @@ CT."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import Any
 import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from pipelines.errors import GeometryError, IntensityError, SeriesError, UnreadableFileError, UnsupportedImageError
+from pipelines.errors import (
+    GeometryError,
+    IntensityError,
+    PipelinesError,
+    SeriesError,
+    UnreadableFileError,
+    UnsupportedImageError,
+)
 from pipelines.readers.raw import file_size
 from pipelines.readers.slice_header import SliceHeader
 
@@ -64,6 +72,7 @@ TAGS = [
     "PerFrameFunctionalGroupsSequence",
     *MARKS,
 ]
+_TOLERATED = (*MARKS, "InstanceNumber")
 _MEASURED = ("KVP", "SliceThickness", "NominalPercentageOfCardiacPhase")
 _AGAIN = "copy or export it again"
 _SERIES_AGAIN = "export the series again"
@@ -93,6 +102,28 @@ def judge(dataset: pydicom.FileDataset, path: Path) -> list[SliceHeader]:
     Raises:
         The errors of `dicom_series.read_series` that concern one file.
     """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom warns about values that are judged here
+            return _judge(dataset, path)
+    except PipelinesError:
+        raise
+    except Exception as error:  # an element whose text is none of its kind; pydicom looks at it when it is asked for
+        fault = f"the DICOM header is damaged ({type(error).__name__})"
+        raise UnreadableFileError(fault, where=path, how=_AGAIN) from None
+
+
+def value_of(dataset: pydicom.Dataset, keyword: str) -> Any:
+    """An element's value; None where it is missing or no value of its kind."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return dataset.get(keyword)
+    except Exception:
+        return None
+
+
+def _judge(dataset: pydicom.FileDataset, path: Path) -> list[SliceHeader]:
     if "Modality" not in dataset and "Rows" not in dataset:
         raise UnreadableFileError("holds no image (damaged, or not of its transfer syntax)", where=path, how=_AGAIN)
     modality = str(dataset.get("Modality") or "none")
@@ -102,7 +133,8 @@ def judge(dataset: pydicom.FileDataset, path: Path) -> list[SliceHeader]:
         raise SeriesError("the slice is a localizer (scout view)", where=path, how="give the axial series without it")
     rows, columns, frames = _size(dataset, path)
     _check_grey(dataset, path)
-    top = {keyword: dataset.get(keyword) for keyword in TAGS}
+    # What only tells scans apart may be spoilt; what says where and what the slice is may not.
+    top = {key: value_of(dataset, key) if key in _TOLERATED else dataset.get(key) for key in TAGS}
     return [
         _slice(values, rows, columns, number, path) for number, values in enumerate(_frames(dataset, top, frames, path))
     ]
@@ -110,7 +142,8 @@ def judge(dataset: pydicom.FileDataset, path: Path) -> list[SliceHeader]:
 
 def is_localizer(dataset: pydicom.Dataset) -> bool:
     """Whether the ImageType says that this is a scout view."""
-    return "LOCALIZER" in [str(value).upper() for value in values_of(dataset, "ImageType")]
+    kinds = values_of({"ImageType": value_of(dataset, "ImageType")}, "ImageType")
+    return "LOCALIZER" in [str(value).upper() for value in kinds]
 
 
 def values_of(values: Values | pydicom.Dataset, keyword: str) -> Sequence[Any]:
@@ -162,7 +195,8 @@ def _grouped(groups: pydicom.Dataset) -> dict[str, Any]:
         sequence = groups.get(name)
         for keyword in keywords if sequence else ():
             if keyword in sequence[0]:
-                found[_SAME.get(keyword, keyword)] = sequence[0].get(keyword)
+                same = _SAME.get(keyword, keyword)
+                found[same] = value_of(sequence[0], keyword) if same in _TOLERATED else sequence[0].get(keyword)
     return found
 
 

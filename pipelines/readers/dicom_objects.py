@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from pipelines.errors import PipelinesError, UnreadableFileError
 from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom, open_dataset
-from pipelines.readers.dicom_header import TAGS, is_localizer, values_of
+from pipelines.readers.dicom_header import TAGS, is_localizer, value_of
 
 SLICE, PICTURE, SCOUT, DOCUMENT, DERIVED, BROKEN = "slice", "picture", "scout", "document", "derived", "broken"
 BESIDE = (SCOUT, DOCUMENT, DERIVED)  # passed over where there are slices
@@ -138,19 +138,15 @@ def describe(path: Path) -> DicomObject:
         dataset = open_dataset(path, [*TAGS, *_MORE])
     except PipelinesError as error:
         return DicomObject(path, BROKEN, error=error)
-    number = dataset.get("SeriesNumber")
-    series = str(dataset.get("SeriesInstanceUID") or "")
-    try:
-        number = None if number is None else int(number)
-    except (TypeError, ValueError):
-        number = None
-    return DicomObject(path, kind_of_object(dataset), series, number, dataset)
+    number = value_of(dataset, "SeriesNumber")
+    series = str(value_of(dataset, "SeriesInstanceUID") or "")
+    return DicomObject(path, kind_of_object(dataset), series, int(number) if isinstance(number, int) else None, dataset)
 
 
 def kind_of_object(dataset: pydicom.FileDataset) -> str:
     """The kind of a `DicomObject` by its header."""
-    modality = str(dataset.get("Modality") or "").strip().upper()
-    sop_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    modality = str(value_of(dataset, "Modality") or "").strip().upper()
+    sop_class = str(value_of(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
     name = UID(sop_class).name
     derived = any(words in name for words in _DERIVED) or modality in _CAPTURE_MODALITIES
     if "Rows" not in dataset:
@@ -166,6 +162,6 @@ def kind_of_object(dataset: pydicom.FileDataset) -> str:
 
 def _lies_somewhere(dataset: pydicom.Dataset) -> bool:
     """Whether it is a grey picture with a place in the patient: some exporters write slices as secondary captures."""
-    grey = str(dataset.get("PhotometricInterpretation") or "") == "MONOCHROME2"
-    groups = dataset.get("PerFrameFunctionalGroupsSequence")
-    return grey and bool(values_of(dataset, "ImagePositionPatient") or groups)
+    grey = str(value_of(dataset, "PhotometricInterpretation") or "") == "MONOCHROME2"
+    places = ("ImagePositionPatient", "PerFrameFunctionalGroupsSequence")
+    return grey and any(bool(value_of(dataset, keyword)) for keyword in places)

@@ -40,8 +40,9 @@ def read_xray_dicom(path: Path, smallest: int) -> tuple[NDArray[np.float32], tup
         IntensityError: a window or LUT that makes no grey.
     """
     dataset = _open(path, XRAY_MODALITIES, "a chest X-ray (CR, DX)")
-    _check_view(dataset, path)
-    _check_frame(dataset, path, smallest)
+    with _decoding(path):
+        _check_view(dataset, path)
+        _check_frame(dataset, path, smallest)
     kind = str(dataset.get("PhotometricInterpretation") or "none")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedImageError(f"pixels of the kind {kind[:16]}, and grey is due", where=path, how=_ORIGINAL)
@@ -73,7 +74,8 @@ def read_photograph_dicom(path: Path, smallest: int) -> tuple[NDArray[np.uint8],
         UnsupportedImageError: another modality, several frames, more than 8 bits, or an odd kind of pixels.
     """
     dataset = _open(path, PHOTO_MODALITIES, "a photograph (XC, DMS, GM)")
-    _check_frame(dataset, path, smallest)
+    with _decoding(path):
+        _check_frame(dataset, path, smallest)
     kind = str(dataset.get("PhotometricInterpretation") or "none")
     bits = int(dataset.get("BitsAllocated") or 0)
     colours = kind in ("RGB", "PALETTE COLOR", "MONOCHROME2") or kind.startswith("YBR_")
@@ -112,7 +114,7 @@ class _decoding:
             return
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableFileError(
-            f"the pixels are truncated or damaged ({reason})", where=self.path, how="copy or export it again"
+            f"the file is truncated or damaged ({reason})", where=self.path, how="copy or export it again"
         ) from None
 
 

@@ -23,8 +23,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from pipelines.errors import SeriesError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import read_case
+from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError, UnsupportedImageError
+from pipelines.readers import look_through, read_case
 
 FLAT = [
     "ImagePositionPatient",
@@ -356,3 +356,32 @@ def test_lossless_jpeg_as_archives_of_hospitals_keep_it(write_series, ct, syntax
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(UnreadableFileError, match=path.name):
         read_case(folder)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "tolerated"),
+    [
+        ("InstanceNumber", True), ("SeriesNumber", True), ("AcquisitionNumber", True), ("KVP", True),
+        ("NumberOfFrames", False), ("RescaleSlope", False), ("SliceThickness", True), ("PixelSpacing", False),
+    ],
+)  # fmt: skip
+def test_elements_that_are_none_of_their_kind(write_series, ct, keyword, tolerated):
+    """What only tells scans apart may be spoilt; nothing stops with a stack trace."""
+    folder = write_series()
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        vr = pydicom.datadict.dictionary_VR(keyword)
+        with pydicom.config.disable_value_validation():
+            if keyword in dataset:
+                del dataset[keyword]
+            dataset.add_new(keyword, "CS", "n/a.x")  # stored as it is, and renamed in the bytes
+            dataset.save_as(path)
+        tag = pydicom.tag.Tag(keyword)
+        mark = tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little")
+        path.write_bytes(path.read_bytes().replace(mark + b"CS", mark + vr.encode()))
+    assert len(look_through(folder)) == 1
+    if tolerated:
+        np.testing.assert_array_equal(read_case(folder).array, ct)
+    else:
+        with pytest.raises(PipelinesError):
+            read_case(folder)
