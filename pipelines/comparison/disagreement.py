@@ -20,6 +20,7 @@ from pipelines.datasets import files
 from pipelines.errors import PipelinesError
 from pipelines.evaluation.pictures import telling_slice
 from pipelines.readers import read_case, read_colour, read_label, read_picture
+from pipelines.readers.picture_file import SUFFIXES
 from pipelines.transforms import scale_ct
 
 logger = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def _planes(path: str, label: str | None = None) -> tuple[NDArray[np.uint8], NDA
 
 
 def _is_picture(path: str) -> bool:
-    return path.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
+    return path.lower().endswith(SUFFIXES)
 
 
 def _picture(path: str) -> NDArray[np.uint8]:

@@ -141,7 +141,8 @@ class _Walk:
                 raise fault from None
             self.cases.append(Found(folder, folder, fault=fault))
             return []
-        files, folders = [], []
+        files: list[Path] = []
+        folders: list[Path] = []
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith(".") or entry.name == "__MACOSX":
