@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
+    predict.add_argument(
+        "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
+    )
     predict.set_defaults(func=_predict)
 
     compare_command.add_parser(commands, _root)
@@ -125,7 +128,14 @@ def _predict(args: argparse.Namespace) -> int:
                     )
 
         outcomes = predict(
-            bundle, args.input, args.out, network=args.network, overlays=args.overlay, report=report, **overrides
+            bundle,
+            args.input,
+            args.out,
+            network=args.network,
+            overlays=args.overlay,
+            series=args.series,
+            report=report,
+            **overrides,
         )
     codes = [code for _, code in outcomes]
     if len(codes) > 1:

@@ -12,8 +12,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from pipelines.datasets.inference import cases_to_segment
-from pipelines.errors import ConfigError, OutputError, PipelinesError, UnreadableFileError, UsageError
+from pipelines.datasets.inference import look_for_cases
+from pipelines.errors import ConfigError, OutputError, PipelinesError, SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, WeightsLoader
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Outcome:
     from any directory."""
 
     input: str
-    status: str  # done | refused (the input is at fault) | failed (we are, or the machine)
+    status: str  # done | refused (the input is at fault) | skipped (no case of its own) | failed (we, or the machine)
     error: str | None
     mask: str | None
     report: str | None
@@ -60,18 +60,20 @@ def predict(
     network: str | None = None,
     overlays: Sequence[str] = (),
     report: Callable[[Outcome | None, int, int], None] | None = None,
+    series: str | None = None,
     **overrides: Any,
 ) -> list[tuple[Outcome, int]]:
     """Runs ``configs/inference.yaml`` of a bundle on each case at ``source`` and writes ``out/manifest.jsonl``.
 
     Args:
         bundle: the bundle's folder.
-        source: a picture, a NIfTI volume, a DICOM series folder, or a folder of many.
+        source: a picture, a volume, a DICOM series folder, an archive, or a folder of many.
         out: where masks, overlays, reports and the manifest go.
         network: an overlay of ``configs/networks``; None for the bundle's default.
         overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
         report: called with the outcome of each case, how many are done, and how many there are, before the next case is
             begun; and before the first one, without an outcome.
+        series: only the DICOM series with this SeriesInstanceUID or SeriesNumber.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -85,16 +87,25 @@ def predict(
     """
     bundle, source, out = Path(bundle), Path(source), Path(out)
     try:
-        items = cases_to_segment(source, "", "")
+        items, passed = look_for_cases(source, series)
     except PipelinesError as error:
-        if not source.is_file():
+        if not source.is_file() or isinstance(error, SeriesError):
             raise
         items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
     else:
-        unusable = []
         here, root = out.resolve(), source.resolve()
         if here != root and here.is_relative_to(root):  # what an earlier call has written there is no input
             items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
+            passed = [each for each in passed if not each.file.resolve().is_relative_to(here)]
+        unusable = [
+            (Outcome(str(each.path), each.status, str(each.fault), None, None), each.fault.exit_code)
+            for each in passed
+            if each.fault is not None
+        ]
+        if not items and not unusable:
+            raise UnreadableFileError(
+                "the folder holds nothing but results of an earlier call", where=source, how="give the folder of images"
+            )
     workflow = open_inference(
         bundle, network, overlays, input=str(source.absolute()), output_dir=str(out.absolute()), **overrides
     )

@@ -28,6 +28,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise UnreadableFileError(
             "there are no weights here", where=path, how="train first, or give another checkpoint"
         )
+    _check_begin(path)
     try:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)
@@ -49,6 +50,30 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     if bad:
         raise WeightsError(f"{len(bad)} tensors hold NaN or infinity, {bad[0]} for one", where=path, how="train again")
     return state
+
+
+def _check_begin(path: Path) -> None:
+    """Name what people give for weights without knowing it: torch says of a web page that it may hold code."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise UnreadableFileError(
+            f"the weights cannot be read ({error.strerror})", where=path, how="check its rights"
+        ) from None
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    fault = how = ""
+    if not head:
+        fault, how = "the file is empty", "fetch or train the weights again"
+    elif text.startswith(b"version https://git-lfs"):
+        fault, how = "is a pointer of Git LFS, not the weights themselves", "fetch them with `git lfs pull`"
+    elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        fault = "is a web page, not weights: the download gave a page to log in, to confirm, or of an error"
+        how = "open its address in a browser, and download the file behind it"
+    elif text and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in head):
+        fault, how = "is a text, not weights", "give the .safetensors or .pt file"
+    if fault:
+        raise UnreadableFileError(fault, where=path, how=how)
 
 
 def load_weights(network: torch.nn.Module, path: str | Path) -> None:

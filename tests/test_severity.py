@@ -99,6 +99,17 @@ def test_floor_of_a_chest_is_in_millilitres_and_of_a_thin_slab_a_part_of_it():
     assert volume_floor(100 * 200, None) == 200
 
 
+def test_the_docs_state_the_floor_of_the_code(project):
+    """1 % of all voxels, and no more than 100 mL; which of the two it is turns at 10 L."""
+    litre = 1_000_000  # of voxels of 1 mm³
+    assert volume_floor(5 * litre, (1, 1, 1)) == 0.01 * 5 * litre
+    assert volume_floor(10 * litre, (1, 1, 1)) == volume_floor(30 * litre, (1, 1, 1)) == 100 * 1000
+    how_to = (project / "docs" / "how-to" / "segment-your-scans.md").read_text()
+    assert "less than 1 % of all voxels; in a volume of more than 10 L, less than 100 mL" in how_to
+    explained = (project / "docs" / "explanation" / "extent-is-not-severity.md").read_text()
+    assert "of a scan 1 % of its volume, and no more than 100 mL" in explained
+
+
 def test_a_phantom_of_known_extent_is_measured_by_its_true_mask():
     for seed, extent in enumerate([0.0, 0.0005, 0.07, 0.2495, 0.2505, 0.6]):
         phantom = make_lung_phantom(seed, size=96, slices=10, extent=extent)

@@ -84,3 +84,23 @@ def test_no_tensors(tmp_path):
     torch.save({"epochs": 3}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="no weights by name"):
         read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
+        (b"\xef\xbb\xbf\n<html>", "is a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "Git LFS"),
+        (b"not found\n", "is a text"),
+        (b'{"error": "denied"}', "is a text"),
+        (b"", "empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "w.pth"])
+def test_what_people_give_for_weights_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnreadableFileError, match=words) as caught:
+        read_weights(tmp_path / name)
+    assert "code" not in str(caught.value)

@@ -21,6 +21,7 @@ from pipelines.datasets import files
 from pipelines.errors import PipelinesError
 from pipelines.evaluation.pictures import telling_slice
 from pipelines.readers import read_case, read_colour, read_label, read_picture
+from pipelines.readers.picture_file import SUFFIXES
 from pipelines.transforms import scale_ct
 
 logger = logging.getLogger(__name__)
@@ -163,10 +164,10 @@ def _items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
 
 def _slice_with_most(item: Mapping[str, Any], metric: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The slice with most of the class, rows x columns, and the class's mask there."""
-    path, label = str(item["image"]), read_label(str(item["label"]))
+    path, label = str(item["image"]), str(item["label"])
     if _is_picture(path):
         image = _picture(path)
-        mask = _of_class(label[:, :, 0], metric).T
+        mask = _of_class(read_label(label)[:, :, 0], metric).T
         if mask.shape != image.shape[:2]:
             raise ValueError("the mask is not on the picture's grid")
         return image, mask
@@ -181,14 +182,14 @@ def _of_class(label: NDArray, metric: str) -> NDArray[np.bool_]:
     return np.asarray(label == 1 if metric.startswith("lung") else label == max(int(label.max()), 1))
 
 
-def _planes(path: str, label: NDArray | None = None) -> tuple[NDArray[np.uint8], NDArray]:
+def _planes(path: str, label: str | None = None) -> tuple[NDArray[np.uint8], NDArray]:
     case = read_case(path)
     scaled = (scale_ct(case.axial(case.array), case.intensity) * 255).astype(np.uint8)
-    return scaled, scaled if label is None else case.axial(label)
+    return scaled, scaled if label is None else case.axial(read_label(label, case))
 
 
 def _is_picture(path: str) -> bool:
-    return path.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
+    return path.lower().endswith(SUFFIXES)
 
 
 def _picture(path: str) -> NDArray[np.uint8]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
 from pipelines.datasets.masks import read_mask, with_derived_lung, with_reference_lung
 from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, safe_name, stem
 from pipelines.errors import LabelError, PipelinesError, UnreadableFileError
 from pipelines.readers import CaseImage, read_label
+from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom, open_dataset
 
 MASK_VALUES = ("lung-lesion", "lesion")
 _NIFTI = (".nii", ".nii.gz")
@@ -64,15 +62,12 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
 
 
 def _first_dicom(folder: Path) -> Path | None:
-    """The first file with DICOM's mark at byte 128, or named .dcm (so that a broken one is met and named later)."""
+    """The first file that begins as DICOM does, or is named as such (so that a broken one is met and named later)."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or not path.is_file():
             continue
-        if path.suffix.lower() == ".dcm":
+        if path.suffix.lower() in SUFFIXES or looks_like_dicom(path):
             return path
-        with path.open("rb") as file:
-            if file.read(132)[128:] == b"DICM":
-                return path
     return None
 
 
@@ -81,10 +76,8 @@ def _patient(folder: Path, one_spelling: Spellings) -> str | None:
     if path is None:
         return None
     try:
-        patient = str(
-            pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", "")
-        ).strip()
-    except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, TypeError):
+        patient = str(open_dataset(path, ["PatientID"]).get("PatientID", "")).strip()
+    except PipelinesError:
         return None  # the reader names the fault when it comes to this case
     return hidden_patient(one_spelling(patient)) if patient else None
 

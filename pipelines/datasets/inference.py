@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.readers import find_cases
+from pipelines.errors import SeriesError
+from pipelines.readers import Found, look_through
+
+_LONGEST = 200  # bytes of a part of a case's name
 
 
 def cases_to_segment(
@@ -13,7 +19,8 @@ def cases_to_segment(
 ) -> list[dict[str, Any]]:
     """Items ``{"image": path, "case": name}`` of a file or a folder; without a source, those of a datalist's section.
 
-    A case's name is its path below the folder without its extension; where two files would share it, with it.
+    A case's name is its path below the folder without its extension; where two files would share it, with it. What
+    looks like a case and cannot be read as one is left out (`look_for_cases` tells it).
 
     Args:
         source: a file or folder, or None.
@@ -33,15 +40,77 @@ def cases_to_segment(
         items = [item for each in sections for item in files(dataset_dir, datalist, each)]
         more = (_truth(item) if truth else {} for item in items)
         return [{"image": i["image"], "case": i["case"], **known} for i, known in zip(items, more, strict=True)]
+    return look_for_cases(source)[0]
+
+
+def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[dict[str, Any]], list[Found]]:
+    """Items as `cases_to_segment` gives them, and what looks like a case and cannot be one, with its fault.
+
+    A series of a folder that holds several is called ``FOLDER/series-NUMBER``.
+
+    Args:
+        series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+
+    Raises:
+        UnreadableFileError: there is nothing to read at ``source``.
+        SeriesError: there is no such series.
+    """
     root = Path(source)
-    paths = find_cases(root)
-    base = root if root.is_dir() and paths != [root] else root.parent
-    relative = [path.relative_to(base) for path in paths]
-    stems = [_stem(path) if paths[i].is_file() else str(path) for i, path in enumerate(relative)]
-    return [
-        {"image": str(path), "case": stem if stems.count(stem) == 1 else str(name)}
-        for path, name, stem in zip(paths, relative, stems, strict=True)
+    found = look_through(root)
+    if series is not None:
+        found = _of_series(found, series, root)
+    base = root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
+    names = [_name(each, base, found) for each in found]
+    shorts = [short for short, _ in names]
+    items = [
+        {"image": str(each.path), "case": short if shorts.count(short) == 1 else whole}
+        for each, (short, whole) in zip(found, names, strict=True)
+        if each.fault is None
     ]
+    return items, [each for each in found if each.fault is not None]
+
+
+def _of_series(found: list[Found], series: str, root: Path) -> list[Found]:
+    chosen = [each for each in found if series in (each.series, str(each.number))]
+    if chosen:
+        return [replace(each, fault=None) if isinstance(each.fault, SeriesError) else each for each in chosen]
+    there = [
+        f"{'' if each.number is None else f'{each.number}: '}{each.series} ({each.slices} files)"
+        for each in found
+        if each.series
+    ]
+    raise SeriesError(
+        f"there is no series {series}",
+        where=root,
+        how=f"choose one of {', '.join(there[:12])}" if there else "there is no DICOM series here",
+    )
+
+
+def _name(each: Found, base: Path, found: list[Found]) -> tuple[str, str]:
+    """A case's name, and a longer one for where two cases would share it."""
+    whole = each.file.relative_to(base)
+    parts, longer = [_stem(whole) if each.file.is_file() else str(whole)], [str(whole)]
+    if each.inside not in ("", "."):
+        parts.append(_stem(Path(each.inside)) if each.file_inside else each.inside)
+        longer.append(each.inside)
+    if each.several:
+        beside = [other.number for other in found if (other.file, other.inside) == (each.file, each.inside)]
+        token = str(each.series)
+        parts.append(f"series-{each.number}" if beside.count(each.number) == 1 and each.number is not None else token)
+        longer.append(token)
+    return _bounded("/".join(parts)), _bounded("/".join(longer))
+
+
+def _bounded(name: str) -> str:
+    """A name whose parts leave room for what writers put behind it: a file's name has at most 255 bytes."""
+    parts = []
+    for part in name.split("/"):
+        raw = os.fsencode(part)
+        if len(raw) > _LONGEST:
+            mark = hashlib.sha256(raw).hexdigest()[:8]
+            part = f"{raw[: _LONGEST - 10].decode(errors='ignore')}-{mark}"
+        parts.append(part)
+    return "/".join(parts)
 
 
 def _truth(item: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +122,7 @@ def _truth(item: dict[str, Any]) -> dict[str, Any]:
 
 def _stem(path: Path) -> str:
     name = path.name
-    for ending in (".nii.gz", path.suffix.lower()):
+    for ending in (".nii.gz", ".img.gz", ".tar.gz", ".tar.bz2", ".tar.xz", path.suffix.lower()):
         if ending and name.lower().endswith(ending) and len(name) > len(ending):
             name = name[: -len(ending)]
             break

@@ -30,6 +30,7 @@ def draw_case_page(
     thresholds: Sequence[float],
     footer: str,
     file_format: str = "png",
+    aspect: float = 1.0,
 ) -> None:
     """Write the page of one volume.
 
@@ -44,6 +45,7 @@ def draw_case_page(
         thresholds: extents (0..1) at which classes begin.
         footer: what the page is not.
         file_format: "png" or "pdf".
+        aspect: height of a pixel over its width.
     """
     figure = Figure(figsize=A4_INCHES, dpi=130, facecolor="white")
     grid = figure.add_gridspec(
@@ -61,7 +63,7 @@ def draw_case_page(
         axes.set_axis_off()
         if place < len(worst):
             each = worst[place]
-            axes.imshow(overlay(image[:, :, each["slice"]], mask[:, :, each["slice"]], intensity))
+            axes.imshow(overlay(image[:, :, each["slice"]], mask[:, :, each["slice"]], intensity), aspect=aspect)
             axes.set_title(f"slice {each['slice']}: {_percent(each)}, {each['class']}", fontsize=9)
         elif not worst and place == 1:
             axes.text(0.5, 0.5, "no lesion was found", ha="center", va="center", color=_GREY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from pipelines.severity import slice_counts, volume_extent, volume_floor
@@ -12,6 +13,9 @@ from pipelines.transforms import scale_ct
 
 COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
 TILES = 12  # slices shown of a volume
+# Litres that lungs hold on CT: some 0.3 from a child of about a year, and in the largest adults 10.
+LUNG_RANGE_L = (0.3, 12.0)
+_MOST_STRETCHED = 20.0  # times that a pixel is drawn longer than it is wide
 
 
 def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -41,6 +45,17 @@ def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -
     }
 
 
+def volume_notes(lung_ml: float | None) -> list[str]:
+    """What a report says of a lung volume (mL) that no person has; None is a picture's, and says nothing."""
+    low, high = LUNG_RANGE_L
+    if lung_ml is None or low <= lung_ml / 1000 <= high:
+        return []
+    return [
+        f"a lung of {lung_ml / 1000:.3g} L is outside the {low:g} to {high:g} L that persons have: either the scan "
+        "shows a part of the lungs only, or its voxel size is wrong, and the volumes with it"
+    ]
+
+
 def overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:
     """Outlines of lung (blue) and lesion (orange) on one slice, upright as a person sees it.
 
@@ -60,13 +75,16 @@ def overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:
     return picture
 
 
-def volume_overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:
+def volume_overlay(
+    image: np.ndarray, mask: np.ndarray, intensity: str, spacing: tuple[float, float, float] | None = None
+) -> np.ndarray:
     """Up to ``TILES`` slices of a volume side by side: evenly through the lungs, and the one with the largest lesion.
 
     Args:
         image: (X, Y, Z) in LPS order.
         mask: (X, Y, Z) label values in the same order.
         intensity: "hu" or "display", what the image's values are.
+        spacing: millimetres along X, Y, Z; pixels that are not square are drawn at their true proportions.
 
     Returns:
         uint8 (rows, columns, 3); slices run from feet to head, left to right, top to bottom.
@@ -80,8 +98,28 @@ def volume_overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.nd
     if lesion_by_slice[largest] and largest not in chosen:
         chosen.remove(min(chosen, key=lambda z: abs(z - largest)))
         chosen.add(largest)
-    tiles = [overlay(image[:, :, z], mask[:, :, z], intensity) for z in sorted(chosen)]
+    size = _square(image.shape[:2], spacing)
+    tiles = [
+        overlay(_resized(image[:, :, z], size, 1), _resized(mask[:, :, z], size, 0), intensity) for z in sorted(chosen)
+    ]
     columns = min(4, len(tiles))
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)
     return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])
+
+
+def _square(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> tuple[int, int]:
+    """The size of a slice (X, Y) whose pixels are square, none of them larger than they were."""
+    x, y = shape
+    if spacing is None or abs(spacing[0] / spacing[1] - 1) < 0.01:
+        return x, y
+    fine = min(spacing[:2])
+    factors = [min(step / fine, _MOST_STRETCHED) for step in spacing[:2]]
+    return max(round(x * factors[0]), 1), max(round(y * factors[1]), 1)
+
+
+def _resized(plane: np.ndarray, size: tuple[int, int], order: int) -> np.ndarray:
+    if plane.shape == size:
+        return plane
+    factors = (size[0] / plane.shape[0], size[1] / plane.shape[1])
+    return ndimage.zoom(plane, factors, order=order, grid_mode=True, mode="nearest")

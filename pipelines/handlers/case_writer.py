@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -108,7 +109,9 @@ class CaseWriter(ABC):
             raise OutputError(
                 f"the prediction cannot be written ({error.strerror or error})",
                 where=self.output_dir,
-                how="free space or choose a folder you may write to",
+                how="give the scan, or the folder of the results, a shorter name"
+                if error.errno == errno.ENAMETOOLONG
+                else "free space or choose a folder you may write to",
             ) from error
         return final
 

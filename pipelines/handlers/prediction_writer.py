@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from pipelines.evaluation.case_report import measure_case, overlay, volume_overlay
+from pipelines.evaluation.case_report import measure_case, overlay, volume_notes, volume_overlay
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
 from pipelines.readers import CaseImage
 
@@ -50,11 +50,12 @@ class PredictionWriter(CaseWriter):
         measured = measure_case(case.axial(mask), case.spacing)
         if measured["largest_lesion_slice"] is not None:
             measured["largest_lesion_slice"] = case.slice_indices[measured["largest_lesion_slice"]]
+        measured["largest_lesion_slice_axis"] = case.slice_axis
         return {
             **self.about(case),
             "labels": {"0": "background", "1": "lung", "2": "lesion"},
             **measured,
-            "notes": list(case.notes),
+            "notes": [*case.notes, *volume_notes(measured["lung_ml"])],
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
@@ -62,7 +63,7 @@ class PredictionWriter(CaseWriter):
 
 def mask_image(mask: np.ndarray, case: CaseImage) -> nib.Nifti1Image:
     """The mask as NIfTI; from a NIfTI input it takes the shape (2D, 4D of one), affine and codes over exactly."""
-    if not case.path.name.endswith((".nii", ".nii.gz")):
+    if not (case.path.name.endswith((".nii", ".nii.gz")) and case.path.is_file()):  # it may lie in an archive
         image = nib.Nifti1Image(mask, case.affine)
         image.header.set_xyzt_units("mm")
         return image
@@ -78,4 +79,4 @@ def render(case: CaseImage, mask: np.ndarray) -> np.ndarray:
     """The overlay picture of a case: the picture itself, or slices of the volume turned upright (LPS)."""
     if case.kind == "picture":
         return overlay(case.array[:, :, 0], mask[:, :, 0], case.intensity)
-    return volume_overlay(case.axial(case.array), case.axial(mask), case.intensity)
+    return volume_overlay(case.axial(case.array), case.axial(mask), case.intensity, case.axial_spacing)

@@ -110,7 +110,7 @@ class SeverityWriter(PredictionWriter):
                 draw_case_page(
                     file, name, case.axial(case.array), mask, case.intensity, severity, _facts(report),
                     thresholds=self.scale.thresholds, footer=f"{NOT_SEVERITY} {NOT_FOR_CARE}",
-                    file_format=self.report_format,
+                    file_format=self.report_format, aspect=_aspect(case),
                 )  # fmt: skip
         return files
 
@@ -139,6 +139,10 @@ class SeverityWriter(PredictionWriter):
             for each, true in zip(found["slices"], truth["slices"], strict=True):
                 each |= {"true_extent": true["extent"], "true_class": true["class"]}
         return found
+
+
+def _aspect(case: CaseImage) -> float:
+    return 1.0 if case.axial_spacing is None else case.axial_spacing[1] / case.axial_spacing[0]
 
 
 def _facts(report: Mapping[str, Any]) -> dict[str, str]:

@@ -3,9 +3,11 @@ comes out means what it says."""
 
 from __future__ import annotations
 
-from pipelines.readers.case import LABELS, CaseImage, find_cases, read_case, read_label
+from pipelines.readers.case import CaseImage, read_case
 from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
+from pipelines.readers.finder import Found, find_cases, look_through
 from pipelines.readers.intensity import classify
+from pipelines.readers.label import LABELS, read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
 from pipelines.readers.xray import NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
@@ -15,14 +17,17 @@ __all__ = [
     "PICTURE_AFFINE",
     "CaseImage",
     "ColourPicture",
+    "Found",
     "PictureMask",
     "XrayPicture",
     "classify",
     "find_cases",
     "judge_xray",
+    "look_through",
     "read_case",
     "read_colour",
     "read_label",
+    "read_label_noted",
     "read_mask_of",
     "read_picture",
     "read_xray",

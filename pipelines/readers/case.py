@@ -1,4 +1,4 @@
-"""One case: a CT image of any kind that the project reads, its label, and the cases that a folder holds."""
+"""One case: a CT image of any kind that the project reads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ from typing import Literal, cast
 import numpy as np
 from nibabel import orientations
 
-from pipelines.errors import (
-    GeometryError,
-    IntensityError,
-    LabelError,
-    UnreadableFileError,
-    UnsupportedImageError,
-)
-from pipelines.readers import dicom_series, nifti, picture
+from pipelines.errors import IntensityError
+from pipelines.readers import dicom_series, itk_volume, kinds, nifti, picture
+from pipelines.readers.address import locate, told_of
 from pipelines.readers.intensity import classify
-from pipelines.readers.raw import RawImage, file_size
-
-LABELS = {0: "background", 1: "lung", 2: "lesion"}
-# Scaled label files give 0.99998 for 1.
-_WHOLE_TOLERANCE = 1e-3
+from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
+from pipelines.readers.raw import Grid, file_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +30,7 @@ class CaseImage:
         intensity: "hu", at least -1024, or "display", 0..255 as shown on a screen.
         path: the file, or the folder of the DICOM series.
         notes: what was changed on the way, where the result is still right.
+        orientation: the EXIF orientation that a picture was stored in, 1 to 8; 1 is upright.
     """
 
     array: np.ndarray
@@ -46,6 +39,13 @@ class CaseImage:
     intensity: Literal["hu", "display"]
     path: Path
     notes: tuple[str, ...] = field(default=())
+    orientation: int = 1
+
+    @property
+    def grid(self) -> Grid:
+        """Where its voxels lie: what a label is held against."""
+        x, y, z = self.array.shape
+        return Grid((x, y, z), self.affine, self.kind, self.path.name, self.orientation)
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:
@@ -55,6 +55,15 @@ class CaseImage:
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
+    @property
+    def axial_spacing(self) -> tuple[float, float, float] | None:
+        """Voxel size in millimetres along the axes of `axial`; None for pictures."""
+        if self.spacing is None:
+            return None
+        order = orientations.io_orientation(self.affine)[:, 0].astype(int)
+        x, y, z = (self.spacing[int(np.flatnonzero(order == axis)[0])] for axis in range(3))
+        return x, y, z
+
     def axial(self, array: np.ndarray) -> np.ndarray:
         """An array on this image's grid (the image, a mask) with its axes turned to LPS: to the patient's left, to the
         back, and slices from the feet to the head. A view."""
@@ -62,199 +71,60 @@ class CaseImage:
         return orientations.apply_orientation(array, turn)
 
     @property
+    def slice_axis(self) -> int:
+        """The axis of the array, and of the file, along which axial slices follow each other: 0, 1 or 2."""
+        return int(np.flatnonzero(orientations.io_orientation(self.affine)[:, 0] == 2)[0])
+
+    @property
     def slice_indices(self) -> range:
-        """For each axial slice, from the feet to the head, its index along the axis of the file that runs that way."""
-        orientation = orientations.io_orientation(self.affine)
-        axis = int(np.flatnonzero(orientation[:, 0] == 2)[0])
-        number = self.array.shape[axis]
-        return range(number) if orientation[axis, 1] > 0 else range(number - 1, -1, -1)
-
-
-def _source(path: Path) -> Literal["picture", "nifti", "dicom"] | None:
-    """What a path claims to be, by its name; a file with no telling name by its first bytes."""
-    name = path.name.lower()
-    if name.endswith(nifti.SUFFIXES):
-        return "nifti"
-    if name.endswith(picture.SUFFIXES):
-        return "picture"
-    if name.endswith(dicom_series.SUFFIXES) or dicom_series.has_dicom_prefix(path):
-        return "dicom"
-    return None
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except ValueError:  # a NUL in the name
-        return False
-
-
-def _unknown(path: Path) -> UnreadableFileError:
-    return UnreadableFileError(
-        "is not a kind of image that this project reads", where=path, how="give NIfTI, DICOM, PNG, JPEG, BMP or TIFF"
-    )
+        """For each axial slice, from the feet to the head, its index along `slice_axis`."""
+        number = self.array.shape[self.slice_axis]
+        upwards = orientations.io_orientation(self.affine)[self.slice_axis, 1] > 0
+        return range(number) if upwards else range(number - 1, -1, -1)
 
 
 def read_case(path: str | os.PathLike[str]) -> CaseImage:
-    """Read one case: a NIfTI file, a DICOM series folder or file, or a picture.
+    """Read one case: a NIfTI, NRRD, MetaImage or Analyze file, a DICOM series' folder or file, or a picture.
+
+    Also one of several series in a folder, ``FOLDER::SERIES``, and one case of an archive, ``ARCHIVE`` or
+    ``ARCHIVE::INSIDE`` (`look_through` finds them).
 
     Raises:
         UnreadableFileError, UnsupportedImageError, GeometryError, SeriesError, IntensityError: as errors.py says of
             each.
     """
     path = Path(path)
+    place = locate(path)
     kind: Literal["picture", "volume"] = "volume"
-    if _is_dir(path):
-        source, raw = "dicom", dicom_series.read_series(path)
-    else:
-        file_size(path)
-        named = _source(path)
-        if named is None:
-            raise _unknown(path)
-        source = named
-        if source == "picture":
-            kind, raw = "picture", picture.read_picture(path)
-        elif source == "nifti":
-            raw = nifti.read_nifti(path)
+    with told_of(place, path):
+        if is_folder(place.path):
+            source, raw = kinds.DICOM, dicom_series.read_series(place.path, place.series)
         else:
-            raw = dicom_series.read_series(path)
+            file_size(place.path)
+            source = kind_of(place.path) or ""
+            if source == kinds.PICTURE:
+                kind, raw = "picture", picture.read_picture(place.path)
+            elif source == kinds.NIFTI:
+                raw = nifti.read_nifti(place.path)
+            elif source == kinds.ITK:
+                raw = itk_volume.read_itk(place.path)
+            elif source == kinds.DICOM:
+                raw = dicom_series.read_series(place.path)
+            else:
+                raise unknown_kind(place.path)
     intensity, changed = classify(raw.array, path)
-    if source == "dicom" and intensity != "hu":
+    if source == kinds.DICOM and intensity != "hu":
         raise IntensityError(
             "the series holds 0..255 grey, not Hounsfield units (a screen capture?)",
             where=path,
             how="give the original series",
         )
     return CaseImage(
-        raw.array, raw.affine, kind, cast(Literal["hu", "display"], intensity), path, (*raw.notes, *changed)
+        raw.array,
+        raw.affine,
+        kind,
+        cast(Literal["hu", "display"], intensity),
+        path,
+        (*raw.notes, *changed),
+        raw.orientation,
     )
-
-
-def read_label(path: str | os.PathLike[str], image: CaseImage | None = None) -> np.ndarray:
-    """Read a label's values as stored, from NIfTI or a picture.
-
-    With `image`, the label comes back on the image's grid: voxel axes stored in another order or direction are turned,
-    anything else that differs is refused.
-
-    Returns:
-        uint8 (X, Y, Z). What the values mean is the dataset's business.
-
-    Raises:
-        UnreadableFileError, UnsupportedImageError: as for images; DICOM is not read as a label.
-        LabelError: values that are not whole numbers from 0 to 255.
-        GeometryError: the label lies on another grid than the image.
-    """
-    path = Path(path)
-    if _is_dir(path):
-        raise UnsupportedImageError(
-            "is a folder, and a label is one file", where=path, how="give the label as NIfTI or picture"
-        )
-    file_size(path)
-    source = _source(path)
-    if source is None:
-        raise _unknown(path)
-    if source == "dicom":
-        raise UnsupportedImageError(
-            "labels are not read from DICOM", where=path, how="give the label as NIfTI or picture"
-        )
-    try:
-        raw = nifti.read_nifti(path) if source == "nifti" else picture.read_picture(path, label=True)
-    except IntensityError as error:
-        raise LabelError(error.what, where=path, how="save the label as uint8") from None
-    array = raw.array
-    if image is not None:
-        array = _on_grid(raw, "picture" if source == "picture" else "volume", image, path)
-    return _whole_numbers(array, path)
-
-
-def _on_grid(raw: RawImage, kind: str, image: CaseImage, path: Path) -> np.ndarray:
-    how = f"resample the label to the grid of {image.path.name}"
-    if kind != image.kind:
-        raise GeometryError(
-            f"the label is a {kind}, its image a {image.kind}", where=path, how="give both in the same kind of file"
-        )
-    array, affine = raw.array, raw.affine
-    if kind == "volume":
-        turn = orientations.ornt_transform(
-            orientations.io_orientation(affine), orientations.io_orientation(image.affine)
-        )
-        affine = affine @ orientations.inv_ornt_aff(turn, array.shape)
-        array = orientations.apply_orientation(array, turn)
-    if array.shape != image.array.shape:
-        raise GeometryError(
-            f"the label has the shape {raw.array.shape}, its image {image.array.shape}", where=path, how=how
-        )
-    x, y, z = array.shape
-    if not nifti.same_grid(image.affine, affine, (x, y, z)):
-        raise GeometryError("the label lies elsewhere than its image (another affine)", where=path, how=how)
-    return array
-
-
-def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
-    label = np.empty(array.shape, dtype=np.uint8)
-    for k in range(array.shape[2]):
-        plane = array[:, :, k]
-        if not np.isfinite(plane).all():
-            raise LabelError("the label holds NaN or infinite values", where=path, how="save the label as uint8")
-        whole = np.rint(plane)
-        if np.abs(plane - whole).max() > _WHOLE_TOLERANCE:
-            raise LabelError(
-                "the label holds fractions (probabilities, or resampled without nearest neighbour)",
-                where=path,
-                how="round it to class numbers",
-            )
-        if whole.min() < 0 or whole.max() > 255:
-            raise LabelError(
-                f"label values from {whole.min():g} to {whole.max():g}, 0 to 255 are due",
-                where=path,
-                how="renumber them",
-            )
-        label[:, :, k] = whole
-    return label
-
-
-def find_cases(path: str | os.PathLike[str]) -> list[Path]:
-    """The cases that a path holds: itself, or everything readable below a folder, sorted.
-
-    A folder with DICOM files directly in it is one case. Hidden files and folders, and symbolic links to folders, are
-    passed over. Only names and the first 132 bytes of files without a telling name are read.
-
-    Raises:
-        UnreadableFileError: there is nothing, or it is not readable.
-    """
-    path = Path(path)
-    if not _is_dir(path):
-        file_size(path)
-        if _source(path) is None:
-            raise _unknown(path)
-        return [path]
-    cases: list[Path] = []
-    for folder, folders, names in os.walk(path, onerror=_stop):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(folder)
-        has_dicom = False
-        for name in names:
-            if name.startswith(".") or name.upper() == "DICOMDIR":
-                continue
-            file = here / name
-            telling = name.lower().endswith((*nifti.SUFFIXES, *picture.SUFFIXES, *dicom_series.SUFFIXES))
-            source = _source(file) if telling or not has_dicom else None
-            if source == "dicom":
-                has_dicom = has_dicom or not (file.is_symlink() and not file.resolve().is_relative_to(here.resolve()))
-            elif source is not None:
-                cases.append(file)
-        if has_dicom:
-            cases.append(here)
-    if not cases:
-        raise UnreadableFileError(
-            "the folder holds no images that this project reads",
-            where=path,
-            how="give NIfTI, DICOM, PNG, JPEG, BMP or TIFF",
-        )
-    return sorted(cases)
-
-
-def _stop(error: OSError) -> None:
-    raise UnreadableFileError(
-        f"the folder cannot be listed ({error.strerror})", where=error.filename, how="check the path and its rights"
-    ) from None

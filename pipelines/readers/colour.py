@@ -10,29 +10,28 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from pipelines.errors import GeometryError, IntensityError, LabelError, UnsupportedImageError
-from pipelines.readers.case import read_label
+from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
+from pipelines.readers.address import locate, told_of
+from pipelines.readers.dicom_picture import read_photograph_dicom
+from pipelines.readers.kinds import DICOM, is_folder, kind_of
+from pipelines.readers.label import read_label_noted
+from pipelines.readers.picture import PICTURE_AFFINE
 from pipelines.readers.picture_file import (
     COLOUR_MODES,
+    MIN_SIDE,
     SUFFIXES,
     OpenPicture,
+    check_halved,
     check_opaque,
     from_16_bit,
     open_picture,
     see_through,
 )
+from pipelines.readers.raw import Grid
 
 # JPEG's ringing beside an outline stays within these levels of black and white; what lies between is a soft edge, whose
 # place nobody can know.
 NEAR_BLACK, NEAR_WHITE = 15, 240
-
-# Of an array (W, H) whose picture has this EXIF orientation and is stored on its side: the upright array (H, W).
-_UPRIGHT = {
-    5: lambda a: a.T,
-    6: lambda a: a.T[::-1],
-    7: lambda a: a.T[::-1, ::-1],
-    8: lambda a: a.T[:, ::-1],
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class ColourPicture:
         path: the file.
         notes: what was changed on the way, where the result is still right. Without any, the file holds 8-bit RGB,
             upright.
-        file_format: "PNG", "JPEG", "BMP" or "TIFF", whatever the file's name says.
+        file_format: "PNG", "JPEG", "BMP", "TIFF", "WEBP", "HEIF" or "DICOM", whatever the file's name says.
         orientation: the EXIF orientation that it was stored in, 1 to 8; 1 is upright.
     """
 
@@ -66,25 +65,29 @@ class PictureMask(NamedTuple):
 
 
 def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
-    """Read a picture as 8-bit RGB, its EXIF orientation applied.
+    """Read a picture as 8-bit RGB, its EXIF orientation applied; of DICOM a photograph (`read_photograph_dicom`).
 
     Grey, palette, CMYK and YCbCr pictures become RGB, an opaque alpha channel is dropped, each with a note. 16-bit grey
-    is scaled as in CT slices. Colour profiles are not applied. Memory: at most two copies at 8 bits a channel.
+    is scaled as in CT slices, of 16-bit colours the upper 8 bits are taken. Colour profiles are not applied. Memory: at
+    most two copies at 8 bits a channel.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
-        UnsupportedImageError: animated, several pages, see-through, 16-bit colour, under 32 pixels a side, or an odd
+        UnsupportedImageError: animated, several pages, see-through, under 32 pixels a side, or an odd
             pixel kind.
         IntensityError: all pixels are equal, or a 16-bit picture whose scale cannot be known.
     """
     path = Path(path)
-    with open_picture(path) as opened:
-        array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
-    first = array[:, 0, 0]
-    if all((channel == level).all() for channel, level in zip(array, first, strict=True)):
-        raise IntensityError(
-            f"every pixel has the colour {tuple(first.tolist())}", where=path, how="give a picture that shows something"
-        )
+    place = locate(path)
+    with told_of(place, path):
+        if kind_of(place.path) == DICOM and not is_folder(place.path):
+            array, notes = read_photograph_dicom(place.path, MIN_SIDE)
+            _check_something(array, path)
+            return ColourPicture(array, path, notes, "DICOM")
+        with open_picture(place.path) as opened:
+            check_halved(opened, path)
+            array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
+    _check_something(array, path)
     return ColourPicture(array, path, tuple(opened.notes), opened.file_format, opened.orientation)
 
 
@@ -102,28 +105,22 @@ def read_mask_of(path: str | os.PathLike[str], picture: ColourPicture) -> Pictur
     path = Path(path)
     if not path.name.lower().endswith(SUFFIXES):
         raise UnsupportedImageError("the mask of a picture is a picture", where=path, how="save it as PNG")
-    notes: list[str] = []
-    mask = _zero_or_one(read_label(path)[:, :, 0], path, notes)
-    size = picture.array.shape[1:]
-    if mask.shape != size:
-        turn = _UPRIGHT.get(picture.orientation)
-        if turn is None or mask.shape[::-1] != size:
-            raise GeometryError(
-                f"the mask of {mask.shape[0]} x {mask.shape[1]} pixels lies on a picture of {size[0]} x {size[1]}",
-                where=path,
-                how=f"give the mask at the size of {picture.path.name}",
-            )
-        mask = np.ascontiguousarray(turn(mask))
-        notes.append("the mask was turned as the EXIF orientation of its picture says")
-    elif picture.orientation != 1 and (picture.orientation not in _UPRIGHT or size[0] == size[1]):
-        raise GeometryError(
-            "the picture has an EXIF orientation and its mask fits either way, so nobody knows which way up it is",
-            where=path,
-            how="save the picture upright, without the orientation, or leave the case out",
-        )
+    width, height = picture.array.shape[1:]
+    grid = Grid((width, height, 1), PICTURE_AFFINE, picture.kind, picture.path.name, picture.orientation)
+    label, turned = read_label_noted(path, grid)
+    notes = list(turned)
+    mask = _zero_or_one(label[:, :, 0], path, notes)
     if not mask.any():
         raise LabelError("the mask is empty: no pixel is lesion", where=path, how="outline it, or leave the case out")
     return PictureMask(mask, tuple(notes))
+
+
+def _check_something(array: np.ndarray, path: Path) -> None:
+    first = array[:, 0, 0]
+    if all((channel == level).all() for channel, level in zip(array, first, strict=True)):
+        raise IntensityError(
+            f"every pixel has the colour {tuple(first.tolist())}", where=path, how="give a picture that shows something"
+        )
 
 
 def _is_grey(picture: Image.Image) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from pipelines.errors import GeometryError, IntensityError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers.raw import RawImage, check_affine, check_volume_shape, file_size
+from pipelines.readers.raw import RawImage, check_affine, check_volume_shape, file_size, unset_grid_note
 
 SUFFIXES = (".nii", ".nii.gz")
 # Of a voxel: how far two descriptions of one grid may be apart at the corners of the volume.
@@ -65,14 +65,34 @@ def read_nifti(path: Path) -> RawImage:
         raise UnreadableFileError(f"the NIfTI header is damaged ({error})", where=path, how=_AGAIN) from None
 
 
-def _read(stream: BinaryIO, path: Path, size: int, zipped: bool) -> RawImage:
-    header = _header(stream, path)
+def read_pair(header: Path, voxels: Path) -> RawImage:
+    """Read a NIfTI of two files, `.hdr` and `.img` or `.img.gz`; as `read_nifti`."""
+    zipped = voxels.name.lower().endswith(".gz")
+    size = file_size(voxels)
+    try:
+        with header.open("rb") as head, voxels.open("rb") as file, np.errstate(invalid="ignore", over="ignore"):
+            if zipped:
+                with gzip.GzipFile(fileobj=file) as stream:
+                    return _read(head, header, size, zipped, cast(BinaryIO, stream))
+            return _read(head, header, size, zipped, file)
+    except (EOFError, zlib.error, OSError, struct.error) as error:
+        raise UnreadableFileError(f"the file is truncated or damaged ({error})", where=voxels, how=_AGAIN) from None
+    except HeaderDataError as error:
+        raise UnreadableFileError(f"the NIfTI header is damaged ({error})", where=header, how=_AGAIN) from None
+
+
+def _read(stream: BinaryIO, path: Path, size: int, zipped: bool, voxels: BinaryIO | None = None) -> RawImage:
+    """Header from `stream`, and from there or from `voxels` what it describes."""
+    header = _header(stream, path, b"n+" if voxels is None else b"ni")
     notes: list[str] = []
     shape = _shape(header, path, notes)
     check_volume_shape(shape, path)
     dtype = _dtype(header, path)
     affine = _affine(header, shape, path)
-    offset = _offset(header, path)
+    if note := unset_grid_note(affine):
+        notes.append(note)
+    offset = _offset(header, path, voxels is not None)
+    stream = stream if voxels is None else voxels
     declared = offset + math.prod(shape) * dtype.itemsize
     if declared > size * (_MAX_GZIP_RATIO if zipped else 1):
         raise UnreadableFileError(
@@ -111,19 +131,19 @@ def _read(stream: BinaryIO, path: Path, size: int, zipped: bool) -> RawImage:
     return RawImage(array, affine, tuple(notes))
 
 
-def _header(stream: BinaryIO, path: Path) -> Header:
+def _header(stream: BinaryIO, path: Path, magic: bytes) -> Header:
     head = stream.read(540)
     for order in "<>":
         length = struct.unpack(f"{order}i", head[:4])[0] if len(head) >= 348 else 0
         kind = {348: nib.Nifti1Header, 540: nib.Nifti2Header}.get(length)
         if kind is not None and len(head) >= length:
             header = kind(head[:length], endianness=order, check=False)
-            if header["magic"].item()[:3] in (b"n+1", b"n+2"):
+            if header["magic"].item()[:3] in (magic + b"1", magic + b"2"):
                 return header
             raise UnreadableFileError(
-                "is not a single-file NIfTI (Analyze, or an .hdr and .img pair)",
+                "is not a NIfTI of one file (Analyze, or the header of a pair)",
                 where=path,
-                how="save it as .nii or .nii.gz",
+                how="name the two files .hdr and .img, or save it as .nii or .nii.gz",
             )
     raise UnreadableFileError("is not a NIfTI file, whatever its name says", where=path, how=_AGAIN)
 
@@ -159,11 +179,11 @@ def _dtype(header: Header, path: Path) -> np.dtype:
     return dtype
 
 
-def _offset(header: Header, path: Path) -> int:
+def _offset(header: Header, path: Path, pair: bool) -> int:
     stated = float(header["vox_offset"])
-    if not 0 <= stated <= _MAX_HEADER_BYTES or (0 < stated < header.sizeof_hdr):
+    if not 0 <= stated <= _MAX_HEADER_BYTES or (0 < stated < header.sizeof_hdr and not pair):
         raise UnreadableFileError(f"the header states that voxels begin at byte {stated:g}", where=path, how=_AGAIN)
-    return int(header.get_data_offset())
+    return int(stated) if pair else int(header.get_data_offset())
 
 
 def _affine(header: Header, shape: tuple[int, int, int], path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Grey pictures (PNG, JPEG, BMP, TIFF) of CT slices and X-rays, as one plane each."""
+"""Grey pictures of CT slices and X-rays, as one plane each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipelines.readers.picture_file import (
     COLOUR_MODES,
     MIN_SIDE,
     SUFFIXES,
+    check_halved,
     check_opaque,
     from_16_bit,
     open_picture,
@@ -47,11 +48,14 @@ def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -
         IntensityError: a 16-bit picture whose scale cannot be known.
     """
     with open_picture(path, smallest=1 if label else smallest) as opened:
+        if label and opened.halved:
+            raise UnsupportedImageError("a label of 16-bit colours", where=path, how="save it as grey with 8 bits")
+        check_halved(opened, path)
         plane = _grey_plane(opened.image, path, opened.notes, label)
     if opened.deep and not label:
         plane = from_16_bit(plane, path, opened.notes)
     array = np.ascontiguousarray(plane.T[:, :, None], dtype=np.float32)
-    return RawImage(array, PICTURE_AFFINE.copy(), tuple(opened.notes))
+    return RawImage(array, PICTURE_AFFINE.copy(), tuple(opened.notes), opened.orientation)
 
 
 def _grey_plane(picture: Image.Image, path: Path, notes: list[str], label: bool) -> np.ndarray:

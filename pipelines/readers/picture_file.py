@@ -1,5 +1,5 @@
-"""Picture files (PNG, JPEG, BMP, TIFF), decoded strictly and turned upright; what their pixels mean is the caller's
-business."""
+"""Picture files (PNG, JPEG, BMP, TIFF, WebP, HEIC), decoded strictly and turned upright; what their pixels mean is the
+caller's business."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from PIL import Image, ImageOps
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers.raw import file_size
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".hif",
+)  # fmt: skip
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 2**29  # 100 megapixels of four bytes fit
 MIN_SIDE = 32
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 _ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262
@@ -33,13 +36,15 @@ class OpenPicture:
     Attributes:
         image: PIL's image, upright.
         deep: it is one grey channel of 16 bits.
-        file_format: "PNG", "JPEG", "BMP" or "TIFF".
+        halved: it has several channels of 16 bits, of which the upper 8 were read (see `check_halved`).
+        file_format: "PNG", "JPEG", "BMP", "TIFF", "WEBP" or "HEIF".
         orientation: what EXIF said, 1 to 8; 1 is upright.
         notes: what was changed so far; whoever goes on adds to it.
     """
 
     image: Image.Image
     deep: bool
+    halved: bool
     file_format: str
     orientation: int
     notes: list[str]
@@ -53,9 +58,9 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPictur
         smallest: pixels that each side must have.
 
     Raises:
-        UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
-        UnsupportedImageError: animated, several pages, under `smallest` pixels a side, 16 bits in a picture of
-            several channels or with white at zero.
+        UnreadableFileError: missing, empty, truncated, corrupt, not a picture, above 100 megapixels, or HEIC where its
+            decoder is not installed.
+        UnsupportedImageError: animated, several pages, under `smallest` pixels a side, or 16 bits with white at zero.
     """
     if file_size(path) > MAX_FILE_BYTES:
         raise _too_large(path)
@@ -63,7 +68,8 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPictur
         data = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL warns below our own limit, and about harmless metadata
-            with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
+            formats = _heif(path) if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS else FORMATS
+            with Image.open(io.BytesIO(data), formats=formats) as probe:
                 kind = _check_head(probe, path, smallest)
                 if probe.format == "MPO":  # the picture itself comes first; a camera's preview lies behind it
                     data = data[: _first_length(probe) or len(data)]
@@ -71,21 +77,25 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPictur
                     probe.verify()  # the checksums of all chunks; the picture must be opened anew afterwards
             if kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
                 raise OSError("the end of the picture is missing")  # libjpeg would fill the rest with grey
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if kind == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data):
+                raise OSError("the end of the picture is missing")
+            with Image.open(io.BytesIO(data), formats=formats) as picture:
                 stored = picture.getexif().get(_ORIENTATION, 1)  # before load(), which turns TIFF by itself
+                if kind == "HEIF":  # its decoder turns it, and says how it lay
+                    stored = picture.info.get("original_orientation") or 1
                 picture.load()
-                deep = _is_deep(picture, data, path)
+                deep, halved = _depth(picture, data, path)
                 orientation = stored if stored in range(1, 9) else 1
                 notes = ["turned upright as its EXIF orientation says"] if orientation != 1 else []
                 ImageOps.exif_transpose(picture, in_place=True)
-                yield OpenPicture(picture, deep, kind, orientation, notes)
+                yield OpenPicture(picture, deep, halved, kind, orientation, notes)
     except (PipelinesError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except Image.UnidentifiedImageError:
         raise UnreadableFileError(
-            "is not a PNG, JPEG, BMP or TIFF picture, whatever its name says",
+            "is not a PNG, JPEG, BMP, TIFF, WebP or HEIC picture, whatever its name says",
             where=path,
             how="export the picture again",
         ) from None
@@ -170,8 +180,9 @@ def _first_length(picture: Image.Image) -> int:
     return int(entries[0].get("Size", 0)) if entries else 0
 
 
-def _is_deep(picture: Image.Image, data: bytes, path: Path) -> bool:
-    """Whether one grey channel of 16 bits was read; refuse what PIL reads wrongly in silence."""
+def _depth(picture: Image.Image, data: bytes, path: Path) -> tuple[bool, bool]:
+    """Whether one grey channel of 16 bits was read, and whether of several such channels the upper halves were; refuse
+    what PIL reads wrongly in silence."""
     bits: tuple[int, ...] = (8,)
     inverted = False
     if picture.format == "PNG":
@@ -180,7 +191,38 @@ def _is_deep(picture: Image.Image, data: bytes, path: Path) -> bool:
         tags = getattr(picture, "tag_v2", {})
         bits = tuple(tags.get(_BITS, (1,)))
         inverted = tags.get(_PHOTOMETRIC) == 0
-    if max(bits) > 8 and (len(bits) > 1 or inverted):  # PIL drops the low byte of such channels, and does not invert
-        kind = "white-is-zero" if len(bits) == 1 else "colour or alpha"
-        raise UnsupportedImageError(f"a 16-bit {kind} picture", where=path, how="save it with 8 bits a channel")
-    return picture.mode.startswith("I;16")
+    if max(bits) > 8 and inverted:  # PIL does not invert such
+        raise UnsupportedImageError("a 16-bit white-is-zero picture", where=path, how="save it with 8 bits a channel")
+    return picture.mode.startswith("I;16"), max(bits) > 8 and len(bits) > 1
+
+
+def check_halved(opened: OpenPicture, path: Path) -> None:
+    """Of 16 bits a channel PIL reads the upper 8: right where the values use the range that they have, and noted.
+
+    Raises:
+        IntensityError: they do not, so that their scale is not known.
+    """
+    if not opened.halved:
+        return
+    values = np.asarray(opened.image)
+    middle = (values >= 16) & (values < 240)
+    if values.max() < 128 or middle.mean() < 0.05:
+        raise IntensityError(
+            "16-bit colours whose values do not use the range of 16 bits",
+            where=path,
+            how="save it with 8 bits a channel",
+        )
+    opened.notes.append("of 16 bits a channel the upper 8 were taken")
+
+
+def _heif(path: Path) -> tuple[str, ...]:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnreadableFileError(
+            "is a HEIC picture (of a phone), for which no decoder is installed",
+            where=path,
+            how="pip install pillow-heif, or save it as JPEG or PNG",
+        ) from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)

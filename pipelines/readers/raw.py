@@ -23,12 +23,25 @@ SPACING_RANGE = (0.05, 50.0)
 class RawImage(NamedTuple):
     """An image before its intensities are judged.
 
-    array is float32 (X, Y, Z), affine float64 4x4 to RAS millimetres, notes say what was changed on the way.
+    array is float32 (X, Y, Z), affine float64 4x4 to RAS millimetres, notes say what was changed on the way,
+    orientation is the EXIF orientation that a picture was stored in (1 upright).
     """
 
     array: np.ndarray
     affine: np.ndarray
     notes: tuple[str, ...]
+    orientation: int = 1
+
+
+class Grid(NamedTuple):
+    """Where an image's voxels lie: its shape (X, Y, Z), its affine to RAS millimetres, "picture" or "volume", its name
+    for messages, and the EXIF orientation that it was stored in."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    kind: str
+    name: str
+    orientation: int = 1
 
 
 def file_size(path: Path) -> int:
@@ -95,3 +108,18 @@ def check_affine(affine: np.ndarray, path: Path) -> None:
             where=path,
             how="resample the volume to a right-angled grid",
         )
+
+
+def unset_grid_note(affine: np.ndarray) -> str:
+    """A note where an affine is the one of an array that was saved without any: steps of 1 mm along the axes from 0.
+
+    Such a file says neither how large its voxels are nor how it lies, though it looks as if it did.
+    """
+    steps = np.abs(affine[:3, :3])
+    axes_alone = np.isin(steps, (0, 1)).all() and (steps.sum(axis=0) == 1).all() and (steps.sum(axis=1) == 1).all()
+    if not axes_alone or affine[:3, 3].any():
+        return ""
+    return (
+        "the affine is the identity, as where an array was saved without its own: voxel size and orientation are "
+        "guessed, and volumes in mL are not to be trusted"
+    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from pipelines.errors import GeometryError, SeriesError
 from pipelines.readers.raw import check_affine
+from pipelines.readers.series_mixture import check_one_scan
+from pipelines.readers.slice_header import SliceHeader
 
 # Millimetres that a slice may lie off its place in the even stack: scanners round positions. Or 1 % of the spacing, if
 # that is more.
@@ -20,32 +22,20 @@ ORIENTATION_TOLERANCE = 1e-3
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-@dataclass(frozen=True)
-class SliceHeader:
-    """What one file says about its slice. Lengths in millimetres, positions and directions in DICOM's LPS."""
+class Stack(NamedTuple):
+    """Slices from first to last, the affine from (column, row, slice) to RAS millimetres, and notes."""
 
-    path: Path
-    patient: str
-    study: str
-    series: str
-    instance: str
-    frame_of_reference: str
-    rows: int
-    columns: int
-    position: tuple[float, float, float]
-    orientation: tuple[float, ...]
-    pixel_spacing: tuple[float, float]
-    thickness: float | None
+    headers: list[SliceHeader]
+    affine: np.ndarray
+    notes: tuple[str, ...]
 
 
-def order_slices(headers: Sequence[SliceHeader], where: Path) -> tuple[list[SliceHeader], np.ndarray]:
+def order_slices(headers: Sequence[SliceHeader], where: Path) -> Stack:
     """Sort the slices along their normal and give the stack's affine.
 
-    Returns:
-        The headers from first to last slice, and the 4x4 affine from (column, row, slice) to RAS millimetres.
-
     Raises:
-        SeriesError: slices of several patients, studies or series, duplicate or missing slices, or sizes that change.
+        SeriesError: slices of several patients, studies, series, acquisitions or kernels, duplicate or missing slices,
+            or sizes that change.
         GeometryError: directions not at right angles, a tilted gantry, or an impossible spacing.
     """
     _check_one_series(headers, where)
@@ -56,6 +46,7 @@ def order_slices(headers: Sequence[SliceHeader], where: Path) -> tuple[list[Slic
     order = np.argsort(places @ normal, kind="stable")
     headers = [headers[index] for index in order]
     places = places[order]
+    notes = check_one_scan(headers, where)
     step = normal * _slice_spacing(headers, places, normal, where)
     row_spacing, column_spacing = headers[0].pixel_spacing
     affine = np.eye(4)
@@ -67,7 +58,13 @@ def order_slices(headers: Sequence[SliceHeader], where: Path) -> tuple[list[Slic
     )
     affine = _LPS_TO_RAS @ affine
     check_affine(affine, where)
-    return list(headers), affine
+    instances = {(header.instance, header.frame) for header in headers if header.instance}
+    if 0 < len(instances) < sum(bool(header.instance) for header in headers):
+        notes += (
+            "several slices share a SOPInstanceUID (an exporter or anonymiser spoilt them); "
+            "their positions differ, so all were read",
+        )
+    return Stack(list(headers), affine, notes)
 
 
 def _short(uid: str) -> str:
@@ -95,12 +92,6 @@ def _check_one_series(headers: Sequence[SliceHeader], where: Path) -> None:
     if len(headers) > 1 and not headers[0].series:
         raise SeriesError(
             "the slices do not say which series they belong to", where=where, how="export the series again"
-        )
-    instance, count = Counter(header.instance for header in headers).most_common(1)[0]
-    if instance and count > 1:
-        names = [header.path.name for header in headers if header.instance == instance]
-        raise SeriesError(
-            f"{' and '.join(names[:2])} are the same slice twice", where=where, how="delete the duplicates"
         )
 
 
@@ -152,9 +143,15 @@ def _slice_spacing(headers: Sequence[SliceHeader], places: np.ndarray, normal: n
     twin = int(np.argmin(gaps))
     # Slices of one series overlap at times, but never lie a hundredth of a millimetre apart.
     if gaps[twin] < 0.01:
+        first, second = headers[twin], headers[twin + 1]
+        if first.instance and (first.instance, first.frame) == (second.instance, second.frame):
+            raise SeriesError(
+                f"{first.path.name} and {second.path.name} are the same slice twice",
+                where=where,
+                how="delete the duplicates",
+            )
         raise SeriesError(
-            f"{headers[twin].path.name} and {headers[twin + 1].path.name} lie in the same place "
-            "(duplicates, or two phases)",
+            f"{first.path.name} and {second.path.name} lie in the same place (duplicates, or two phases)",
             where=where,
             how="keep one slice for each position",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -11,18 +12,31 @@ from scipy import ndimage
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError
 from pipelines.readers.intensity import AIR_HU
-from pipelines.readers.series_geometry import SliceHeader
+from pipelines.readers.slice_header import SliceHeader
 
 # Padding that would lie among these values could be tissue, and counts as padding only where it reaches the picture's
 # edge.
 _TISSUE_HU = (-950.0, 3071.0)
+# What CT values of a chest lie between, where bits beyond the stated ones belong to them: air, and bone or metal.
+_CT_HU = (-1100.0, 3071.0)
+# Of the neighbours whose high bits differ, this share may look as though the value had run over.
+_OVERRUN_SHARE = 0.01
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def read_hounsfield(header: SliceHeader) -> tuple[np.ndarray, int]:
-    """Read a slice's pixels with its own rescale; padding becomes air (-1024 HU).
+class SlicePixels(NamedTuple):
+    """float32 (rows, columns) in Hounsfield units; how many pixels were padding; whether unused bits were dropped."""
 
-    Returns:
-        float32 (rows, columns), and how many pixels were padding.
+    hounsfield: np.ndarray
+    padded: int
+    dropped_bits: bool
+
+
+def read_hounsfield(dataset: pydicom.FileDataset, header: SliceHeader) -> SlicePixels:
+    """A slice's pixels with its own rescale; padding becomes air (-1024 HU).
+
+    Args:
+        dataset: the whole file that the header is of.
 
     Raises:
         UnreadableFileError: pixel data missing, truncated or damaged, or more bits in use than the header states.
@@ -32,18 +46,15 @@ def read_hounsfield(header: SliceHeader) -> tuple[np.ndarray, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path)
-            if "PixelData" not in dataset:
-                raise UnreadableFileError("the file holds no pixels", where=path, how="copy or export it again")
-            if not dataset.file_meta.TransferSyntaxUID.is_compressed:
-                expected = header.rows * header.columns * int(dataset.BitsAllocated) // 8
-                if len(dataset.PixelData) < expected:
-                    raise UnreadableFileError("the pixels are truncated", where=path, how="copy or export it again")
+            _check_complete(dataset, header)
             # pydicom would drop unused bits before padding or overlays can be told from damage.
-            stored = np.asarray(pixel_array(dataset, correct_unused_bits=False))
-            padding = _padding(dataset, stored)
-            stored = _stored_bits(dataset, stored, padding, header)
-            slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            index = header.frame if frames > 1 else None
+            stored = np.asarray(pixel_array(dataset, index=index, correct_unused_bits=False))
+            padding, dropped = None, False
+            if stored.dtype.kind in "iu":
+                padding = _padding(dataset, stored)
+                stored, dropped = _stored_bits(dataset, stored, padding, header)
     except PipelinesError:
         raise
     except Exception as error:  # pydicom and its decoders raise nearly anything on damaged files
@@ -57,14 +68,27 @@ def read_hounsfield(header: SliceHeader) -> tuple[np.ndarray, int]:
             where=path,
             how="copy or export it again",
         )
-    hounsfield = (stored * slope + intercept).astype(np.float32)
+    hounsfield = (stored * header.slope + header.intercept).astype(np.float32)
     if not np.isfinite(hounsfield).all():
         raise IntensityError("the rescaled values are no numbers", where=path, how="give the original series")
     if padding is None:
-        return hounsfield, 0
+        return SlicePixels(hounsfield, 0, dropped)
     padding = _only_surroundings(padding, hounsfield)
     hounsfield[padding] = AIR_HU
-    return hounsfield, int(np.count_nonzero(padding))
+    return SlicePixels(hounsfield, int(np.count_nonzero(padding)), dropped)
+
+
+def _check_complete(dataset: pydicom.FileDataset, header: SliceHeader) -> None:
+    """pydicom gives what there is of pixels that were cut off, or raises what tells nobody what is wrong."""
+    keyword = next((name for name in _PIXELS if name in dataset), None)
+    again = "copy or export it again"
+    if keyword is None:
+        raise UnreadableFileError("the file holds no pixels", where=header.path, how=again)
+    if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        expected = header.rows * header.columns * frames * int(dataset.BitsAllocated) // 8
+        if len(dataset[keyword].value) < expected:
+            raise UnreadableFileError("the pixels are truncated", where=header.path, how=again)
 
 
 def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
@@ -89,29 +113,51 @@ def _wrapped(value: int, info: np.iinfo) -> int:
 
 def _stored_bits(
     dataset: pydicom.Dataset, stored: np.ndarray, padding: np.ndarray | None, header: SliceHeader
-) -> np.ndarray:
-    """Drop overlays drawn into unused high bits; refuse high bits that nothing explains."""
+) -> tuple[np.ndarray, bool]:
+    """Drop what unused high bits hold, overlays or anything else: the low bits are the pixel (PS3.5 8.1.1). Refused
+    where those bits belong to the values and the header is wrong about them."""
     bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
     allocated = stored.dtype.itemsize * 8
     if bits >= allocated:
-        return stored
+        return stored, False
     signed = np.issubdtype(stored.dtype, np.signedinteger)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     outside = (stored < low) | (stored > high)
     if padding is not None:
         outside &= ~padding
     if not outside.any():
-        return stored
+        return stored, False
+    shift = allocated - bits
+    cleaned = (stored << shift) >> shift  # arithmetic for signed values, so the sign is kept
     overlays = [group for group in range(0x6000, 0x6020, 2) if dataset.get((group, 0x0102))]
-    if not any(int(dataset[group, 0x0102].value or 0) >= bits for group in overlays):
+    explained = any(int(dataset[group, 0x0102].value or 0) >= bits for group in overlays)
+    if not explained and _bits_belong(dataset, stored, cleaned, bits, header):
         raise UnreadableFileError(
             f"pixels use more than the {bits} bits that the header states",
             where=header.path,
             how="export the series again",
         )
-    shift = allocated - bits
-    cleaned = (stored << shift) >> shift  # arithmetic for signed values, so the sign is kept
-    return cleaned if padding is None else np.where(padding, stored, cleaned)
+    return (cleaned if padding is None else np.where(padding, stored, cleaned)), not explained
+
+
+def _bits_belong(
+    dataset: pydicom.Dataset, stored: np.ndarray, cleaned: np.ndarray, bits: int, header: SliceHeader
+) -> bool:
+    """Whether the bits beyond the stated ones are part of the values."""
+    if int(dataset.get("HighBit") or bits - 1) != bits - 1:  # stored in the upper bits, as before DICOM
+        return True
+    low, high = (float(extreme) * header.slope + header.intercept for extreme in (stored.min(), stored.max()))
+    if _CT_HU[0] <= low < -500 and high <= _CT_HU[1]:
+        return True
+    # Where a value runs over into the next bit, neighbours are near each other with that bit and far apart without it.
+    whole, part, half = stored.astype(np.int64), cleaned.astype(np.int64), 2 ** (bits - 1)
+    overrun = differ = 0
+    for axis in (0, 1):
+        apart = np.abs(np.diff(part, axis=axis))
+        changed = np.diff(whole - part, axis=axis) != 0
+        differ += int(np.count_nonzero(changed))
+        overrun += int(np.count_nonzero(changed & (np.abs(np.diff(whole, axis=axis)) < half) & (apart > half)))
+    return overrun > _OVERRUN_SHARE * differ
 
 
 def _only_surroundings(padding: np.ndarray, hounsfield: np.ndarray) -> np.ndarray:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnsupportedImageError
-from pipelines.readers import dicom_series, nifti
+from pipelines.readers.address import locate, told_of
+from pipelines.readers.dicom_picture import read_xray_dicom
+from pipelines.readers.kinds import DICOM, ITK, NIFTI, kind_of
 from pipelines.readers.picture import read_picture
 
 SMALLEST = 28  # pixels a side, as in PneumoniaMNIST
@@ -60,19 +62,24 @@ class XrayPicture:
 
 
 def read_xray(path: str | os.PathLike[str]) -> XrayPicture:
-    """Read a chest X-ray from a picture file.
+    """Read a chest X-ray from a picture file, or from DICOM (`read_xray_dicom`).
 
     What `read_picture` turns into grey, turns upright or scales is accepted with its note. Fractions from 0 to 1 are
     scaled to 0..255, with a note.
 
     Raises:
-        UnreadableFileError: as `read_picture`.
-        UnsupportedImageError: as `read_picture`, under 28 pixels a side, a strip, or DICOM or NIfTI.
-        IntensityError: as `read_picture`; values outside 0..255; see `judge_xray`.
+        UnreadableFileError: as `read_picture` and `read_xray_dicom`.
+        UnsupportedImageError: as these, under 28 pixels a side, a strip, a folder or a volume.
+        IntensityError: as these; values outside 0..255; see `judge_xray`.
     """
     path = Path(path)
-    _check_kind(path)
-    read = read_picture(path, smallest=SMALLEST)
+    place = locate(path)
+    with told_of(place, path):
+        _check_kind(place.path)
+        if kind_of(place.path) == DICOM:
+            shown, notes = read_xray_dicom(place.path, SMALLEST)
+            return XrayPicture(shown, path, notes, judge_xray(shown, path))
+        read = read_picture(place.path, smallest=SMALLEST)
     plane = read.array[:, :, 0]
     notes = read.notes
     low, high = float(plane.min()), float(plane.max())
@@ -144,13 +151,11 @@ def judge_xray(plane: NDArray, where: str | os.PathLike[str]) -> bool:
 
 def _check_kind(path: Path) -> None:
     """Name what other bundles read and this kind of picture is not."""
-    name = path.name.lower()
-    other = name.endswith((*dicom_series.SUFFIXES, *nifti.SUFFIXES))
-    if other or path.is_dir() or dicom_series.has_dicom_prefix(path):
+    if path.is_dir() or kind_of(path) in (NIFTI, ITK):
         raise UnsupportedImageError(
-            "chest X-rays are read as PNG, JPEG, BMP or TIFF, not as DICOM or NIfTI",
+            "a chest X-ray is one picture (PNG, JPEG, BMP, TIFF, WebP, DICOM), not a volume or a series",
             where=path,
-            how="export it as an 8-bit picture with air dark, as a viewer shows it",
+            how="give the file of the frontal view",
         )
 
 

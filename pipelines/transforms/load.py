@@ -15,8 +15,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
-from pipelines.errors import GeometryError, LabelError
-from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_xray
+from pipelines.errors import LabelError
+from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label_noted, read_xray
+from pipelines.readers.raw import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class LoadCTd(_LoadImaged):
 
     def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
         case = read_case(path)
-        return case.array[None], case.affine, case.notes, {"intensity": case.intensity, "kind": case.kind}
+        meta = {"intensity": case.intensity, "kind": case.kind, "orientation": case.orientation}
+        return case.array[None], case.affine, case.notes, meta
 
 
 class LoadPictured(_LoadImaged):
@@ -82,7 +84,7 @@ class LoadPictured(_LoadImaged):
         picture = read_colour(path)
         array = picture.array.astype(np.float32)
         array /= 255
-        return array, PICTURE_AFFINE, picture.notes, {"kind": picture.kind}
+        return array, PICTURE_AFFINE, picture.notes, {"kind": picture.kind, "orientation": picture.orientation}
 
 
 class LoadXrayd(_LoadImaged):
@@ -103,8 +105,10 @@ class LoadXrayd(_LoadImaged):
 
 
 class LoadLabeld(MapTransform):
-    """Loads a label map as a MetaTensor (1, X, Y, Z), uint8, and holds it against the image that is loaded already.
+    """Loads a label map as a MetaTensor (1, X, Y, Z), uint8, on the grid of the image that is loaded already.
 
+    Voxel axes that are stored in another order or direction than the image's are turned onto them, as is the mask of a
+    picture that lies on its side as the picture did; what lies elsewhere is refused (``pipelines.readers.read_label``).
     Of a picture that was loaded as (3, W, H) the label is (1, W, H).
 
     Args:
@@ -114,7 +118,7 @@ class LoadLabeld(MapTransform):
 
     Raises:
         LabelError: a value outside ``values``.
-        GeometryError: shape or affine differ from the image's.
+        GeometryError: shape, spacing or place differ from the image's, or nobody can know which way up the label is.
     """
 
     def __init__(
@@ -132,20 +136,24 @@ class LoadLabeld(MapTransform):
         d = dict(data)
         image = d[self.image_key]
         for key in self.key_iterator(d):
-            array = read_label(d[key])
+            array, notes = read_label_noted(d[key], _grid_of(image))
+            for note in notes:
+                logger.info("%s: %s", d[key], note)
             if image.ndim == 3:
                 array = array[:, :, 0]
-            if array.shape != tuple(image.shape[1:]):
-                raise GeometryError(
-                    f"the label's shape {array.shape} is not the image's {tuple(image.shape[1:])}",
-                    where=d[key],
-                    how="prepare the data again",
-                )
             unseen = sorted(set(np.unique(array).tolist()) - set(self.values))
             if unseen:
                 raise LabelError(f"label values {unseen} are not among {list(self.values)}", where=d[key])
-            d[key] = _meta_tensor(array[None], image.affine.numpy(), str(d[key]))
+            d[key] = _meta_tensor(np.ascontiguousarray(array)[None], image.affine.numpy(), str(d[key]))
         return d
+
+
+def _grid_of(image: MetaTensor) -> Grid:
+    """The grid of a loaded image, (C, X, Y, Z) or a picture's (C, W, H)."""
+    x, y, z = (*image.shape[1:], 1)[:3]
+    meta = image.meta
+    name = Path(str(meta[ImageMetaKey.FILENAME_OR_OBJ])).name
+    return Grid((x, y, z), image.affine.numpy(), meta["kind"], name, meta.get("orientation", 1))
 
 
 def _meta_tensor(array: np.ndarray, affine: np.ndarray, path: str, **meta: Any) -> MetaTensor:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.case_report import COLOURS, TILES, measure_case, overlay, volume_overlay
+from pipelines.evaluation.case_report import (
+    COLOURS,
+    LUNG_RANGE_L,
+    TILES,
+    measure_case,
+    overlay,
+    volume_notes,
+    volume_overlay,
+)
 
 
 def mask() -> np.ndarray:
@@ -35,6 +43,19 @@ def test_a_picture_has_no_millilitres():
     assert report["extent"] == pytest.approx(2_900 / (50 * 90 + 600), abs=1e-6)
 
 
+@pytest.mark.parametrize(("lung_ml", "said"), [(3.6, "0.0036 L"), (299, "0.299 L"), (12_100, "12.1 L"), (0, "0 L")])
+def test_a_lung_that_no_person_has_is_said(lung_ml, said):
+    (note,) = volume_notes(lung_ml)
+    assert said in note
+    assert "voxel size" in note
+    assert LUNG_RANGE_L == (0.3, 12.0)
+
+
+@pytest.mark.parametrize("lung_ml", [None, 300.0, 3_600.0, 12_000.0])
+def test_a_lung_that_a_person_may_have_is_not(lung_ml):
+    assert volume_notes(lung_ml) == []
+
+
 @pytest.mark.parametrize("side", [0, 2])
 def test_below_the_lung_floor_nothing_is_divided(side):
     labels = np.zeros((50, 50, 4), np.uint8)
@@ -60,3 +81,15 @@ def test_volume_overlay_shows_the_slice_with_the_largest_lesion():
     picture = volume_overlay(image, labels, "display")
     assert picture.shape == (24 * TILES // 4, 32 * 4, 3)
     assert (picture == COLOURS[2]).all(axis=-1).any()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape"), [((1.0, 2.0, 5.0), (48, 32)), ((2.0, 1.0, 5.0), (24, 64)), ((0.7, 0.7, 5.0), (24, 32))]
+)
+def test_pixels_that_are_not_square_are_drawn_in_proportion(spacing, shape):
+    image, labels = np.zeros((32, 24, 1), np.float32), np.zeros((32, 24, 1), np.uint8)
+    labels[8:24, 6:18] = 1
+    picture = volume_overlay(image, labels, "display", spacing)
+    assert picture.shape[:2] == shape
+    rows, columns = np.nonzero((picture == COLOURS[1]).all(axis=2))
+    assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == (shape[1] // 2, shape[0] // 2)

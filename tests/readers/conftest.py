@@ -107,7 +107,7 @@ def write_series(tmp_path: Path) -> SeriesWriter:
         edit: Callable[[Any, int], Any] | None = None, *, name: str = "series", volume: np.ndarray | None = None
     ) -> Path:
         folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         volume = hounsfield() if volume is None else volume
         keys = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
         uids = {key: str(generate_uid()) for key in keys}

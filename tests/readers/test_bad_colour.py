@@ -80,9 +80,10 @@ def test_see_through_colour(tmp_path, mode):
     refused(path, UnsupportedImageError, "transparent")
 
 
-def test_16_bit_colour_is_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "deep.tif", noisy().astype(np.uint16) * 257, photometric="rgb")
-    refused(tmp_path / "deep.tif", UnsupportedImageError, "16-bit colour")
+@pytest.mark.parametrize("scale", [1, 16])
+def test_16_bit_colours_that_do_not_use_their_range_are_refused(tmp_path, scale):
+    tifffile.imwrite(tmp_path / "deep.tif", noisy().astype(np.uint16) * scale, photometric="rgb")
+    refused(tmp_path / "deep.tif", IntensityError, "16-bit colours")
 
 
 def test_16_bit_grey_of_unknown_scale_is_refused(tmp_path):

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import read_case, read_colour, read_picture
+from pipelines.readers import read_case, read_colour, read_label, read_picture
 
 
 def _png_header(width: int, height: int, depth: int = 8) -> bytes:
@@ -179,13 +179,23 @@ def test_16_bit_without_a_known_scale(tmp_path, ct, stored):
         read_case(tmp_path / "deep.png")
 
 
-def test_16_bit_colour_and_white_is_zero(tmp_path):
+def test_16_bit_white_is_zero_and_colours_of_unknown_scale(tmp_path):
     deep = (_noisy().astype(np.uint16) * 257)[:, :, None].repeat(3, axis=2)
-    tifffile.imwrite(tmp_path / "rgb.tif", deep, photometric="rgb")
     tifffile.imwrite(tmp_path / "white.tif", deep[:, :, 0], photometric="miniswhite")
-    for name in ("rgb.tif", "white.tif"):
-        with pytest.raises(UnsupportedImageError, match="16-bit"):
-            read_case(tmp_path / name)
+    with pytest.raises(UnsupportedImageError, match="16-bit"):
+        read_case(tmp_path / "white.tif")
+    for scale in (16, 256):  # 12 bits of 16, and 8 bits in the lower half
+        tifffile.imwrite(tmp_path / "rgb.tif", deep // scale, photometric="rgb")
+        with pytest.raises(IntensityError, match="16-bit colours"):
+            read_case(tmp_path / "rgb.tif")
+
+
+def test_a_label_of_16_bit_colours_is_refused(tmp_path):
+    """PIL reads the upper halves, in which class numbers are all 0."""
+    deep = np.full((40, 40, 3), 2, np.uint16)
+    tifffile.imwrite(tmp_path / "label.tif", deep, photometric="rgb")
+    with pytest.raises(UnsupportedImageError, match="16-bit colours"):
+        read_label(tmp_path / "label.tif")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -46,14 +46,20 @@ def test_an_xray_that_is_cut_off(tmp_path: Path, form: str, kept: float) -> None
     refused(path, UnreadableFileError, "truncated|damaged|is not a PNG")
 
 
-@pytest.mark.parametrize("name", ["a.dcm", "a.nii.gz", "folder", "no_suffix"])
-def test_dicom_and_nifti_are_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "folder"])
+def test_volumes_and_folders_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "folder":
         path.mkdir()
     else:
-        path.write_bytes(bytes(128) + b"DICM" + bytes(100))
-    refused(path, UnsupportedImageError, "not as DICOM or NIfTI.*air dark")
+        path.write_bytes(bytes(100))
+    refused(path, UnsupportedImageError, "not a volume or a series; give the file of the frontal view")
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "no_suffix"])
+def test_dicom_that_is_damaged(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(100))
+    refused(tmp_path / name, UnreadableFileError, "transfer syntax|truncated or damaged")
 
 
 def zero_or_one(dtype: type) -> np.ndarray:
@@ -105,12 +111,12 @@ def test_a_negative(tmp_path: Path, kind: str) -> None:
     refused(path, IntensityError, "looks like a negative.*invert it")
 
 
-def test_16_bits_with_white_at_zero_or_in_colour(tmp_path: Path) -> None:
+def test_16_bits_with_white_at_zero_or_in_colours_of_unknown_scale(tmp_path: Path) -> None:
     deep = (255 - PLANE).astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "white.tif", deep, photometric="miniswhite")
     refused(tmp_path / "white.tif", UnsupportedImageError, "16-bit white-is-zero")
-    tifffile.imwrite(tmp_path / "rgb.tif", np.repeat(deep[:, :, None], 3, axis=2), photometric="rgb")
-    refused(tmp_path / "rgb.tif", UnsupportedImageError, "16-bit colour")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.repeat(deep[:, :, None] // 16, 3, axis=2), photometric="rgb")
+    refused(tmp_path / "rgb.tif", IntensityError, "16-bit colours")
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])

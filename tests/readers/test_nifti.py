@@ -73,3 +73,31 @@ def test_windowed_volume_is_display(write_nifti, ct):
     case = read_case(write_nifti(values))
     assert case.intensity == "display"
     np.testing.assert_array_equal(case.array, values)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, 1)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_an_array_saved_without_its_affine_is_said(write_nifti, ct, signs, order):
+    affine = np.diag([*signs, 1.0])[:, [*order, 3]]
+    (note,) = read_case(write_nifti(ct, affine)).notes
+    assert "identity" in note
+    assert "not to be trusted" in note
+
+
+@pytest.mark.parametrize("change", [(0, 3, 5.0), (0, 0, 0.7), (2, 3, -1.0)])
+def test_other_affines_are_not(write_nifti, ct, change):
+    affine = np.eye(4)
+    affine[change[0], change[1]] = change[2]
+    assert read_case(write_nifti(ct, affine)).notes == ()
+
+
+@pytest.mark.parametrize("axes", ["LPS", "SAR", "PIR"])
+def test_the_spacing_of_axial_slices(write_nifti, ct, axes):
+    affine = np.diag([-0.7, -0.8, 2.0, 1.0])
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(tuple(axes))
+    )
+    turned = nib.Nifti1Image(ct, affine).as_reoriented(turn)
+    case = read_case(write_nifti(np.asarray(turned.dataobj), turned.affine))
+    np.testing.assert_allclose(case.axial_spacing, (0.7, 0.8, 2.0), rtol=1e-5)
+    assert case.array.shape[case.slice_axis] == ct.shape[2]

@@ -1,0 +1,116 @@
+"""``predict`` on what people's folders hold: every case has its line, and the exit code says whether all are done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
+from pipelines.datasets import make_lung_phantom, phantom_covid_ct
+from pipelines.errors import SeriesError, UnreadableFileError
+from pipelines.networks import TinyUNet
+from pipelines.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(TinyUNet(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> Path:
+    """A DICOM series of a phantom."""
+    out = tmp_path_factory.mktemp("raw")
+    phantom_covid_ct(out / "raw", cases=1, size=48, slices=7, raw=True, file_format="dicom")
+    return next(path.parent for path in (out / "raw").rglob("*.dcm"))
+
+
+def predict(project: Path, source: Path, out: Path, weights: Path, *more: str) -> tuple[int, dict[str, dict]]:
+    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(source), "--out", str(out)]
+    code = main([*words, "--network", "tiny_unet", "--fast", "--checkpoint", str(weights), *more])
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    return code, {line["input"].removeprefix(f"{source}/"): line for line in lines}
+
+
+def test_each_case_has_its_line(project, tmp_path, weights, series):
+    source = tmp_path / "scans"
+    (source / "locked").mkdir(parents=True)
+    shutil.copytree(series, source / "patient1")
+    (source / "patient2").symlink_to(series)
+    (source / "again").symlink_to(source / "patient1")
+    shutil.make_archive(str(source / "p3"), "zip", series)
+    (source / "p4.7z").write_bytes(b"7z")
+    (source / "p5.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(400))
+    phantom = make_lung_phantom(3, size=48, slices=7)
+    nib.save(nib.Nifti1Image(phantom.array.astype(np.int16), np.eye(4)), source / "p6.nii.gz")
+    code, lines = predict(project, source, tmp_path / "out", weights)
+    assert code == EXIT_SOME_NOT_DONE
+    assert {name: line["status"] for name, line in lines.items()} == {
+        "patient1": "done",
+        "patient2": "done",
+        "again": "skipped",
+        "p3.zip": "done",
+        "p4.7z": "refused",
+        "p5.heic": "refused",
+        "p6.nii.gz": "done",
+    }
+    masks = [np.asarray(nib.load(lines[name]["mask"]).dataobj) for name in ("patient1", "patient2", "p3.zip")]
+    assert np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[0], masks[2])
+    assert "unpack it" in lines["p4.7z"]["error"]
+    report = json.loads(Path(lines["p6.nii.gz"]["report"]).read_text())
+    assert any("identity" in note for note in report["notes"])
+    assert any("outside the 0.3 to 12 L" in note for note in report["notes"]), "voxels of 1 mm³"
+    assert report["largest_lesion_slice_axis"] == 2
+
+
+def test_each_series_of_a_folder(project, tmp_path, weights, series, capsys):
+    folder, uid = tmp_path / "both", generate_uid()
+    shutil.copytree(series, folder)
+    for path in list(folder.iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.ConvolutionKernel = uid, 7, "B70f"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.save_as(folder / f"b{path.name}")
+    code, lines = predict(project, folder, tmp_path / "out", weights)
+    assert code == 0
+    assert {line["status"] for line in lines.values()} == {"done"}
+    assert len({line["mask"] for line in lines.values()}) == 2
+    code, lines = predict(project, folder, tmp_path / "one", weights, "--series", "7")
+    assert (code, len(lines)) == (0, 1)
+    assert uid in next(iter(lines))
+    assert (tmp_path / "one" / "both" / "series-7_mask.nii.gz").is_file()
+    capsys.readouterr()
+    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(folder), "--series", "99"]
+    assert main([*words, "--out", str(tmp_path / "none")]) == SeriesError.exit_code
+    assert "there is no series 99; choose one of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["refused", "skipped"])
+def test_one_case_that_is_not_done_gives_its_code(project, tmp_path, weights, fault):
+    source = tmp_path / "scans"
+    source.mkdir()
+    if fault == "refused":
+        (source / "p.rar").write_bytes(b"Rar!")
+    else:
+        (source / "loop").symlink_to(source)
+    code, lines = predict(project, source, tmp_path / "out", weights)
+    assert code not in (0, EXIT_SOME_NOT_DONE)
+    assert [line["status"] for line in lines.values()] == [fault]
+
+
+def test_a_folder_of_nothing_but_results_says_so(project, tmp_path, weights, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_overlay.png").write_bytes(b"x")
+    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path)]
+    assert main([*words, "--out", str(tmp_path / "out")]) == UnreadableFileError.exit_code
+    assert "results of an earlier call" in capsys.readouterr().err
