@@ -16,7 +16,7 @@ from ignite.engine import Engine
 from pipelines.evaluation.files import CASES, cases_digest
 from pipelines.tracking.run_contents import command_line, commit, log_data, numbers, parameter_count, versions
 from pipelines.tracking.run_file import RunRecord, read_run_file
-from pipelines.tracking.run_handler import rank
+from pipelines.tracking.run_handler import rank, take_off_monais
 from pipelines.tracking.run_writer import RunWriter
 from pipelines.tracking.store import checked_uri, redact, sqlite_path, tracking_uri
 
@@ -30,6 +30,7 @@ def log_evaluation(
     artifacts: Iterable[str | os.PathLike[str]] = (),
     *,
     experiment: str = "evaluation",
+    description: str = "",
     uri: str | None = None,
     network: torch.nn.Module | None = None,
     network_name: str | None = None,
@@ -44,12 +45,14 @@ def log_evaluation(
         artifacts: files, and folders with all that is in them; kept in the artefact folder ``evaluation``. Of a
             ``cases.csv`` among them the digest becomes the tag ``test_cases``: runs with the same one can be compared.
         experiment: where a run of its own goes: the bundle's name.
+        description: of that experiment, for MLflow's pages.
         uri: the store of a run of its own; default ``tracking_uri()``.
         network, network_name, datalist: what a run of its own says of the weights and of the data they were measured
             on; a training run has said it.
 
     Returns:
-        The id of the run; None if the store cannot be used, which is warned of once.
+        The id of the run; None if the store cannot be used, which is warned of once. What a training run lacks then is
+        kept beside the checkpoint and written later (see ``RunWriter``).
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
@@ -57,14 +60,14 @@ def log_evaluation(
     checkpoint = Path(checkpoint)
     store = checked_uri(uri) if uri else tracking_uri()
     record = read_run_file(checkpoint)
-    writer = None if record is None else _training_run(record, store)
+    writer = None if record is None else _training_run(record, store, checkpoint)
     alone = writer is None
     if writer is None:
         writer = RunWriter(store)
         name = f"evaluation-{checkpoint.stem}-{datetime.now():%Y%m%d-%H%M%S}"
         tags = {"evaluation_only": "true", "checkpoint": str(checkpoint.resolve()), "mlflow.source.name": sys.argv[0]}
         tags |= {} if network_name is None else {"network": network_name}
-        writer.start(experiment, name, {**tags, **versions(), **commit()})
+        writer.start(experiment, name, {**tags, **versions(), **commit()}, description)
         writer.params({} if network_name is None else {"network": network_name})
         writer.params({} if network is None else {"parameters": parameter_count(network)})
         if datalist is not None:
@@ -75,8 +78,7 @@ def log_evaluation(
         if (folder, path.name) == (_FOLDER, CASES):
             writer.tags({"test_cases": cases_digest(path)})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
-    if alone:
-        writer.end("FINISHED")
+    writer.end("FINISHED") if alone else writer.leave()
     return None if writer.lost else writer.run_id
 
 
@@ -86,6 +88,7 @@ class EvaluationTracker:
     Args:
         checkpoint: the weights that are evaluated.
         experiment: the bundle's name, for weights that no run in the store has trained.
+        description: of that experiment, for MLflow's pages.
         output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
         patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
@@ -97,6 +100,7 @@ class EvaluationTracker:
         checkpoint: str | os.PathLike[str],
         *,
         experiment: str = "evaluation",
+        description: str = "",
         output_dir: str | os.PathLike[str] | None = None,
         patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md"),
         tracking_uri: str | None = None,
@@ -106,6 +110,7 @@ class EvaluationTracker:
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.experiment = experiment
+        self.description = description
         self.output_dir = Path(output_dir) if output_dir else None
         self.patterns = tuple(patterns)
         self.uri = tracking_uri
@@ -119,12 +124,14 @@ class EvaluationTracker:
         run: Callable[..., Any] = engine.run
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
+            take_off_monais(engine)
             result = run(*args, **kwargs)
             self.run_id = log_evaluation(
                 self.checkpoint,
                 engine.state.metrics,
                 self._found(),
                 experiment=self.experiment,
+                description=self.description,
                 uri=self.uri,
                 **self.about,
             )
@@ -148,14 +155,14 @@ class _Found(os.PathLike[str]):
         return str(self.path)
 
 
-def _training_run(record: RunRecord, configured: str) -> RunWriter | None:
+def _training_run(record: RunRecord, configured: str, checkpoint: Path) -> RunWriter | None:
     """The run that ``record`` names, if it can be found; the store of the record counts, not the configured one."""
     # The record has no password: the configured URI, if it is the same store, has.
     uri = configured if redact(configured) == record.tracking_uri else record.tracking_uri
     path = sqlite_path(uri)
     if path is not None and not path.is_file():  # the project was moved, its store with it
         uri = configured
-    writer = RunWriter(uri, record.run_id)
+    writer = RunWriter(uri, record.run_id, checkpoint if checkpoint.is_dir() else checkpoint.parent)
     if writer.exists() or writer.lost:
         return writer
     logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))
