@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import distributed
-
 from pipelines.errors import ConfigError, UsageError
 
 MARK = Path("configs") / "metadata.json"
@@ -133,6 +131,8 @@ def leave_process_group(settle: float = 1.0) -> None:
     Args:
         settle: seconds the workers are given before the process may exit.
     """
+    from torch import distributed  # here: every command imports this module, and few need torch
+
     distributed.barrier()
     distributed.destroy_process_group()
     time.sleep(settle)

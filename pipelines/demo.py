@@ -27,14 +27,14 @@ PLAIN = ["--flips", "False", "--scales", "[1.0]"]  # one look at each slice: an 
 CASES = ["--cases", "24", "--slices", "16", "--test", "0.4"]
 
 
-def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
+def run_demo(out: Path, bundles: Path, epochs: int = 15) -> int:
     """Makes phantoms, trains three networks, evaluates, predicts and compares into ``out``.
 
     Training starts from a network's shipped weights, as with one's own scans, and from random ones where it has none.
 
     Args:
         out: replaced if an earlier demo made it.
-        project: the folder that holds ``bundles/``.
+        bundles: the folder of bundles.
         epochs: of each training; 15 of the first take some 40 seconds on 2 cores.
 
     Returns:
@@ -44,9 +44,9 @@ def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
         UsageError: the bundle is not there.
         OutputError: ``out`` exists and no demo made it.
     """
-    bundle = project / "bundles" / BUNDLE
+    bundle = bundles / BUNDLE
     if not bundle.is_dir():
-        raise UsageError("the demo needs the project's bundles", where=bundle, how="run it from a clone of the project")
+        raise UsageError("the demo needs the project's bundles", where=bundle, how="name them with --bundles")
     out = out.absolute()
     mark = out / ".demo"
     if out.exists() and any(out.iterdir()) and not mark.exists():
@@ -96,6 +96,7 @@ def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
             (f"evaluate {name}", [*monai, f"['{train}','{network}','{evaluate}']", *own]),
         ]
     compare = [python, "-m", "pipelines", "compare", "--experiment", BUNDLE, "--out", str(out / "comparison")]
+    compare += ["--bundles", str(bundles)]
     steps.append(("compare the networks", compare))
     environment = {**ALLOCATOR, **os.environ}
     started = time.monotonic()
@@ -111,8 +112,8 @@ def run_demo(out: Path, project: Path, epochs: int = 15) -> int:
         f"  look at       {overlays[0] if overlays else out / 'predictions'}\n"
         f"  figures       {Path(runs) / 'evaluation' / 'summary.md'}\n"
         f"  comparison    {out / 'comparison' / 'comparison.html'}\n"
-        f"  the runs      make ui\n"
-        f"  your own scan python -m pipelines predict bundles/{BUNDLE} SCAN --out DIR\n"
+        f"  the runs      python -m pipelines ui\n"
+        f"  your own scan python -m pipelines predict {BUNDLE} SCAN --out DIR\n"
     )
     return 0
 

@@ -23,7 +23,10 @@ FLOORS = [
     {"data_command", "demo", "prediction"},
     {"promotion", "tuning"},
     {"model_card"},
-    {"card_command", "compare_command", "promote_command", "tune_command"},
+    {
+        "bundles_command", "card_command", "compare_command", "promote_command", "sync_command", "tune_command",
+        "ui_command",
+    },
     {"__main__"},
 ]
 LONGEST = 400

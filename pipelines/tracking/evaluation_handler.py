@@ -17,7 +17,7 @@ from pipelines.evaluation.files import CASES, cases_digest
 from pipelines.tracking.run_contents import command_line, commit, log_data, numbers, parameter_count, versions
 from pipelines.tracking.run_file import RunRecord, read_run_file
 from pipelines.tracking.run_handler import rank, take_off_monais
-from pipelines.tracking.run_writer import RunWriter
+from pipelines.tracking.run_writer import RunWriter, send_waiting, short_and_quiet
 from pipelines.tracking.store import checked_uri, redact, sqlite_path, tracking_uri
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,11 @@ def log_evaluation(
     """
     checkpoint = Path(checkpoint)
     store = checked_uri(uri) if uri else tracking_uri()
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    with short_and_quiet():
+        send_waiting(folder, store)
     record = read_run_file(checkpoint)
-    writer = None if record is None else _training_run(record, store, checkpoint)
+    writer = None if record is None else _training_run(record, store, folder)
     alone = writer is None
     if writer is None:
         writer = RunWriter(store)
@@ -155,14 +158,14 @@ class _Found(os.PathLike[str]):
         return str(self.path)
 
 
-def _training_run(record: RunRecord, configured: str, checkpoint: Path) -> RunWriter | None:
+def _training_run(record: RunRecord, configured: str, folder: Path) -> RunWriter | None:
     """The run that ``record`` names, if it can be found; the store of the record counts, not the configured one."""
     # The record has no password: the configured URI, if it is the same store, has.
     uri = configured if redact(configured) == record.tracking_uri else record.tracking_uri
     path = sqlite_path(uri)
     if path is not None and not path.is_file():  # the project was moved, its store with it
         uri = configured
-    writer = RunWriter(uri, record.run_id, checkpoint if checkpoint.is_dir() else checkpoint.parent)
+    writer = RunWriter(uri, record.run_id, folder)
     if writer.exists() or writer.lost:
         return writer
     logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))

@@ -20,6 +20,7 @@ from typing import TypeVar
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
+from mlflow.store.db import utils as database
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.errors import TrackingError
@@ -39,6 +40,7 @@ _LONGEST_TAG = 8000
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 960.0  # seconds between two looks whether the store is back
 _WAIT_FOR_MONITOR = 5.0  # seconds
 _UNWELCOME = re.compile(r"[^A-Za-z0-9_\-. /]")
+_ATTEMPTS = 2
 # A server that answers at all answers in this time; one that does not must not hold up the training.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -124,7 +126,7 @@ class RunWriter:
             client = self._open()
             _sweep(client, self.uri)
             if self.folder is not None:
-                _send_waiting(self.folder, self.uri)
+                send_waiting(self.folder, self.uri)
             experiment_is = experiment_id(client, self.uri, experiment, description)
             run = client.create_run(experiment_is, start_time=head.started, run_name=run_name, tags=mine)
             return str(run.info.run_id)
@@ -287,7 +289,7 @@ def _sweep(client: MlflowClient, uri: str) -> None:
             continue
         folder = run.data.tags.get(_UNSENT_TAG)
         if folder:
-            _send_waiting(Path(folder).parent, uri)
+            send_waiting(Path(folder).parent, uri)
             if any(run_of(path) == run.info.run_id for path in journals(Path(folder).parent)):
                 continue  # it says more than we know, and cannot be sent yet
         if client.get_run(run.info.run_id).info.status != "RUNNING":
@@ -298,7 +300,7 @@ def _sweep(client: MlflowClient, uri: str) -> None:
         is_complete(client, run.info.run_id)
 
 
-def _send_waiting(folder: Path, uri: str) -> None:
+def send_waiting(folder: Path, uri: str) -> None:
     """Send the journals of a folder of checkpoints, as far as it goes."""
     for path in journals(folder):
         try:
@@ -329,12 +331,18 @@ def short_and_quiet() -> Iterator[None]:
     """
     added = {key: value for key, value in _SETTINGS.items() if key not in os.environ}
     os.environ.update(added)
-    retries = logging.getLogger("urllib3.connectionpool")  # warns of each: our own warning says it, once
-    level = retries.level
-    retries.setLevel(logging.ERROR)
+    # these warn of each attempt: our own warning says it, once
+    retries = [logging.getLogger(name) for name in ("urllib3.connectionpool", "mlflow.store.db.utils")]
+    levels = [each.level for each in retries]
+    attempts = database.MAX_RETRY_COUNT
+    database.MAX_RETRY_COUNT = _ATTEMPTS  # of opening a database; MLflow's ten take 100 seconds, and no setting says so
+    for each in retries:
+        each.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        retries.setLevel(level)
+        database.MAX_RETRY_COUNT = attempts
+        for each, level in zip(retries, levels, strict=True):
+            each.setLevel(level)
         for key in added:
             os.environ.pop(key, None)
