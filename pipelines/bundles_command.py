@@ -41,7 +41,8 @@ def _bundles(args: argparse.Namespace, project: Project) -> int:
         try:
             shutil.copytree(path, target, ignore=_made)
         except OSError as error:  # it is there already, or the disk is full
-            raise OutputError(f"the bundle cannot be copied ({error})", where=target, how="choose another DIR") from error
+            what = f"the bundle cannot be copied ({error})"
+            raise OutputError(what, where=target, how="choose another DIR") from error
         sys.stdout.write(f"{target}\n")
     return 0
 

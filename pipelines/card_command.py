@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from pipelines.bundle import Project, is_installed
 
@@ -29,8 +30,7 @@ def _card(args: argparse.Namespace, project: Project) -> int:
     from pipelines.comparison.runs import Store
     from pipelines.errors import UsageError
     from pipelines.model_card import record_run, write_card
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     if (args.run is None) == (args.bundle is None):
         raise UsageError("a run or a bundle is due, and one of them", how="give RUN, or --bundle NAME")
@@ -41,7 +41,7 @@ def _card(args: argparse.Namespace, project: Project) -> int:
         _check_own(bundle)
         readme = write_card(bundle)
     else:
-        uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(project.root)
+        uri = chosen_uri(args.tracking_uri, project.root)
         with Store(uri) as store:
             bundle, record = record_run(store, args.run, project.bundles)
         _check_own(bundle)

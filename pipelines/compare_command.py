@@ -40,12 +40,11 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 def _compare(args: argparse.Namespace, project: Project) -> int:
     from pipelines.comparison import Options, compare
     from pipelines.errors import UsageError
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     if args.best < 2:
         raise UsageError(f"--best must be 2 or more, got {args.best}")
-    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(project.root)
+    uri = chosen_uri(args.tracking_uri, project.root)
     options = Options(
         bundles=project.bundles if project.bundles.is_dir() else None,
         timing=not args.no_timing,

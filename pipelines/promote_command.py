@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -28,14 +29,15 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 def _promote(args: argparse.Namespace, project: Project) -> int:
     from pipelines.promotion import promote
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri, redact
 
-    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(project.root)
+    uri = chosen_uri(args.tracking_uri, project.root)
     done = promote(uri, args.run, project.bundles, args.alias, untested=args.untested)
     sys.stdout.write(f"{done.model} version {done.version} is the {done.alias}: run {done.run.name}\n")
     if done.before is not None and done.before[0] != done.version:
         sys.stdout.write(f"before it was version {done.before[0]} (run {done.before[1]})\n")
     sys.stdout.write(f"use it: python -m pipelines predict {done.model} INPUT --out DIR --checkpoint {done.uri}")
     sys.stdout.write(f" --network {done.run.network}\n")
+    store = shlex.quote(redact(uri))
+    sys.stdout.write(f"serve it: MLFLOW_TRACKING_URI={store} mlflow models serve --env-manager local -m {done.uri}\n")
     return 0

@@ -28,15 +28,14 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 
 def _sync(args: argparse.Namespace, project: Project) -> int:
-    from pipelines.tracking import tracking_uri
     from pipelines.tracking.journal import journals, send_file
     from pipelines.tracking.run_writer import short_and_quiet
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     if args.folder is not None and not args.folder.is_dir():
         raise UsageError("there is no such folder", where=args.folder)
     forced = bool(args.tracking_uri)
-    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if forced else tracking_uri(project.root)
+    uri = chosen_uri(args.tracking_uri, project.root)
     if args.folder is not None:
         folders = [args.folder]
     else:

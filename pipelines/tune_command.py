@@ -38,8 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 def _tune(args: argparse.Namespace, project: Project) -> int:
     from pipelines.errors import ConfigError, UsageError
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     try:
         from pipelines.tuning import Study, best_command, read_ranges, tune
@@ -59,7 +58,7 @@ def _tune(args: argparse.Namespace, project: Project) -> int:
         ranges=read_ranges(args.ranges or bundle / RANGES, bundle),
         knobs=[str(Path(word).absolute()) if Path(word).exists() and "/" in word else word for word in knobs],
         out=args.out.absolute(),
-        uri=checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(project.root),
+        uri=chosen_uri(args.tracking_uri, project.root),
         seed=args.seed,
         patience=args.wait,
     )

@@ -10,6 +10,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -93,7 +94,5 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _ask(end: Callable[[], None]) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         end()
-    except psutil.NoSuchProcess:
-        pass

@@ -15,4 +15,12 @@ from pipelines.tracking.evaluation_handler import EvaluationTracker, log_evaluat
 from pipelines.tracking.run_handler import PARENT_RUN, RunTracker
 from pipelines.tracking.store import tracking_uri, ui_address, ui_command
 
-__all__ = ["PARENT_RUN", "EvaluationTracker", "RunTracker", "log_evaluation", "tracking_uri", "ui_address", "ui_command"]
+__all__ = [
+    "PARENT_RUN",
+    "EvaluationTracker",
+    "RunTracker",
+    "log_evaluation",
+    "tracking_uri",
+    "ui_address",
+    "ui_command",
+]

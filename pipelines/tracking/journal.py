@@ -195,8 +195,9 @@ def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
             name = str(client.get_run(run_id).info.run_name or run_id)
         except Exception as error:  # whatever a store, its driver or the network raises
             reason = redact(str(error).strip().partition("\n")[0])[:300]
+            what = f"the run cannot be written to {redact(uri)} ({reason})"
             how = "try again when the store is back; --tracking_uri names one that has moved"
-            raise TrackingError(f"the run cannot be written to {redact(uri)} ({reason})", where=path, how=how) from error
+            raise TrackingError(what, where=path, how=how) from error
         if head.run_id is None:
             _name_run(path, head, run_id)
         _remove(path.parent)

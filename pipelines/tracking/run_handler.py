@@ -49,8 +49,8 @@ class RunTracker:
     - FAILED carries the error's class as tag ``error``; KeyboardInterrupt and SIGTERM give KILLED; so does SIGKILL,
       through a small process that outlives this one by seconds (``watcher_process``), and a machine that went down,
       through the next run in the same store.
-    - A store that fails is warned of once, and training goes on; what the store lacks is kept in ``ckpt_dir`` and written
-      when it is back (see ``RunWriter``). Until all of a run is written, it has the tag ``incomplete``.
+    - A store that fails is warned of once, and training goes on; what the store lacks is kept in ``ckpt_dir`` and
+      written when it is back (see ``RunWriter``). Until all of a run is written, it has the tag ``incomplete``.
     - MONAI's own MLflow handler (``monai.bundle run --tracking mlflow``) would record the training a second time: it is
       taken off, and that is said.
     - Passwords in URIs are not recorded. Only rank 0 records.

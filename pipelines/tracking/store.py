@@ -60,6 +60,11 @@ def checked_uri(uri: str, *, where: str = "tracking_uri") -> str:
     return uri
 
 
+def chosen_uri(given: str | None, project_root: str | os.PathLike[str]) -> str:
+    """The store that a command uses: what ``--tracking_uri`` gives, or ``tracking_uri(project_root)``."""
+    return checked_uri(given, where="--tracking_uri") if given else tracking_uri(project_root)
+
+
 def redact(text: str) -> str:
     """``text`` without the user names, passwords and tokens of the URIs in it."""
     return _SECRET_IN_QUERY.sub(r"\1***", _USER_INFO.sub("", text))
@@ -125,9 +130,7 @@ def ui_command(
     uri = tracking_uri(project_root)
     if uri.startswith(("http://", "https://")):
         address = redact(uri).partition("?")[0].rstrip("/")
-        raise TrackingError(
-            "the runs are kept by a server", where=address, how=f"open {address}{_PAGE} in a browser"
-        )
+        raise TrackingError("the runs are kept by a server", where=address, how=f"open {address}{_PAGE} in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     path = sqlite_path(uri)
     if path is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -43,10 +44,8 @@ def close(run_id: str, unsent: str, word: str) -> None:
         client.set_tag(run_id, "exit_reason", "the store failed, and what followed was not kept")
     client.set_terminated(run_id, "KILLED" if word == "vanished" else "FAILED")
     if word == "vanished":
-        try:
+        with suppress(MlflowException):  # a run of an earlier version has none
             client.delete_tag(run_id, "incomplete")
-        except MlflowException:  # a run of an earlier version has none
-            pass
 
 
 if __name__ == "__main__":

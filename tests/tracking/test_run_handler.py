@@ -16,6 +16,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
+from monai.handlers import MLFlowHandler
 from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
 
 from pipelines.errors import TrackingError
@@ -281,6 +282,28 @@ def test_a_store_that_fails_midway_is_closed_by_the_watcher(
     client = MlflowClient(tracking_uri=store)
     assert tracker.run_id is not None
     assert _status(client, tracker.run_id, within=30) == "FINISHED"
+
+
+def test_monais_own_tracking_makes_no_second_run(store: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What ``monai.bundle run --tracking mlflow`` does: it adds a handler to the trainer, and one to the evaluator."""
+    trainer, tracker = tiny_training(epochs=1, tracking_uri=store)
+    assert tracker.evaluator is not None
+    theirs = MLFlowHandler(tracking_uri=store, iteration_log=lambda engine, event: True, output_transform=lambda _: 0.0)
+    theirs.attach(trainer)
+    MLFlowHandler(tracking_uri=store, iteration_log=False).attach(tracker.evaluator)
+    with caplog.at_level(logging.WARNING, logger="pipelines"):
+        trainer.run()
+    assert [run.info.run_id for run in runs(store)] == [tracker.run_id]
+    assert [record.message for record in caplog.records if "--tracking mlflow is not needed" in record.message]
+
+
+def test_an_experiment_is_described(store: str) -> None:
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.create_experiment("tiny_bundle")  # by an earlier version
+    for words in ("what it does", "other words, which do not replace what somebody may have written"):
+        trainer, _ = tiny_training(epochs=1, tracking_uri=store, description=words)
+        trainer.run()
+        assert client.get_experiment(experiment).tags["mlflow.note.content"] == "what it does"
 
 
 def test_only_rank_0_records(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

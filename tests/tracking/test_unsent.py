@@ -24,8 +24,8 @@ from tiny_training import artifacts, runs, tiny_training
 from pipelines.__main__ import main
 from pipelines.errors import TrackingError
 from pipelines.tracking import log_evaluation
-from pipelines.tracking.journal import Head, Journal, journals, send_file
 from pipelines.tracking.entries import Entry
+from pipelines.tracking.journal import Head, Journal, journals, send_file
 from pipelines.tracking.run_file import read_run_file
 from pipelines.tracking.run_writer import RunWriter
 
@@ -106,6 +106,7 @@ class _NoWatch:
         pass
 
 
+@pytest.mark.slow
 def test_the_watcher_sends_what_the_training_could_not(store: str, tmp_path: Path) -> None:
     """It looks when the training ends, which it does here by SIGTERM, with no time to look itself."""
     database = Database(tmp_path)
