@@ -26,7 +26,7 @@ from pipelines.weights import load_weights
 FILES = "extra_files"  # of the model: definition, weights, calibration
 DEFINITION = "network.json"
 _TRUSTED = ("pipelines.", "monai.")
-_OTHER_SIZES = ((32, 64), (19, 7))  # added to a picture's height and width to see whether the network minds
+_OTHER_SIZES = ((32, 64, 16), (19, 7, 5))  # added to a picture's (or volume's) size to see whether the network minds
 
 
 def definition_of(config: ConfigParser) -> dict[str, Any]:
@@ -47,7 +47,10 @@ def build(definition: Mapping[str, Any]) -> torch.nn.Module:
     known = isinstance(target, str) and ("." not in target or target.startswith(_TRUSTED))
     if not known or any(mark in plain for mark in ('"$', '"@', '"%')) or plain.count('"_target_"') != 1:
         raise ConfigError("the definition is not that of a network", where=DEFINITION, how="register it by `promote`")
-    network = ConfigParser({"network": dict(definition)}).get_parsed_content("network")
+    try:
+        network = ConfigParser({"network": dict(definition)}).get_parsed_content("network")
+    except (ModuleNotFoundError, ValueError, RuntimeError, TypeError) as error:
+        network = error
     if not isinstance(network, torch.nn.Module):
         raise ConfigError("the definition is not that of a network", where=DEFINITION, how="register it by `promote`")
     return network
@@ -60,14 +63,14 @@ def signature_of(network: torch.nn.Module, example: np.ndarray, *, free: bool = 
 
     Args:
         network: in evaluation mode.
-        example: a picture at the size the network was trained at, B x C x H x W.
+        example: a batch at the size the network was trained at, B x C x H x W (or x D).
     """
     shape = [-1, *example.shape[1:]]
     answer = _shape(network, example.shape)
     out = [-1, *answer[1:]]
     if free:
-        height, width = example.shape[2:]
-        others = [_shape(network, (*example.shape[:2], height + down, width + right)) for down, right in _OTHER_SIZES]
+        sizes = [[size + more for size, more in zip(example.shape[2:], step, strict=False)] for step in _OTHER_SIZES]
+        others = [_shape(network, (*example.shape[:2], *size)) for size in sizes]
         if all(others):
             shape[2:] = [-1] * (len(shape) - 2)
             same = [len({size, *(other[axis] for other in others)}) == 1 for axis, size in enumerate(answer)]
