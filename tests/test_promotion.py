@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -21,6 +22,7 @@ from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, Us
 from pipelines.networks import TinyUNet
 from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
 from pipelines.registered import build, signature_of
+from pipelines.tracking.store import open_store
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 BUNDLE = "covid_ct_lesion_segmentation"
@@ -29,8 +31,9 @@ BUNDLE = "covid_ct_lesion_segmentation"
 class Runs:
     """A store, and runs of the CT bundle in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, template: Path) -> None:
         self.folder = folder
+        shutil.copy(template, folder / "mlflow.db")
         self.uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.client = MlflowClient(tracking_uri=self.uri)
         self.experiment = self.client.create_experiment(BUNDLE, (folder / "artifacts").as_uri())
@@ -50,9 +53,17 @@ class Runs:
         return str(run.info.run_id)
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store to copy: making the tables takes seconds."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    open_store(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path)
+def runs(tmp_path: Path, template: Path) -> Runs:
+    return Runs(tmp_path, template)
 
 
 def test_a_promoted_run_is_loaded_by_mlflow_and_used_by_predict(
