@@ -60,9 +60,11 @@ def log_evaluation(
     checkpoint = Path(checkpoint)
     store = checked_uri(uri) if uri else tracking_uri()
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    with short_and_quiet():
-        send_waiting(folder, store)
     record = read_run_file(checkpoint)
+    with short_and_quiet():
+        for each in {store} if record is None else {store, record.tracking_uri}:
+            send_waiting(folder, each)
+    record = record or read_run_file(checkpoint)
     writer = None if record is None else _training_run(record, store, folder)
     alone = writer is None
     if writer is None:
@@ -76,9 +78,9 @@ def log_evaluation(
         if datalist is not None:
             log_data(writer, Path(datalist), "testing")
     writer.metrics({k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()})
-    for path, folder in _files(artifacts):
-        writer.file(path, folder)
-        if (folder, path.name) == (_FOLDER, CASES):
+    for path, place in _files(artifacts):
+        writer.file(path, place)
+        if (place, path.name) == (_FOLDER, CASES):
             writer.tags({"test_cases": cases_digest(path)})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
     writer.end("FINISHED") if alone else writer.leave()

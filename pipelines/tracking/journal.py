@@ -85,7 +85,10 @@ class Journal:
         try:
             if entry.kind == "file":
                 kept = replace(entry, data={**entry.data, "path": str(self._copy(Path(entry.data["path"])))})
-            self._write(asdict(kept))
+            line = asdict(kept)
+            if entry.kind == "file" and self._place is not None:
+                line["data"]["path"] = str(Path(kept.data["path"]).relative_to(self._place))
+            self._write(line)
         except OSError as error:
             if self._place is not None:
                 logger.warning("%s: what the store lacks cannot be kept there (%s)", self._place, error)
@@ -151,14 +154,13 @@ def journals(folder: Path, *, below: bool = False) -> list[Path]:
     return sorted(folder.rglob(pattern) if below else folder.glob(pattern), key=lambda path: path.parent.name)
 
 
-def run_of(path: Path) -> str | None:
-    """The run that a journal on disk belongs to; None if it was never begun, or the journal cannot be read."""
+def head_of(path: Path) -> Head | None:
+    """Which run a journal on disk belongs to; None if it cannot be read."""
     try:
         with path.open(encoding="utf-8") as file:
-            found = json.loads(file.readline()).get("run_id")
-    except (OSError, ValueError, AttributeError):
+            return Head(**json.loads(file.readline()))
+    except (OSError, ValueError, TypeError):
         return None
-    return None if found is None else str(found)
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ class _held:
 
     def __enter__(self) -> TextIO:
         try:
-            self.file = self.path.open("r", encoding="utf-8")
+            self.file = self.path.open("r+", encoding="utf-8")  # network file systems lock only what may be written
         except OSError as error:
             raise TrackingError(f"the journal cannot be read ({error.strerror})", where=self.path) from error
         try:
@@ -238,9 +240,24 @@ def _read(path: Path, file: TextIO) -> tuple[Head, list[Entry]]:
                 break
             raise TrackingError("the journal is damaged", where=path, how=f"see line {number + 1}") from None
     try:
-        return Head(**found[0]), [Entry(**each) for each in found[1:]]
-    except (IndexError, TypeError):
+        return Head(**found[0]), [_located(Entry(**each), path.parent.resolve()) for each in found[1:]]
+    except (IndexError, KeyError, TypeError, ValueError):
         raise TrackingError("this is no journal of a run", where=path) from None
+
+
+def _located(entry: Entry, place: Path) -> Entry:
+    """The entry with its file's whole path: a copy beside the journal, since folders of checkpoints are passed on, and
+    one that named other files would send them to whatever store it names.
+
+    Raises:
+        ValueError: the file is not one of the journal's copies.
+    """
+    if entry.kind != "file":
+        return entry
+    path = (place / entry.data["path"]).resolve()
+    if not path.is_relative_to(place):
+        raise ValueError(path)
+    return replace(entry, data={**entry.data, "path": str(path)})
 
 
 def _begin(client: MlflowClient, uri: str, head: Head) -> str:

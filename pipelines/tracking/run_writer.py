@@ -25,7 +25,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.errors import TrackingError
 from pipelines.tracking.entries import INCOMPLETE, Entry, dataset_entry, is_complete
-from pipelines.tracking.journal import UNSENT, Head, Journal, journals, run_of, send, send_file
+from pipelines.tracking.journal import UNSENT, Head, Journal, head_of, journals, send, send_file
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.tracking.store import experiment_id, open_store, redact
 from pipelines.tracking.watch import RunWatch
@@ -290,7 +290,8 @@ def _sweep(client: MlflowClient, uri: str) -> None:
         folder = run.data.tags.get(_UNSENT_TAG)
         if folder:
             send_waiting(Path(folder).parent, uri)
-            if any(run_of(path) == run.info.run_id for path in journals(Path(folder).parent)):
+            heads = [head_of(path) for path in journals(Path(folder).parent)]
+            if run.info.run_id in [head.run_id for head in heads if head is not None]:
                 continue  # it says more than we know, and cannot be sent yet
         if client.get_run(run.info.run_id).info.status != "RUNNING":
             continue
@@ -301,8 +302,11 @@ def _sweep(client: MlflowClient, uri: str) -> None:
 
 
 def send_waiting(folder: Path, uri: str) -> None:
-    """Send the journals of a folder of checkpoints, as far as it goes."""
+    """Send the journals of a folder of checkpoints that are of this store, as far as it goes."""
     for path in journals(folder):
+        head = head_of(path)
+        if head is None or head.uri != redact(uri):  # no store is asked that the user has not named
+            continue
         try:
             sent = send_file(path, uri)
             logger.info("run %s: what was missing is written to %s", sent.run, sent.uri)

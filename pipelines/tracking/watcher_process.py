@@ -31,9 +31,9 @@ def close(run_id: str, unsent: str, word: str) -> None:
         return
     if unsent and Path(unsent).is_dir():
         sys.path.append(str(Path(__file__).resolve().parents[2]))  # the package need not be installed
-        from pipelines.tracking.journal import journals, run_of, send_file
+        from pipelines.tracking.journal import head_of, journals, send_file
 
-        mine = [path for path in journals(Path(unsent).parent) if run_of(path) == run_id]
+        mine = [each for each in journals(Path(unsent).parent) if getattr(head_of(each), "run_id", None) == run_id]
         for journal in mine:
             send_file(journal, os.environ["MLFLOW_TRACKING_URI"])
         if mine:

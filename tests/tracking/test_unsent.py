@@ -237,6 +237,39 @@ def test_what_cannot_be_sent_stays_and_is_said(
     held.clear()
 
 
+def test_a_journal_sends_its_own_files_only(store: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("of another folder")
+    folder = tmp_path / "given"
+    journal = Journal(Head(store, owner=True, experiment="tiny", run_name="given"), folder)
+    (tmp_path / "curve.txt").write_text("its own")
+    journal.add(Entry("file", {"path": str(tmp_path / "curve.txt"), "folder": "kept"}))
+    journal.close()
+    (path,) = journals(folder)
+    honest = path.read_text()
+    assert str(tmp_path / "curve.txt") not in honest
+    (path.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
+    for name in (str(tmp_path / "secret.txt"), "../../../secret.txt", "link.txt"):
+        path.write_text(honest + json.dumps({"kind": "file", "data": {"path": name, "folder": ""}, "at": 1}) + "\n")
+        with pytest.raises(TrackingError, match="no journal of a run"):
+            send_file(path, store)
+    assert runs(store) == []
+    path.write_text(honest)
+    send_file(path, store)
+    (run,) = runs(store)
+    assert artifacts(store, run.info.run_id, "kept") == {"kept/curve.txt"}
+
+
+def test_a_checkpoint_that_was_passed_on_asks_no_other_store(store: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    journal = Journal(Head(f"sqlite:///{other}", owner=True, experiment="tiny", run_name="given"), tmp_path)
+    journal.add(Entry("tags", {"a": "b"}))
+    journal.close()
+    trainer, _ = tiny_training(epochs=1, tracking_uri=store, ckpt_dir=tmp_path, system_metrics=False)
+    trainer.run()
+    assert len(journals(tmp_path)) == 1
+    assert not other.exists()
+
+
 def test_a_password_is_not_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
