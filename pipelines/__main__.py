@@ -7,12 +7,21 @@ import atexit
 import io
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from pipelines import card_command, compare_command, data_command, promote_command, tune_command
+from pipelines import (
+    bundles_command,
+    card_command,
+    compare_command,
+    data_command,
+    promote_command,
+    sync_command,
+    tune_command,
+    ui_command,
+)
+from pipelines.bundle import BUNDLES, Project, find_project, named_bundle
 from pipelines.errors import PipelinesError
 
 EXIT_SOME_NOT_DONE = 3  # predict, on several cases, some of which were refused or failed
@@ -81,19 +90,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(func=_predict)
 
-    compare_command.add_parser(commands, _root)
-    promote_command.add_parser(commands, _root)
-    card_command.add_parser(commands, _root)
-    tune_command.add_parser(commands, _root)
+    compare_command.add_parser(commands, _project)
+    promote_command.add_parser(commands, _project)
+    card_command.add_parser(commands, _project)
+    tune_command.add_parser(commands, _project)
 
     demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument("--epochs", type=int, default=8, help="of each training")
     demo.set_defaults(func=_demo)
 
-    ui = commands.add_parser("ui", help="the MLflow UI over this project's runs")
-    ui.add_argument("--port", type=int, default=5000)
-    ui.set_defaults(func=_ui)
+    ui_command.add_parser(commands, _project)
+    sync_command.add_parser(commands, _project)
+    bundles_command.add_parser(commands, _project)
+    for name, command in commands.choices.items():
+        if name != "data":
+            command.add_argument(
+                "--bundles",
+                metavar="DIR",
+                help=f"the folder of bundles (default: {BUNDLES}, ./bundles, or those of this installation)",
+            )
     return parser
 
 
@@ -106,13 +122,13 @@ def _predict(args: argparse.Namespace) -> int:
 
     overrides: dict = {}
     if args.checkpoint is not None:
-        overrides["checkpoint"] = _checkpoint(args.checkpoint)
+        overrides["checkpoint"] = _checkpoint(args)
     if args.device is not None:
         try:
             overrides["device"] = torch.empty(0, device=args.device).device
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the device {args.device!r} cannot be used", how="leave out --device") from error
-    bundle = args.bundle if args.bundle.is_dir() else _root() / "bundles" / args.bundle
+    bundle = named_bundle(args.bundle, _project(args).bundles)
     if args.fast:
         overrides |= fast_options(bundle)
     with tqdm(desc="cases", unit="case", leave=False, disable=not sys.stderr.isatty()) as bar:
@@ -145,8 +161,9 @@ def _predict(args: argparse.Namespace) -> int:
     return codes[0]
 
 
-def _checkpoint(given: str) -> str:
+def _checkpoint(args: argparse.Namespace) -> str:
     """The file of ``--checkpoint``; a registered model's is fetched, and kept until the command ends."""
+    given = args.checkpoint
     if not given.startswith("models:/"):
         return str(Path(given).absolute())
     from pipelines.promotion import fetch_checkpoint
@@ -154,25 +171,17 @@ def _checkpoint(given: str) -> str:
 
     folder = tempfile.TemporaryDirectory(prefix="registered-")
     atexit.register(folder.cleanup)
-    return str(fetch_checkpoint(tracking_uri(_root()), given, Path(folder.name)))
+    return str(fetch_checkpoint(tracking_uri(_project(args).root), given, Path(folder.name)))
 
 
 def _demo(args: argparse.Namespace) -> int:
     from pipelines.demo import run_demo
 
-    return run_demo(args.out, _root(), epochs=args.epochs)
+    return run_demo(args.out, _project(args).bundles, epochs=args.epochs)
 
 
-def _ui(args: argparse.Namespace) -> int:
-    from pipelines.tracking import ui_command
-
-    return subprocess.call(ui_command(_root(), port=args.port))
-
-
-def _root() -> Path:
-    """The project: the working directory where it holds bundles, else where this package was installed from."""
-    here = Path.cwd()
-    return here if (here / "bundles").is_dir() else Path(__file__).resolve().parent.parent
+def _project(args: argparse.Namespace) -> Project:
+    return find_project(args.bundles)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,87 @@
-"""Where a bundle is, and how it is run from Python."""
+"""Where bundles are, where what they make goes, and how they are run from Python."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import distributed
-
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, UsageError
 
 MARK = Path("configs") / "metadata.json"
+BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "bundles"  # only in an installed package; a checkout has them beside the package
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a command works in.
+
+    Attributes:
+        root: the folder that the tracking store (``mlruns/``) lies in.
+        bundles: the folder of bundles; it need not exist.
+    """
+
+    root: Path
+    bundles: Path
+
+
+def find_project(given: str | Path | None = None) -> Project:
+    """The bundles to use, and the folder that the runs of their trainings are in (``project_root``).
+
+    The bundles are those of the first that is there: ``given``, the environment's ``PIPELINES_BUNDLES``, ``bundles/``
+    in the working directory, the checkout that this package lies in, the copy that is installed with this package.
+
+    Raises:
+        UsageError: ``given``, or the environment, names a folder without bundles.
+    """
+    named = given or os.environ.get(BUNDLES, "").strip()
+    if named:
+        folder = Path(named).expanduser().absolute()
+        if not bundles_in(folder):
+            how = "name the folder that holds bundles (folders with configs/metadata.json)"
+            raise UsageError("there are no bundles here", where=folder, how=how)
+        return Project(Path(project_root(folder / "any")) if folder.name == "bundles" else Path.cwd(), folder)
+    checkout = _PACKAGE.parent if (_PACKAGE.parent / "setup.cfg").is_file() else None
+    for folder in (Path.cwd() / "bundles", *([checkout / "bundles"] if checkout else []), _SHIPPED):
+        if bundles_in(folder):
+            return Project(Path(project_root(folder / "any")), folder)
+    return Project(Path.cwd(), Path.cwd() / "bundles")
+
+
+def bundles_in(folder: Path) -> dict[str, Path]:
+    """The bundles of a folder, by name; none where there is no such folder."""
+    return {mark.parents[1].name: mark.parents[1] for mark in sorted(folder.glob(f"*/{MARK}"))}
+
+
+def named_bundle(word: str | Path, bundles: Path) -> Path:
+    """A bundle given by its folder, or by its name in ``bundles``; what it has is for the caller to check."""
+    given, there = Path(word), bundles / word
+    # a folder of that name in the working directory may be what a training of an installed bundle left
+    return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
+
+
+def is_installed(bundle_root: str | Path) -> bool:
+    """Whether a bundle is the copy inside an installed package, where nothing may be written."""
+    return Path(bundle_root).resolve().parent == _SHIPPED
+
+
+def description(bundle_root: str | Path) -> str:
+    """What a bundle does, from its ``configs/metadata.json``, as a text for the pages of MLflow.
+
+    Raises:
+        ConfigError: it has no readable metadata.
+    """
+    path = Path(bundle_root) / MARK
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return f"{about['task']}. {about['description']}. For research only; not for diagnosis or treatment."
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError("the bundle's metadata cannot be read", where=path, how="fetch the bundle again") from error
 
 
 def locate(bundle_root: str | Path = ".") -> str:
@@ -31,9 +102,22 @@ def locate(bundle_root: str | Path = ".") -> str:
 
 
 def project_root(bundle_root: str | Path) -> str:
-    """The project a bundle belongs to (the folder above ``bundles/``), or the bundle itself when it stands alone."""
+    """The project a bundle belongs to: where its data and the tracking store are looked for.
+
+    The folder above ``bundles/``, or the bundle itself when it stands alone; the working directory for a bundle that is
+    installed with this package.
+    """
+    if is_installed(bundle_root):
+        return str(Path.cwd())
     root = Path(bundle_root).resolve()
     return str(root.parent.parent if root.parent.name == "bundles" else root)
+
+
+def work_folder(bundle_root: str | Path) -> str:
+    """Where what a bundle makes goes by default: its own folder; one of its name in the working directory if it is
+    installed with this package."""
+    root = Path(bundle_root).resolve()
+    return str(Path.cwd() / root.name if is_installed(root) else root)
 
 
 def leave_process_group(settle: float = 1.0) -> None:
@@ -47,6 +131,8 @@ def leave_process_group(settle: float = 1.0) -> None:
     Args:
         settle: seconds the workers are given before the process may exit.
     """
+    from torch import distributed  # here: every command imports this module, and few need torch
+
     distributed.barrier()
     distributed.destroy_process_group()
     time.sleep(settle)

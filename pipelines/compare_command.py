@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.bundle import Project
 
-def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Path]) -> None:
+
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
     """Add ``compare``; it sets `func`, which takes the arguments and returns the exit code.
 
     Args:
         subparsers: of the command line.
-        project: gives the project's folder.
+        project: gives the project of the arguments.
     """
     parser = subparsers.add_parser(
         "compare", help="which network is best, by how much and at what cost: a page of all runs"
@@ -32,21 +34,19 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Pat
     parser.add_argument("--best", type=int, default=12, metavar="N", help="rows of a ranking that are tested and drawn")
     parser.add_argument("--no_timing", action="store_true", help="do not rebuild networks to measure what they cost")
     parser.add_argument("--no_pictures", action="store_true", help="no pictures of cases in the page")
-    parser.set_defaults(func=lambda args: _compare(args, project()))
+    parser.set_defaults(func=lambda args: _compare(args, project(args)))
 
 
-def _compare(args: argparse.Namespace, root: Path) -> int:
+def _compare(args: argparse.Namespace, project: Project) -> int:
     from pipelines.comparison import Options, compare
     from pipelines.errors import UsageError
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     if args.best < 2:
         raise UsageError(f"--best must be 2 or more, got {args.best}")
-    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root)
-    bundles = root / "bundles"
+    uri = chosen_uri(args.tracking_uri, project.root)
     options = Options(
-        bundles=bundles if bundles.is_dir() else None,
+        bundles=project.bundles if project.bundles.is_dir() else None,
         timing=not args.no_timing,
         pictures=not args.no_pictures,
         best=args.best,

@@ -73,14 +73,14 @@ class Step:
         return " ".join(_quoted(word) for word in (sys.executable, "-m", *self.arguments))
 
 
-def run_demo(out: Path, project: Path, epochs: int = 8) -> int:
+def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
     """Segments phantoms with the shipped weights; trains three networks, evaluates and compares them, into ``out``.
 
     Training starts from a network's shipped weights, as with one's own scans, and from random ones where it has none.
 
     Args:
         out: replaced if an earlier demo made it.
-        project: the folder that holds ``bundles/``.
+        bundles: the folder of bundles.
         epochs: of each training.
 
     Returns:
@@ -90,9 +90,9 @@ def run_demo(out: Path, project: Path, epochs: int = 8) -> int:
         UsageError: the bundle is not there, or there are no epochs.
         OutputError: ``out`` exists and no demo made it.
     """
-    bundle = project / "bundles" / BUNDLE
+    bundle = bundles / BUNDLE
     if not bundle.is_dir():
-        raise UsageError("the demo needs the project's bundles", where=bundle, how="run it from a clone of the project")
+        raise UsageError("the demo needs the project's bundles", where=bundle, how="name them with --bundles")
     if epochs < 1:
         raise UsageError(f"--epochs must be 1 or more, got {epochs}")
     out = out.absolute()
@@ -177,6 +177,7 @@ def demo_steps(out: Path, bundle: Path, epochs: int) -> list[Step]:
         ]
     comparison = out / "comparison"
     compare = ["pipelines", "compare", "--experiment", BUNDLE, "--out", str(comparison)]
+    compare += ["--bundles", str(bundle.parent)]
     return [*steps, Step("compare", "compare the three networks", compare, result=(comparison, "comparison.html"))]
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
+
+from pipelines.bundle import Project
 
 
-def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Path]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
     """Add ``promote``; it sets `func`, which takes the arguments and returns the exit code.
 
     Args:
         subparsers: of the command line.
-        project: gives the project's folder.
+        project: gives the project of the arguments.
     """
     parser = subparsers.add_parser("promote", help="register a run's weights as its bundle's champion")
     parser.add_argument("run", metavar="RUN", help="its id, the beginning of its id, or its name")
@@ -22,19 +24,20 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Pat
     parser.add_argument(
         "--tracking_uri", metavar="URI", help="the store (default: MLFLOW_TRACKING_URI, or the project's)"
     )
-    parser.set_defaults(func=lambda args: _promote(args, project()))
+    parser.set_defaults(func=lambda args: _promote(args, project(args)))
 
 
-def _promote(args: argparse.Namespace, root: Path) -> int:
+def _promote(args: argparse.Namespace, project: Project) -> int:
     from pipelines.promotion import promote
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri, redact
 
-    uri = checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root)
-    done = promote(uri, args.run, root / "bundles", args.alias, untested=args.untested)
+    uri = chosen_uri(args.tracking_uri, project.root)
+    done = promote(uri, args.run, project.bundles, args.alias, untested=args.untested)
     sys.stdout.write(f"{done.model} version {done.version} is the {done.alias}: run {done.run.name}\n")
     if done.before is not None and done.before[0] != done.version:
         sys.stdout.write(f"before it was version {done.before[0]} (run {done.before[1]})\n")
     sys.stdout.write(f"use it: python -m pipelines predict {done.model} INPUT --out DIR --checkpoint {done.uri}")
     sys.stdout.write(f" --network {done.run.network}\n")
+    store = shlex.quote(redact(uri))
+    sys.stdout.write(f"serve it: MLFLOW_TRACKING_URI={store} mlflow models serve --env-manager local -m {done.uri}\n")
     return 0

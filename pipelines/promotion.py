@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.models import Model
+from mlflow.tracking import _model_registry, _tracking_service
 from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
+from pipelines import registered
+from pipelines.bundle import description
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
 from pipelines.prediction import network_overlays
+from pipelines.tracking.entries import INCOMPLETE
 from pipelines.tracking.store import redact
 from pipelines.transforms import calibration_path
 from pipelines.weights import load_weights, read_weights
@@ -34,6 +39,9 @@ ALIASES = ("champion", "challenger")
 _MODELS = "models:/"
 _SIZES = ("image_size", "slice_size", "patch_size", "roi_size")
 _FOREIGN = 64  # pixels a side of the example where the config names no size
+_METRICS = 20  # as tags of a version
+_USUAL = ("test_lesion_dice", "test_auc", "test_balanced_accuracy", "test_accuracy")  # where no checkpoint was chosen
+_SET_HERE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
 
 
 @dataclass(frozen=True)
@@ -56,18 +64,17 @@ class Promotion:
 
     @property
     def uri(self) -> str:
-        """What ``predict --checkpoint`` and ``mlflow.pytorch.load_model`` take."""
+        """What ``predict --checkpoint``, ``mlflow.pyfunc.load_model`` and ``mlflow models serve`` take."""
         return f"{_MODELS}{self.model}@{self.alias}"
 
 
 def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, untested: bool = False) -> Promotion:
     """Register the best weights of a run as a new version of its bundle's model, and point an alias at it.
 
-    The run's checkpoint becomes one of MLflow's logged models: the network, exported (``torch.export``: a file without
-    pickled code), with the signature of its tensors and an example; beside it the weights as ``.safetensors`` and their
-    calibration, from which ``predict --checkpoint models:/BUNDLE@ALIAS`` works. The network is built from this
-    project's configs, and holds the weights, or nothing is registered. A run that was promoted before keeps its
-    version.
+    The run's checkpoint becomes one of MLflow's logged models (see ``registered``): the network, without pickled code,
+    with the signature of its tensors and an example; its weights as ``.safetensors`` and their calibration, from which
+    ``predict --checkpoint models:/BUNDLE@ALIAS`` works. The network is built from this project's configs, and holds the
+    weights, or nothing is registered. A run that was promoted before keeps its version. The run keeps its times.
 
     Args:
         uri: the store.
@@ -87,12 +94,17 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
         run = find_run(store, wanted)
         checkpoint = _checkpoint_of(store, run)
     _check(run, bundles, untested)
-    network, example = _build(bundles / run.experiment, run, checkpoint)
-    client = MlflowClient(tracking_uri=uri)
+    bundle = bundles / run.experiment
+    network, definition, example = _build(bundle, run, checkpoint)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     try:
         before = _version_at(client, run.experiment, alias)
         found = _version_of(client, run)
-        version = found or _register(client, uri, run, network, example, checkpoint)
+        _describe_model(client, run.experiment, bundle)
+        version = found or _register(client, uri, run, network, definition, example, checkpoint)
+        for key, value in key_facts(run).items():
+            client.set_model_version_tag(run.experiment, version, key, value)
+        client.update_model_version(run.experiment, version, _words(run))
         client.set_registered_model_alias(run.experiment, alias, version)
         if alias == "champion":
             _leave(client, run.experiment, "challenger", version)
@@ -139,24 +151,48 @@ def fetch_checkpoint(uri: str, model: str, folder: Path) -> Path:
         TrackingError: the registry has no such model, or cannot be read.
         UnreadableFileError: it was not registered by ``promote``.
     """
+    with Store(uri):  # MLflow would make a store that is not there
+        pass
     try:
-        place = Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder), tracking_uri=uri))
+        with the_store(uri):
+            place = Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=str(folder)))
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"the registry has no {model} ({_reason(error)})", where=redact(uri),
             how="see the Models page of the MLflow UI, or promote a run",
         ) from error  # fmt: skip
-    weights = sorted((place / "extra_files").glob("*.safetensors"))
-    if len(weights) != 1:
-        raise UnreadableFileError(
-            "this registered model has no weights as .safetensors", where=model, how="register it by `promote`"
-        )
-    return weights[0]
+    return registered.weights_in(place / registered.FILES)
+
+
+@contextmanager
+def the_store(uri: str) -> Iterator[None]:
+    """MLflow resolves ``models:/`` in the store that is set for the whole process, whatever it is told: this one.
+
+    What was set before, and the environment that MLflow sets with it, is put back.
+    """
+    tracking, registry = _tracking_service.utils, _model_registry.utils
+    earlier = tracking._tracking_uri, registry._registry_uri
+    variables = {name: os.environ.get(name) for name in _SET_HERE}
+    try:
+        os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        yield
+    finally:
+        mlflow.set_tracking_uri(earlier[0])  # type: ignore[arg-type]  # None: nothing was set
+        mlflow.set_registry_uri(earlier[1])  # type: ignore[arg-type]
+        for name, value in variables.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _check(run: Run, bundles: Path, untested: bool) -> None:
     if run.status != "FINISHED":
-        raise UsageError(f"the run {run.name} is {run.status}", how="promote a run that is FINISHED")
+        how = "promote a run that is FINISHED"
+        if INCOMPLETE in run.tags:
+            how += f"; this one is incomplete: {run.tags[INCOMPLETE]}"
+        raise UsageError(f"the run {run.name} is {run.status}", how=how)
     if not (bundles / run.experiment / "configs" / "inference.yaml").is_file():
         raise UsageError(f"the run {run.name} is of {run.experiment}, and there is no such bundle", where=bundles)
     if not untested and not any(name.startswith("test_") for name in run.metrics):
@@ -176,8 +212,8 @@ def _checkpoint_of(store: Store, run: Run) -> Path:
     return kept
 
 
-def _build(bundle: Path, run: Run, checkpoint: Path) -> tuple[torch.nn.Module, np.ndarray]:
-    """The network with the run's weights, and an example of two inputs."""
+def _build(bundle: Path, run: Run, checkpoint: Path) -> tuple[torch.nn.Module, dict[str, Any], np.ndarray]:
+    """The network with the run's weights, its definition, and an example of two inputs."""
     files = [str(bundle / "configs" / "inference.yaml")]
     overlays = network_overlays(bundle)
     if run.network in overlays:
@@ -186,63 +222,102 @@ def _build(bundle: Path, run: Run, checkpoint: Path) -> tuple[torch.nn.Module, n
     config.read_config(files)
     if config.get("network_name") != run.network:
         raise UsageError(f"the bundle has no network {run.network}", where=bundle)
-    network = config.get_parsed_content("network_def")
+    definition = registered.definition_of(config)
+    network = registered.build(definition)
     load_weights(network, checkpoint)
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     channels = int(metadata["network_data_format"]["inputs"]["image"]["num_channels"])
     size = next((_sizes(run.params.get(name, "")) for name in _SIZES if _sizes(run.params.get(name, ""))), None)
-    return network.eval(), np.zeros((2, channels, *(size or (_FOREIGN, _FOREIGN))), dtype=np.float32)
+    return network.eval(), definition, np.zeros((2, channels, *(size or (_FOREIGN, _FOREIGN))), dtype=np.float32)
 
 
 def _register(
-    client: MlflowClient, uri: str, run: Run, network: torch.nn.Module, example: np.ndarray, checkpoint: Path
+    client: MlflowClient,
+    uri: str,
+    run: Run,
+    network: torch.nn.Module,
+    definition: dict[str, Any],
+    example: np.ndarray,
+    checkpoint: Path,
 ) -> str:
-    with torch.inference_mode():
-        answer = network(torch.from_numpy(example)).numpy()
-    signature = ModelSignature(
-        Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]), "image")]),
-        Schema([TensorSpec(answer.dtype, (-1, *answer.shape[1:]))]),
-    )
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / f"{run.network}.safetensors"
         save_file(read_weights(checkpoint), weights, metadata={"run": run.run_id, "experiment": run.experiment})
-        files = [str(weights)]
+        files = [weights]
         if calibration_path(checkpoint).is_file():
-            target = calibration_path(weights)
-            target.write_bytes(calibration_path(checkpoint).read_bytes())
-            files.append(str(target))
-        earlier = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(uri)
-        try:
-            with mlflow.start_run(run_id=run.run_id):
-                info = mlflow.pytorch.log_model(
-                    network, name=run.network, signature=signature, input_example=example, extra_files=files,
-                    pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
-                    registered_model_name=run.experiment,
-                    tags=_described(run),
-                )  # fmt: skip
-        finally:
-            mlflow.set_tracking_uri(earlier)
-    version = str(info.registered_model_version)
-    for key, value in _described(run).items():
-        client.set_model_version_tag(run.experiment, version, key, value)
-    return version
+            files.append(calibration_path(weights))
+            files[-1].write_bytes(calibration_path(checkpoint).read_bytes())
+        with the_store(uri):
+            # `mlflow.start_run` would begin the run anew, and move its end: the run is named, not begun
+            made = client.create_logged_model(
+                client.get_run(run.run_id).info.experiment_id, run.network, run.run_id, key_facts(run), dict(run.params)
+            )
+            info = Model.log(
+                None, registered, name=run.network, run_id=run.run_id, model_id=made.model_id,
+                registered_model_name=run.experiment,
+                network=network, definition=definition, example=example, files=files,
+            )  # fmt: skip
+    return str(info.registered_model_version)
 
 
-def _described(run: Run) -> dict[str, str]:
-    """What a version's page shall say of it without opening the run."""
-    tested = {name: f"{value:.4f}" for name, value in run.metrics.items() if name.startswith("test_")}
-    facts = {"network": run.network, "data_fingerprint": run.params.get("data_fingerprint", "")}
-    return {key: value for key, value in {**facts, **_first(tested, 20)}.items() if value and value != "nan"}
+def key_facts(run: Run) -> dict[str, str]:
+    """What a version's page shall say of it without opening the run: the metric that counts first, with its interval.
+
+    Their names are in this order by the alphabet too, since a store gives them back in an order of its own.
+    """
+    names = _tested(run)
+    values = {name: _figure(run, name) for name in names[:_METRICS]}
+    facts = {"key_metric": f"{names[0]}: {values[names[0]]}"} if names else {}
+    facts |= {"network": run.network, **values, "trained_on": run.params.get("data_name", "")}
+    facts |= {"trained_on_fingerprint": run.params.get("data_fingerprint", "")}
+    if run.params.get("data_phantom") == "True":
+        facts["trained_on_phantoms"] = "figures of phantoms are no results"
+    facts["uses"] = registered.__name__
+    return {key: value for key, value in facts.items() if value}
 
 
-def _first(values: Mapping[str, str], number: int) -> dict[str, str]:
-    return dict(list(values.items())[:number])
+def _tested(run: Run) -> list[str]:
+    """Test metrics that are numbers, without the ends of their intervals: the one that chose the checkpoint first, then
+    those that share a word with it, then the others."""
+    there = [name for name, value in sorted(run.metrics.items()) if name.startswith("test_") and value == value]
+    there = [name for name in there if not name.endswith(("_ci_low", "_ci_high"))]
+    chosen = [name.replace("best_val_", "test_") for name in run.metrics if name.startswith("best_val_")]
+    key = next((name for name in [*chosen, *_USUAL] if name in there), there[0] if there else "")
+    words = set(key.split("_")) - {"test"}
+    return sorted(there, key=lambda name: (name != key, -len(words & set(name.split("_"))), name not in _USUAL, name))
+
+
+def _figure(run: Run, name: str) -> str:
+    low, high = (run.metrics.get(f"{name}_ci_{end}", float("nan")) for end in ("low", "high"))
+    interval = f" (95 % interval {low:.4f} to {high:.4f})" if low == low and high == high else ""
+    return f"{run.metrics[name]:.4f}{interval}"
+
+
+def _words(run: Run) -> str:
+    """The description of a version, in Markdown."""
+    facts = key_facts(run)
+    data = facts.get("trained_on", "data without a name") + (" (phantoms)" if "trained_on_phantoms" in facts else "")
+    measured = f"**{facts['key_metric']}**" if "key_metric" in facts else "Never tested"
+    return (
+        f"{measured}. {run.network}, trained on {data} by the run {run.name}. In: preprocessed pictures, B x C x H x "
+        "W, float32, as the bundle's `inference.yaml` makes them. Out: the network's answer before softmax. For "
+        "research only; not for diagnosis or treatment."
+    )
+
+
+def _describe_model(client: MlflowClient, model: str, bundle: Path) -> None:
+    """Make the registered model, or describe it if nobody has."""
+    if not _there(client, model):
+        client.create_registered_model(model, description=description(bundle))
+    elif not client.get_registered_model(model).description:
+        client.update_registered_model(model, description(bundle))
 
 
 def _version_of(client: MlflowClient, run: Run) -> str | None:
+    """The version that a run has; one of before this package's own loader, which cannot be served, is not counted."""
     versions = client.search_model_versions(f"name = '{run.experiment}'") if _there(client, run.experiment) else []
-    return next((str(each.version) for each in versions if each.run_id == run.run_id), None)
+    mine = [each for each in versions if each.run_id == run.run_id and each.tags.get("uses") == registered.__name__]
+    return str(mine[0].version) if mine else None
 
 
 def _version_at(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:

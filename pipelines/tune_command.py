@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.bundle import Project, named_bundle
+
 RANGES = Path("configs") / "tuning" / "ranges.yaml"
 
 
-def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Path]) -> None:
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
     """Add ``tune``; it sets `func`, which takes the arguments and returns the exit code.
 
     Args:
         subparsers: of the command line.
-        project: gives the project's folder.
+        project: gives the project of the arguments.
     """
     parser = subparsers.add_parser(
         "tune", help="search a bundle's knobs with Optuna; further --KNOB VALUE go to every training"
@@ -31,13 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[], Pat
     parser.add_argument(
         "--tracking_uri", metavar="URI", help="the store (default: MLFLOW_TRACKING_URI, or the project's)"
     )
-    parser.set_defaults(func=lambda args: _tune(args, project()), takes_knobs=True)
+    parser.set_defaults(func=lambda args: _tune(args, project(args)), takes_knobs=True)
 
 
-def _tune(args: argparse.Namespace, root: Path) -> int:
+def _tune(args: argparse.Namespace, project: Project) -> int:
     from pipelines.errors import ConfigError, UsageError
-    from pipelines.tracking import tracking_uri
-    from pipelines.tracking.store import checked_uri
+    from pipelines.tracking.store import chosen_uri
 
     try:
         from pipelines.tuning import Study, best_command, read_ranges, tune
@@ -45,7 +46,7 @@ def _tune(args: argparse.Namespace, root: Path) -> int:
         raise ConfigError(
             f"tuning needs {error.name}", where="pipelines tune", how="pip install 'imaging-bundles[tune]'"
         ) from error
-    bundle = (args.bundle if args.bundle.is_dir() else root / "bundles" / args.bundle).absolute()
+    bundle = named_bundle(args.bundle, project.bundles).absolute()
     if not (bundle / "configs" / "train.yaml").is_file():
         raise UsageError("this is not a bundle with configs/train.yaml", where=bundle, how="give the bundle's folder")
     knobs = args.knobs
@@ -57,7 +58,7 @@ def _tune(args: argparse.Namespace, root: Path) -> int:
         ranges=read_ranges(args.ranges or bundle / RANGES, bundle),
         knobs=[str(Path(word).absolute()) if Path(word).exists() and "/" in word else word for word in knobs],
         out=args.out.absolute(),
-        uri=checked_uri(args.tracking_uri, where="--tracking_uri") if args.tracking_uri else tracking_uri(root),
+        uri=chosen_uri(args.tracking_uri, project.root),
         seed=args.seed,
         patience=args.wait,
     )

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from monai.bundle import ConfigParser
 
+from pipelines.bundle import description
 from pipelines.demo import ALLOCATOR
 from pipelines.errors import ConfigError, OutputError, UsageError
 from pipelines.prediction import network_overlays
@@ -165,11 +166,12 @@ def _parent_run(search: optuna.Study, study: Study) -> RunWriter:
     """The run that the trials' are nested in; a study that goes on gets its run back."""
     earlier = search.user_attrs.get("run")
     if earlier:
-        writer = RunWriter(study.uri, earlier)
+        writer = RunWriter(study.uri, earlier, study.out)
         if writer.exists():
             return writer
-    writer = RunWriter(study.uri)
-    started = writer.start(study.bundle.name, f"tuning-{study.out.name}", {"tuning": "study"})
+    writer = RunWriter(study.uri, folder=study.out)
+    about = description(study.bundle)
+    started = writer.start(study.bundle.name, f"tuning-{study.out.name}", {"tuning": "study"}, about)
     writer.params({f"range_{knob}": json.dumps(given) for knob, given in study.ranges.items()})
     if started is not None:
         search.set_user_attr("run", started)

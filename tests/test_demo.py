@@ -46,7 +46,7 @@ def steps_of(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_line_a_step_and_the_rest_in_logs(steps_of, project, tmp_path, capfd) -> None:
     steps_of("one", "two")
-    assert run_demo(tmp_path / "demo", project) == 0
+    assert run_demo(tmp_path / "demo", project / "bundles") == 0
     out, err = capfd.readouterr()
     lines = out.splitlines()
     assert lines[2].startswith(" 1/2 do one ")
@@ -61,7 +61,7 @@ def test_a_line_a_step_and_the_rest_in_logs(steps_of, project, tmp_path, capfd) 
 
 def test_a_step_that_fails_says_all_that_is_needed(steps_of, project, tmp_path, capfd) -> None:
     steps_of("one", "fail", "three")
-    assert run_demo(tmp_path / "demo", project) == 7
+    assert run_demo(tmp_path / "demo", project / "bundles") == 7
     out, err = capfd.readouterr()
     assert "3/3" not in out
     log = tmp_path / "demo" / "logs" / "02_fail.log"
@@ -75,7 +75,7 @@ def test_a_step_that_fails_says_all_that_is_needed(steps_of, project, tmp_path, 
 def test_libraries_that_do_not_load_are_no_stack_trace_of_ours(steps_of, project, tmp_path, capfd, monkeypatch) -> None:
     steps_of("one")
     monkeypatch.setattr(demo, "WARM", ("no_such_module",))
-    assert run_demo(tmp_path / "demo", project) == 1
+    assert run_demo(tmp_path / "demo", project / "bundles") == 1
     err = capfd.readouterr().err
     assert "loading the libraries ended with exit code 1" in err
     assert "  | ModuleNotFoundError: No module named 'no_such_module'\n" in err
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_the_step_and_says_so(project, tmp_path) -> None:
     (tmp_path / "a_step.py").write_text(STEP)
     script = "import sys; from pathlib import Path; from pipelines import demo; demo.WARM = (); "
     script += "demo.demo_steps = lambda *_: [demo.Step('nap', 'sleep', ['a_step', 'sleep'])]; "
-    script += "sys.exit(demo.run_demo(Path(sys.argv[1]), Path.cwd()))"
+    script += "sys.exit(demo.run_demo(Path(sys.argv[1]), Path('bundles')))"
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "demo")],
         cwd=project,
@@ -110,7 +110,7 @@ def test_ctrl_c_ends_the_step_and_says_so(project, tmp_path) -> None:
 
 def test_a_training_has_epochs(project, tmp_path) -> None:
     with pytest.raises(UsageError, match="1 or more, got 0"):
-        run_demo(tmp_path / "demo", project, epochs=0)
+        run_demo(tmp_path / "demo", project / "bundles", epochs=0)
     assert not (tmp_path / "demo").exists()
 
 

@@ -20,10 +20,18 @@ FLOORS = [
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
     {"comparison"},
-    {"data_command", "demo", "prediction"},
+    {"data_command", "demo", "prediction", "registered"},
     {"promotion", "tuning"},
     {"model_card"},
-    {"card_command", "compare_command", "promote_command", "tune_command"},
+    {
+        "bundles_command",
+        "card_command",
+        "compare_command",
+        "promote_command",
+        "sync_command",
+        "tune_command",
+        "ui_command",
+    },
     {"__main__"},
 ]
 LONGEST = 400

@@ -140,7 +140,7 @@ def test_a_cross_validation_has_a_card_too(project: Project) -> None:
 
 def test_by_command(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run = project.run()
-    monkeypatch.setattr("pipelines.__main__._root", lambda: project.bundles.parent)
+    monkeypatch.setenv("PIPELINES_BUNDLES", str(project.bundles))
     assert main(["card", run, "--tracking_uri", project.uri]) == 0
     assert "the model card is written" in capsys.readouterr().out
     (project.bundle / "docs" / "model_card.yaml").write_text(yaml.safe_dump({**WORDS, "limits": ["another limit"]}))

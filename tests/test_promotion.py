@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 
 from pipelines.__main__ import main
-from pipelines.comparison.runs import Store
+from pipelines.bundle import Project
+from pipelines.comparison.runs import Run, Store
 from pipelines.datasets import make_lung_phantom
-from pipelines.errors import TrackingError, UnreadableFileError, UsageError
+from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, UsageError
 from pipelines.networks import TinyUNet
-from pipelines.promotion import fetch_checkpoint, find_run, promote
+from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
+from pipelines.registered import build, signature_of
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 BUNDLE = "covid_ct_lesion_segmentation"
@@ -56,29 +60,113 @@ def test_a_promoted_run_is_loaded_by_mlflow_and_used_by_predict(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs.add("first")
+    before = runs.client.get_run(run).info
     done = promote(runs.uri, "first", BUNDLES)
     assert (done.model, done.version, done.alias, done.before) == (BUNDLE, "1", "champion", None)
     version = runs.client.get_model_version_by_alias(BUNDLE, "champion")
     assert (version.run_id, version.tags["network"], version.tags["test_lesion_dice"]) == (run, "tiny_unet", "0.5000")
-    assert runs.client.get_run(run).info.status == "FINISHED"
+    after = runs.client.get_run(run).info
+    assert (after.status, after.start_time, after.end_time) == ("FINISHED", before.start_time, before.end_time)
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", runs.uri)
-    mlflow.set_tracking_uri(runs.uri)
-    loaded = mlflow.pytorch.load_model(done.uri)
     network = TinyUNet(out_channels=3).eval()
     network.load_state_dict(torch.load(tmp_path / "first0" / "model.pt"))
+    with the_store(runs.uri):
+        exported = mlflow.pytorch.load_model(done.uri)
+        used = mlflow.pyfunc.load_model(done.uri)
     picture = torch.rand(3, 1, 32, 32)
     with torch.inference_mode():
-        torch.testing.assert_close(loaded(picture), network(picture))
-    signature = mlflow.models.get_model_info(done.uri).signature
-    assert signature.inputs.inputs[0].shape == (-1, 1, 32, 32)
+        torch.testing.assert_close(exported(picture), network(picture))
+        for size in ((3, 1, 32, 32), (1, 1, 45, 70)):
+            picture = torch.rand(size)
+            torch.testing.assert_close(torch.from_numpy(used.predict(picture.numpy())), network(picture))
+    (given,), (answer,) = used.metadata.signature.inputs.inputs, used.metadata.signature.outputs.inputs
+    assert (given.name, given.shape, answer.shape) == (None, (-1, 1, -1, -1), (-1, 3, -1, -1))
+    files = {path.name for path in (runs.folder / "artifacts").rglob("*") if path.is_file()}
+    assert not [name for name in files if name.endswith((".pkl", ".pth", ".pt", ".py"))], "no code in the registry"
 
     phantom = make_lung_phantom(1, size=48, slices=7)
     nib.save(nib.Nifti1Image(phantom.array, phantom.affine), tmp_path / "scan.nii")
     words = ["predict", BUNDLE, str(tmp_path / "scan.nii"), "--out", str(tmp_path / "out"), "--network", "tiny_unet"]
+    (tmp_path / "mlruns").mkdir()  # the default store, made a project's of its own
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipelines.__main__.find_project", lambda given: Project(tmp_path, BUNDLES))
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "mlflow.db").rename(tmp_path / "mlruns" / "mlflow.db")
     assert main([*words, "--fast", "--checkpoint", done.uri]) == 0
+    assert not (tmp_path / "mlflow.db").exists(), "MLflow's own default store was made beside ours"
+    assert not {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} & os.environ.keys()
     report = json.loads(next((tmp_path / "out").glob("*_report.json")).read_text())
     assert report["network"] == "tiny_unet"
+
+
+def test_a_version_says_first_how_good_it_is(runs: Runs) -> None:
+    run = runs.add("told")
+    figures = {"best_val_lesion_dice": 0.6, "test_lesion_dice_ci_low": 0.4, "test_lesion_dice_ci_high": 0.61}
+    figures |= {f"test_lung_{name}": 0.9 for name in ("dice", "iou", "nsd", "hd95_mm")}
+    figures |= {f"test_lesion_{name}": 0.7 for name in ("iou", "nsd", "hd95_mm")}
+    for name, value in figures.items():
+        runs.client.log_metric(run, name, value)
+    runs.client.log_param(run, "data_name", "drawn")
+    runs.client.log_param(run, "data_phantom", "True")
+    promote(runs.uri, run, BUNDLES)
+    version = runs.client.get_model_version_by_alias(BUNDLE, "champion")
+    first = "0.5000 (95 % interval 0.4000 to 0.6100)"
+    assert min(version.tags) == "key_metric"
+    assert version.tags["key_metric"] == f"test_lesion_dice: {first}"
+    assert version.tags["test_lesion_dice"] == first
+    assert not [name for name in version.tags if "_ci_" in name]
+    assert version.description.startswith(f"**test_lesion_dice: {first}**")
+    assert "drawn (phantoms)" in version.description
+    kept = [name for name in key_facts(_run(runs, run)) if name.startswith("test_")]
+    assert kept[:4] == ["test_lesion_dice", "test_lesion_hd95_mm", "test_lesion_iou", "test_lesion_nsd"]
+    assert "lesion" in runs.client.get_registered_model(BUNDLE).description
+
+
+def _run(runs: Runs, run_id: str) -> Run:
+    with Store(runs.uri) as store:
+        return find_run(store, run_id)
+
+
+def test_what_somebody_wrote_of_a_model_is_kept(runs: Runs) -> None:
+    runs.client.create_registered_model(BUNDLE, description="ours")
+    promote(runs.uri, runs.add("one", 1), BUNDLES)
+    assert runs.client.get_registered_model(BUNDLE).description == "ours"
+
+
+def test_a_network_of_a_fixed_size_keeps_it() -> None:
+    fixed = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    signature = signature_of(fixed, np.zeros((2, 1, 8, 8), np.float32))
+    assert (signature.inputs.inputs[0].shape, signature.outputs.inputs[0].shape) == ((-1, 1, 8, 8), (-1, 2))
+    pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    signature = signature_of(pooled, np.zeros((2, 3, 8, 8), np.float32))
+    assert (signature.inputs.inputs[0].shape, signature.outputs.inputs[0].shape) == ((-1, 3, -1, -1), (-1, 3))
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"_target_": "subprocess.getoutput", "cmd": "touch stolen"},
+        {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": "$__import__('os').system('touch stolen')"},
+        {"_target_": "BasicUNet", "act": {"_target_": "os.system", "command": "touch stolen"}},
+        {"_target_": "pipelines.files.nothing"},
+        {"_target_": "monai.transforms.Compose"},
+        {},
+    ],
+)
+def test_a_definition_that_is_no_networks_is_refused(
+    definition: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="not that of a network"):
+        build(definition)
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="there is no tracking store"):
+        fetch_checkpoint(f"sqlite:///{tmp_path / 'none.db'}", "models:/any@champion", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_champion_before_is_named_and_a_run_keeps_its_version(runs: Runs) -> None:
@@ -112,7 +200,14 @@ def test_what_cannot_be_promoted_is_said(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="has no models:/nothing@champion"):
         fetch_checkpoint(runs.uri, "models:/nothing@champion", tmp_path)
     assert not runs.client.search_registered_models()
+    runs.client.set_tag(find_by_name(runs, "running"), "incomplete", "python -m pipelines sync HERE")
+    with pytest.raises(UsageError, match="python -m pipelines sync HERE"):
+        promote(runs.uri, "running", BUNDLES)
     assert promote(runs.uri, "untested", BUNDLES, untested=True).version == "1"
+
+
+def find_by_name(runs: Runs, name: str) -> str:
+    return _run(runs, name).run_id
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(runs: Runs) -> None:

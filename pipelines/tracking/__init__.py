@@ -13,6 +13,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from pipelines.tracking.evaluation_handler import EvaluationTracker, log_evaluation
 from pipelines.tracking.run_handler import PARENT_RUN, RunTracker
-from pipelines.tracking.store import tracking_uri, ui_command
+from pipelines.tracking.store import tracking_uri, ui_address, ui_command
 
-__all__ = ["PARENT_RUN", "EvaluationTracker", "RunTracker", "log_evaluation", "tracking_uri", "ui_command"]
+__all__ = [
+    "PARENT_RUN",
+    "EvaluationTracker",
+    "RunTracker",
+    "log_evaluation",
+    "tracking_uri",
+    "ui_address",
+    "ui_command",
+]

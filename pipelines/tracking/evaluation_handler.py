@@ -25,8 +25,8 @@ from pipelines.tracking.run_contents import (
     versions,
 )
 from pipelines.tracking.run_file import RunRecord, read_run_file
-from pipelines.tracking.run_handler import rank
-from pipelines.tracking.run_writer import RunWriter
+from pipelines.tracking.run_handler import rank, take_off_monais
+from pipelines.tracking.run_writer import RunWriter, send_waiting, short_and_quiet
 from pipelines.tracking.store import checked_uri, redact, sqlite_path, tracking_uri
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def log_evaluation(
     artifacts: Iterable[str | os.PathLike[str]] = (),
     *,
     experiment: str = "evaluation",
+    description: str = "",
     uri: str | None = None,
     network: torch.nn.Module | None = None,
     network_name: str | None = None,
@@ -59,6 +60,7 @@ def log_evaluation(
             ``cases.csv`` among them the digest becomes the tag ``test_cases``, and that of the true classes and extents
             in its tables ``test_truth``: runs with the same ones can be compared.
         experiment: where a run of its own goes: the bundle's name.
+        description: of that experiment, for MLflow's pages.
         uri: the store of a run of its own; default ``tracking_uri()``.
         network, network_name: what a run of its own says of the weights; a training run has said it.
         datalist: the prepared data that were measured, which need not be those of the training. Its name, fingerprint,
@@ -67,22 +69,28 @@ def log_evaluation(
             ``test_label_rule``.
 
     Returns:
-        The id of the run; None if the store cannot be used, which is warned of once.
+        The id of the run; None if the store cannot be used, which is warned of once. What a training run lacks then is
+        kept beside the checkpoint and written later (see ``RunWriter``).
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
     """
     checkpoint = Path(checkpoint)
     store = checked_uri(uri) if uri else tracking_uri()
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     record = read_run_file(checkpoint)
-    writer = None if record is None else _training_run(record, store)
+    with short_and_quiet():
+        for each in {store} if record is None else {store, record.tracking_uri}:
+            send_waiting(folder, each)
+    record = record or read_run_file(checkpoint)
+    writer = None if record is None else _training_run(record, store, folder)
     alone = writer is None
     if writer is None:
         writer = RunWriter(store)
         name = f"evaluation-{checkpoint.stem}-{datetime.now():%Y%m%d-%H%M%S}"
         tags = {"evaluation_only": "true", "checkpoint": str(checkpoint.resolve()), "mlflow.source.name": sys.argv[0]}
         tags |= {} if network_name is None else {"network": network_name}
-        writer.start(experiment, name, {**tags, **versions(), **commit()})
+        writer.start(experiment, name, {**tags, **versions(), **commit()}, description)
         writer.params({} if network_name is None else {"network": network_name})
         writer.params({} if network is None else {"parameters": parameter_count(network)})
         if datalist is not None:
@@ -91,16 +99,15 @@ def log_evaluation(
     stale, count = ({}, 0) if alone else _forget_earlier(writer, measured)
     writer.metrics(measured | stale, step=count)  # the highest step is the latest, whatever the machines' clocks say
     tables, digest = [], ""
-    for path, folder in _files(artifacts):
-        writer.file(path, folder)
-        if folder == _FOLDER and path.name in (CASES, *ITEMS):
+    for path, place in _files(artifacts):
+        writer.file(path, place)
+        if place == _FOLDER and path.name in (CASES, *ITEMS):
             tables.append(path)
             digest = cases_digest(path) if path.name == CASES else digest
     about = {"test_cases": digest, "test_truth": truth_digest(tables), "test_label_rule": label_rule}
     writer.tags({"evaluations": count + 1, **_measured_data(datalist), **{k: v for k, v in about.items() if v}})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
-    if alone:
-        writer.end("FINISHED")
+    writer.end("FINISHED") if alone else writer.leave()
     return None if writer.lost else writer.run_id
 
 
@@ -110,6 +117,7 @@ class EvaluationTracker:
     Args:
         checkpoint: the weights that are evaluated.
         experiment: the bundle's name, for weights that no run in the store has trained.
+        description: of that experiment, for MLflow's pages.
         output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
         patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
@@ -121,6 +129,7 @@ class EvaluationTracker:
         checkpoint: str | os.PathLike[str],
         *,
         experiment: str = "evaluation",
+        description: str = "",
         output_dir: str | os.PathLike[str] | None = None,
         patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md"),
         tracking_uri: str | None = None,
@@ -131,6 +140,7 @@ class EvaluationTracker:
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.experiment = experiment
+        self.description = description
         self.output_dir = Path(output_dir) if output_dir else None
         self.patterns = tuple(patterns)
         self.uri = tracking_uri
@@ -145,12 +155,14 @@ class EvaluationTracker:
         run: Callable[..., Any] = engine.run
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
+            take_off_monais(engine)
             result = run(*args, **kwargs)
             self.run_id = log_evaluation(
                 self.checkpoint,
                 engine.state.metrics,
                 self._found(),
                 experiment=self.experiment,
+                description=self.description,
                 uri=self.uri,
                 **self.about,
             )
@@ -174,14 +186,14 @@ class _Found(os.PathLike[str]):
         return str(self.path)
 
 
-def _training_run(record: RunRecord, configured: str) -> RunWriter | None:
+def _training_run(record: RunRecord, configured: str, folder: Path) -> RunWriter | None:
     """The run that ``record`` names, if it can be found; the store of the record counts, not the configured one."""
     # The record has no password: the configured URI, if it is the same store, has.
     uri = configured if redact(configured) == record.tracking_uri else record.tracking_uri
     path = sqlite_path(uri)
     if path is not None and not path.is_file():  # the project was moved, its store with it
         uri = configured
-    writer = RunWriter(uri, record.run_id)
+    writer = RunWriter(uri, record.run_id, folder)
     if writer.exists() or writer.lost:
         return writer
     logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))

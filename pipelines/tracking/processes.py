@@ -13,17 +13,19 @@ from types import FrameType
 import psutil
 
 _KEYS = ("hostname", "pid", "process_start", "boot_id", "pid_namespace")
+PREFIX = "watched_"  # of the tags: one group, behind what a reader wants to know first
 
 
 def this_process() -> dict[str, str]:
     """Tags that name this process for as long as the machine lives: a process id alone is given out again."""
-    return {
+    found = {
         "hostname": socket.gethostname(),
         "pid": str(os.getpid()),
         "process_start": _start_of(os.getpid()),
         "boot_id": _read(Path("/proc/sys/kernel/random/boot_id")),
         "pid_namespace": _link(Path("/proc/self/ns/pid")),
     }
+    return {PREFIX + key: found[key] for key in _KEYS}
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:
@@ -31,14 +33,17 @@ def is_dead(tags: Mapping[str, str]) -> bool:
 
     False where that cannot be told from here: another machine, another container's process numbers, no tags.
     """
-    if any(key not in tags for key in _KEYS) or tags["hostname"] != socket.gethostname():
+    there = {key: tags.get(PREFIX + key, tags.get(key)) for key in _KEYS}  # early runs have no prefix
+    mine = this_process()
+    here = {key: mine[PREFIX + key] for key in _KEYS}
+    if None in there.values() or there["hostname"] != here["hostname"]:
         return False
-    here = this_process()
-    if tags["boot_id"] != here["boot_id"]:
+    if there["boot_id"] != here["boot_id"]:
         return True
-    if tags["pid_namespace"] != here["pid_namespace"]:
+    if there["pid_namespace"] != here["pid_namespace"]:
         return False
-    return _start_of(int(tags["pid"])) != tags["process_start"]
+    pid = there["pid"] or ""
+    return pid.isdecimal() and _start_of(int(pid)) != there["process_start"]
 
 
 class Terminated(SystemExit):

@@ -9,12 +9,14 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 
 from pipelines.tracking.learning_curve import learning_curve
@@ -47,7 +49,10 @@ class RunTracker:
     - FAILED carries the error's class as tag ``error``; KeyboardInterrupt and SIGTERM give KILLED; so does SIGKILL,
       through a small process that outlives this one by seconds (``watcher_process``), and a machine that went down,
       through the next run in the same store.
-    - A store that fails is warned of once and left alone; training goes on (see ``RunWriter``).
+    - A store that fails is warned of once, and training goes on; what the store lacks is kept in ``ckpt_dir`` and
+      written when it is back (see ``RunWriter``). Until all of a run is written, it has the tag ``incomplete``.
+    - MONAI's own MLflow handler (``monai.bundle run --tracking mlflow``) would record the training a second time: it is
+      taken off, and that is said.
     - Passwords in URIs are not recorded. Only rank 0 records.
 
     It wraps ``engine.run`` of the engine it is attached to: ignite calls the handlers of an exception only up to the
@@ -55,6 +60,7 @@ class RunTracker:
 
     Args:
         experiment: the bundle's name.
+        description: of the experiment, for MLflow's pages.
         network: the network that is trained; its parameter count is recorded.
         network_name: what the network is called in tables; default its class.
         run_name: default ``NETWORK_NAME-YYYYMMDD-HHMMSS-xxxx``.
@@ -79,6 +85,7 @@ class RunTracker:
         self,
         experiment: str,
         *,
+        description: str = "",
         network: torch.nn.Module | None = None,
         network_name: str | None = None,
         run_name: str | None = None,
@@ -96,6 +103,7 @@ class RunTracker:
     ) -> None:
         self.system_metrics = system_metrics
         self.experiment = experiment
+        self.description = description
         self.network = network
         self.network_name = network_name or (type(network).__name__ if network is not None else "run")
         self.run_name = run_name
@@ -135,6 +143,7 @@ class RunTracker:
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
             with SigtermUnwinds() as sigterm:
                 try:
+                    take_off_monais(engine, self.evaluator)
                     self._begin(engine)
                     result = run(*args, **kwargs)
                 except BaseException as error:
@@ -154,6 +163,7 @@ class RunTracker:
         self._epoch_start = self._last_iteration = 0.0
         self._started = time.time()
         self._unwritten: RunRecord | None = None
+        self._nameless: RunRecord | None = None
 
     def _begin(self, engine: Engine) -> None:
         self._forget()
@@ -167,14 +177,13 @@ class RunTracker:
             tags |= {} if earlier is None else {"resumed_run": earlier.run_id}
         if os.environ.get(PARENT_RUN):
             tags["mlflow.parentRunId"] = os.environ[PARENT_RUN]
-        self._writer = writer = RunWriter(self.uri)
-        run_id = writer.start(self.experiment, name, {**tags, **self.more_tags})
+        self._writer = writer = RunWriter(self.uri, folder=self.ckpt_dir)
+        run_id = writer.start(self.experiment, name, {**tags, **self.more_tags}, self.description, self.network_name)
         self._unwritten = RunRecord(
             run_id or "", self.experiment, redact(self.uri), self.network_name, started.isoformat(timespec="seconds")
         )
-        if run_id is None:
-            return
-        logger.info("run %s (%s) in %s", name, run_id, redact(self.uri))
+        if run_id is not None:
+            logger.info("run %s (%s) in %s", name, run_id, redact(self.uri))
         if self.system_metrics:
             writer.measure_system()
         writer.params(self._all_params(engine))
@@ -199,10 +208,17 @@ class RunTracker:
         record, self._unwritten = self._unwritten, None
         if record is None or self.ckpt_dir is None:
             return
+        self._nameless = None if record.run_id else record
         try:
             write_run_file(self.ckpt_dir, record if record.run_id else None)
         except OSError as error:  # checkpoints will not be written there either, and that raises
             logger.warning("%s: run.json cannot be written (%s)", self.ckpt_dir, error)
+
+    def _name_run_file(self) -> None:
+        """``run.json`` of a run that could be begun only later, when the store was back."""
+        if self._nameless is not None and self.run_id is not None:
+            self._unwritten = replace(self._nameless, run_id=self.run_id)
+            self._write_run_file()
 
     def _epoch_started(self, engine: Engine) -> None:
         self._write_run_file()
@@ -238,6 +254,7 @@ class RunTracker:
         for name, value in values.items():
             self._history.setdefault(name, []).append((epoch, value))
         self._writer.metrics(values, step=epoch)
+        self._name_run_file()
 
     def _end_well(self, engine: Engine) -> None:
         writer = self._writer
@@ -253,6 +270,7 @@ class RunTracker:
         self._keep_checkpoint(writer)
         writer.figure(learning_curve(self._history, self.network_name), "learning_curve.png")
         writer.end("FINISHED")
+        self._name_run_file()
 
     def _keep_checkpoint(self, writer: RunWriter) -> None:
         path = self.best_checkpoint
@@ -279,6 +297,21 @@ class RunTracker:
         if self._history:
             writer.figure(learning_curve(self._history, self.network_name), "learning_curve.png")
         writer.end("FAILED")
+        self._name_run_file()
+
+
+def take_off_monais(*engines: Engine | None) -> None:
+    """Take MONAI's own MLflow handlers off the engines, so that what we record is recorded once."""
+    found = 0
+    for engine in filter(None, engines):
+        for event, handlers in list(engine._event_handlers.items()):
+            for handler in [each[0] for each in handlers]:
+                given = getattr(handler, "__wrapped__", handler)  # ignite wraps one that is not called at every event
+                if isinstance(getattr(given, "__self__", None), MLFlowHandler):
+                    engine.remove_event_handler(given, event)
+                    found += 1
+    if found:
+        logger.warning("this bundle tracks its runs itself: MONAI's --tracking mlflow is not needed, and is left out")
 
 
 def rank() -> int:

@@ -18,7 +18,10 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.errors import TrackingError
 
+NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as a description
 _SQLITE = "sqlite:///"
+# Without it MLflow 3 opens on its pages for language models: empty, with no models in the menu.
+_PAGE = "/#/experiments?workflowType=machine_learning"
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s'\"]+@")
 _SECRET_IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|api_?key)=)[^&\s'\"]+", re.IGNORECASE)
 
@@ -57,6 +60,11 @@ def checked_uri(uri: str, *, where: str = "tracking_uri") -> str:
     return uri
 
 
+def chosen_uri(given: str | None, project_root: str | os.PathLike[str]) -> str:
+    """The store that a command uses: what ``--tracking_uri`` gives, or ``tracking_uri(project_root)``."""
+    return checked_uri(given, where="--tracking_uri") if given else tracking_uri(project_root)
+
+
 def redact(text: str) -> str:
     """``text`` without the user names, passwords and tokens of the URIs in it."""
     return _SECRET_IN_QUERY.sub(r"\1***", _USER_INFO.sub("", text))
@@ -87,8 +95,8 @@ def open_store(uri: str) -> MlflowClient:
     return client
 
 
-def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
-    """The id of the experiment ``name``, which is made, or restored if it was deleted.
+def experiment_id(client: MlflowClient, uri: str, name: str, description: str = "") -> str:
+    """The id of the experiment ``name``, which is made, or restored if it was deleted, and described if it is not.
 
     The artefacts of a SQLite store lie beside its file, in ``artifacts``. MLflow's own choice is ``./mlruns`` in
     whichever directory the first run was started from.
@@ -98,10 +106,13 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
         if experiment is not None:
             if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
                 client.restore_experiment(experiment.experiment_id)
+            if description and not experiment.tags.get(NOTE):
+                client.set_experiment_tag(experiment.experiment_id, NOTE, description)
             return str(experiment.experiment_id)
         path = sqlite_path(uri)
+        place = None if path is None else (path.parent / "artifacts").as_uri()
         try:
-            return str(client.create_experiment(name, None if path is None else (path.parent / "artifacts").as_uri()))
+            return str(client.create_experiment(name, place, {NOTE: description} if description else None))
         except MlflowException as error:  # another process made it between the two calls
             if attempt or error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -111,20 +122,26 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
 def ui_command(
     project_root: str | os.PathLike[str] | None = None, *, host: str = "127.0.0.1", port: int = 5000
 ) -> list[str]:
-    """The command that shows the store in a browser at ``http://host:port``, for ``subprocess.run``.
+    """The command that shows the store in a browser at ``ui_address(host, port)``, for ``subprocess.Popen``.
 
     Raises:
         TrackingError: the store is a server, which has its own pages.
     """
     uri = tracking_uri(project_root)
     if uri.startswith(("http://", "https://")):
-        raise TrackingError("the runs are kept by a server", where=redact(uri), how="open that address in a browser")
+        address = redact(uri).partition("?")[0].rstrip("/")
+        raise TrackingError("the runs are kept by a server", where=address, how=f"open {address}{_PAGE} in a browser")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     path = sqlite_path(uri)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         command += ["--artifacts-destination", str(path.parent / "artifacts")]
     return [*command, "--host", host, "--port", str(port)]
+
+
+def ui_address(host: str = "127.0.0.1", port: int = 5000) -> str:
+    """The page of trainings, with the registry in its menu, of the server that ``ui_command`` starts."""
+    return f"http://{host}:{port}{_PAGE}"
 
 
 def _checkout() -> Path:

@@ -24,18 +24,18 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 class RunWatch:
-    """Watches this process for the run ``run_id`` of the store ``uri`` until ``close``.
+    """Watches this process for the run ``run_id`` of the store ``uri`` until ``close``; its journals are in ``unsent``.
 
     The watcher has its own session, and no file, terminal or directory of ours: it keeps nothing open or alive.
     """
 
-    def __init__(self, uri: str, run_id: str) -> None:
+    def __init__(self, uri: str, run_id: str, unsent: Path | None = None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._end = -1
         read_end, self._end = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-P", str(_SCRIPT), run_id],
+                [sys.executable, "-S", "-E", "-P", str(_SCRIPT), run_id, str(unsent or "")],
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -52,7 +52,8 @@ class RunWatch:
             os.close(read_end)
 
     def close(self, word: str = "done") -> None:
-        """Let the watcher go: ``done``, or the status that it has to write because we could not."""
+        """Let the watcher go: ``done``, ``unsent`` (a journal is to be sent), or ``lost`` (the store failed, and so did
+        the disk)."""
         if self._process is None or self._end not in _open_ends:
             return
         _open_ends.discard(self._end)

@@ -15,11 +15,12 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from mlflow import MlflowClient
+from monai.handlers import MLFlowHandler
 from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
 
 from pipelines.errors import TrackingError
 from pipelines.tracking import RunTracker
-from pipelines.tracking.processes import this_process
+from pipelines.tracking.processes import is_dead, this_process
 from pipelines.warm import WarmPython
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
@@ -69,7 +70,10 @@ def test_a_training_is_one_finished_run_with_what_was_promised(store: str, tmp_p
     tags = run.data.tags
     assert tags["version_torch"] == torch.__version__
     assert {"version_monai", "version_numpy", "version_mlflow", "version_pipelines"} <= tags.keys()
-    assert (tags["hostname"], tags["pid"]) == (socket.gethostname(), str(os.getpid()))
+    assert (tags["watched_hostname"], tags["watched_pid"]) == (socket.gethostname(), str(os.getpid()))
+    assert not {"hostname", "pid", "incomplete"} & tags.keys()
+    mine = [name for name in tags if not name.startswith("mlflow.")]
+    assert all(name.startswith("watched_") for name in sorted(mine)[-6:]), "what a reader asks for comes first"
     assert (tags["purpose"], tags["config_files"]) == ("test", "train.yaml")
     assert tags["best_checkpoint"] == str(tmp_path / "models" / "final.pt")
     assert artifacts(store, run.info.run_id) == {"config", "checkpoint", "learning_curve.png"}
@@ -198,17 +202,25 @@ def test_what_a_dead_process_left_is_closed_and_nothing_else(store: str) -> None
         )
 
     expected = {
-        left(process_start="1"): "KILLED",  # our number was given to another process, before us
-        left(pid="4000000"): "KILLED",  # above the largest number there is
-        left(boot_id="before"): "KILLED",
+        left(watched_process_start="1"): "KILLED",  # our number was given to another process, before us
+        left(watched_pid="4000000"): "KILLED",  # above the largest number there is
+        left(watched_boot_id="before"): "KILLED",
         left(): "RUNNING",  # this process
-        left(hostname="elsewhere", pid="4000000"): "RUNNING",
-        left(pid_namespace="a container", pid="4000000"): "RUNNING",
-        left(tracker="another program", pid="4000000"): "RUNNING",
+        left(watched_hostname="elsewhere", watched_pid="4000000"): "RUNNING",
+        left(watched_pid_namespace="a container", watched_pid="4000000"): "RUNNING",
+        left(tracker="another program", watched_pid="4000000"): "RUNNING",
     }
     trainer, _ = tiny_training(tracking_uri=store)
     trainer.run()
     assert {run_id: client.get_run(run_id).info.status for run_id in expected} == expected
+
+
+def test_a_process_described_by_an_earlier_version_is_known() -> None:
+    early = {name.removeprefix("watched_"): value for name, value in this_process().items()}
+    assert not is_dead(early)
+    assert is_dead({**early, "pid": "4000000"})
+    assert not is_dead({**early, "hostname": "elsewhere", "pid": "4000000"})
+    assert not is_dead({})
 
 
 def test_an_unreachable_server_is_said_once_and_stops_nothing(
@@ -270,6 +282,28 @@ def test_a_store_that_fails_midway_is_closed_by_the_watcher(
     client = MlflowClient(tracking_uri=store)
     assert tracker.run_id is not None
     assert _status(client, tracker.run_id, within=30) == "FINISHED"
+
+
+def test_monais_own_tracking_makes_no_second_run(store: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What ``monai.bundle run --tracking mlflow`` does: it adds a handler to the trainer, and one to the evaluator."""
+    trainer, tracker = tiny_training(epochs=1, tracking_uri=store)
+    assert tracker.evaluator is not None
+    theirs = MLFlowHandler(tracking_uri=store, iteration_log=lambda engine, event: True, output_transform=lambda _: 0.0)
+    theirs.attach(trainer)
+    MLFlowHandler(tracking_uri=store, iteration_log=False).attach(tracker.evaluator)
+    with caplog.at_level(logging.WARNING, logger="pipelines"):
+        trainer.run()
+    assert [run.info.run_id for run in runs(store)] == [tracker.run_id]
+    assert [record.message for record in caplog.records if "--tracking mlflow is not needed" in record.message]
+
+
+def test_an_experiment_is_described(store: str) -> None:
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.create_experiment("tiny_bundle")  # by an earlier version
+    for words in ("what it does", "other words, which do not replace what somebody may have written"):
+        trainer, _ = tiny_training(epochs=1, tracking_uri=store, description=words)
+        trainer.run()
+        assert client.get_experiment(experiment).tags["mlflow.note.content"] == "what it does"
 
 
 def test_only_rank_0_records(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

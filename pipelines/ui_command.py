@@ -1,0 +1,98 @@
+"""``python -m pipelines ui``: the MLflow UI over the project's runs, opened where trainings and the registry are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+
+from pipelines.bundle import Project
+from pipelines.errors import UsageError
+
+_HOST = "127.0.0.1"
+_GRACE = 5.0  # seconds that the server has to end itself
+
+
+def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
+    """Add ``ui``; it sets `func`, which takes the arguments and returns the exit code.
+
+    Args:
+        subparsers: of the command line.
+        project: gives the project of the arguments.
+    """
+    parser = subparsers.add_parser("ui", help="the MLflow UI over this project's runs")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
+    parser.set_defaults(func=lambda args: _ui(args, project(args)))
+
+
+def _ui(args: argparse.Namespace, project: Project) -> int:
+    from pipelines.tracking import ui_address, ui_command
+    from pipelines.tracking.processes import SigtermUnwinds
+
+    command = ui_command(project.root, host=_HOST, port=args.port)
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((_HOST, args.port))
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"port {args.port} cannot be used ({error})", how="choose another --port") from error
+    address = ui_address(_HOST, args.port)
+    server: subprocess.Popen[bytes] | None = None
+    with SigtermUnwinds():
+        try:
+            server = subprocess.Popen(command)
+            sys.stdout.write(f"{address}\n")
+            sys.stdout.flush()
+            if not args.no_browser and _answers(server, args.port) and _has_window():
+                webbrowser.open(address)
+            return server.wait()
+        finally:
+            if server is not None:
+                _end(server)
+
+
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server takes connections; False if it ends before."""
+    while server.poll() is None:
+        with socket.socket() as tried:
+            if tried.connect_ex((_HOST, port)) == 0:
+                return True
+        time.sleep(0.2)
+    return False
+
+
+def _has_window() -> bool:
+    """Whether a browser may be opened: one that runs in the terminal would take the terminal from the server."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return True  # there is none, and `open` says so
+    return "BROWSER" in os.environ or type(browser) is not webbrowser.GenericBrowser
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server with the processes that it started, which outlive it if it is ended alone."""
+    try:
+        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        _ask(process.terminate)
+    _, left = psutil.wait_procs(family, timeout=_GRACE)
+    for process in left:
+        _ask(process.kill)
+    server.wait()
+
+
+def _ask(end: Callable[[], None]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        end()

@@ -1,0 +1,104 @@
+"""Which bundles are used, and where runs and results go: never into an installed package."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines import bundle
+from pipelines.__main__ import main
+from pipelines.bundle import Project, bundles_in, description, find_project, named_bundle, project_root, work_folder
+from pipelines.errors import ConfigError, UsageError
+
+BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
+
+
+def make(folder: Path, name: str = "one") -> Path:
+    (folder / name / "configs").mkdir(parents=True)
+    (folder / name / "configs" / "metadata.json").write_text('{"task": "Marks", "description": "a network marks"}')
+    return folder / name
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in site-packages with its bundles, used from an empty working directory; the folder of bundles."""
+    package = tmp_path / "site-packages" / "pipelines"
+    make(package / "bundles")
+    monkeypatch.setattr(bundle, "_PACKAGE", package)
+    monkeypatch.setattr(bundle, "_SHIPPED", package / "bundles")
+    monkeypatch.delenv("PIPELINES_BUNDLES", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return package / "bundles"
+
+
+def test_an_installed_package_uses_its_bundles_and_writes_to_the_working_directory(installed: Path) -> None:
+    here = Path.cwd()
+    assert find_project() == Project(here, installed)
+    assert project_root(installed / "one") == str(here)
+    assert work_folder(installed / "one") == str(here / "one")
+    assert named_bundle("one", installed) == installed / "one"
+    (here / "one" / "models").mkdir(parents=True)  # what a training has left
+    assert named_bundle("one", installed) == installed / "one"
+
+
+def test_the_nearest_bundles_are_used(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd()
+    (here / "bundles").mkdir()
+    assert find_project().bundles == installed, "a folder of that name without bundles is none"
+    make(here / "bundles")
+    assert find_project() == Project(here, here / "bundles")
+    make(tmp_path / "mine")
+    monkeypatch.setenv("PIPELINES_BUNDLES", str(tmp_path / "mine"))
+    assert find_project() == Project(here, tmp_path / "mine")
+    make(tmp_path / "project" / "bundles")
+    assert find_project(tmp_path / "project" / "bundles").root == tmp_path / "project", "where its trainings' runs are"
+    for wrong in (tmp_path / "nothing", here):
+        with pytest.raises(UsageError, match="there are no bundles here"):
+            find_project(wrong)
+
+
+def test_a_checkout_is_its_own_project(installed: Path, tmp_path: Path) -> None:
+    checkout = installed.parent.parent
+    shutil.rmtree(installed)
+    assert find_project() == Project(Path.cwd(), Path.cwd() / "bundles"), "there are none, and nothing is written there"
+    (checkout / "setup.cfg").touch()
+    one = make(checkout / "bundles")
+    assert find_project() == Project(checkout, checkout / "bundles")
+    assert (project_root(one), work_folder(one)) == (str(checkout), str(one))
+
+
+def test_every_bundle_is_described() -> None:
+    for name, folder in bundles_in(BUNDLES).items():
+        assert len(description(folder)) > 60, name
+
+
+def test_a_bundle_without_metadata_has_no_description(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="metadata cannot be read"):
+        description(tmp_path)
+
+
+def test_bundles_by_command(installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(installed, "another")
+    assert main(["bundles"]) == 0
+    assert capsys.readouterr().out.split() == ["another", str(installed / "another"), "one", str(installed / "one")]
+    assert main(["bundles", "one"]) == 0
+    assert capsys.readouterr().out == f"{installed / 'one'}\n"
+    assert main(["bundles", "none"]) == 2
+    assert "choose from another, one" in capsys.readouterr().err
+    for left in ("models/tiny/model.pt", "models/tiny.safetensors", "eval/mask.png"):
+        (installed / "one" / left).parent.mkdir(parents=True, exist_ok=True)
+        (installed / "one" / left).touch()
+    assert main(["bundles", "--copy", "bundles"]) == 0
+    copied = {str(path.relative_to("bundles")) for path in Path("bundles").rglob("*") if path.is_file()}
+    assert copied == {"another/configs/metadata.json", "one/configs/metadata.json", "one/models/tiny.safetensors"}
+    assert find_project().bundles == Path.cwd() / "bundles"
+    assert main(["bundles", "one", "--copy", "bundles"]) == 19, "nobody's changes are replaced"
+
+
+def test_no_card_is_written_into_an_installed_package(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["card", "--bundle", "one"]) == 2
+    assert "bundles --copy bundles" in capsys.readouterr().err
