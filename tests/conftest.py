@@ -13,6 +13,8 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from sharing import share
+
 import pipelines
 from pipelines.demo import ALLOCATOR
 from pipelines.tracking.store import checked_uri, open_store
@@ -26,19 +28,20 @@ _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.s
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With pytest-xdist (``--dist loadgroup``) one worker runs a whole file, so that its fixtures are made once.
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `-n` needs
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """One worker runs a whole file, so that its fixtures are made once; in ``tests/bundles`` all of a bundle.
 
-    In ``tests/bundles`` it is all of a bundle; what is done for each network there, or by ``promise``, is shared out.
+    Networks are shared out there, and in the contract of networks. (Marks of xdist's own ``loadgroup`` have no effect
+    under pytest 9.2, in silence.)
     """
-    params = getattr(item, "callspec", None)
-    values = {} if params is None else params.params
-    group = [item.nodeid.partition("::")[0]]
-    if "bundle" in values:
-        group = [str(values["bundle"])] + ([str(values["network"])] if "network" in values else [])
-    elif "promise" in values or ("name" in values and "networks" in group[0]):
-        group.append(str(params.id))
-    item.add_marker(pytest.mark.xdist_group("-".join(group)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return share(nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
