@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 .PHONY: demo test test-all check ui bench clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: setup.cfg constraints.txt
+$(VENV)/.installed: setup.cfg setup.py constraints.txt install.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh install.sh .
 	@touch $@
 

@@ -277,10 +277,10 @@ def key_facts(run: Run) -> dict[str, str]:
 
 
 def _tested(run: Run) -> list[str]:
-    """Test metrics that are numbers, without the ends of their intervals: the one that chose the checkpoint first, then
+    """Test metrics that are numbers, without the ends of their intervals and the numbers of cases: the one that chose the checkpoint first, then
     those that share a word with it, then the others."""
     there = [name for name, value in sorted(run.metrics.items()) if name.startswith("test_") and value == value]
-    there = [name for name in there if not name.endswith(("_ci_low", "_ci_high"))]
+    there = [name for name in there if not name.endswith(("_ci_low", "_ci_high", "_n"))]
     chosen = [name.replace("best_val_", "test_") for name in run.metrics if name.startswith("best_val_")]
     key = next((name for name in [*chosen, *_USUAL] if name in there), there[0] if there else "")
     words = set(key.split("_")) - {"test"}
