@@ -277,8 +277,10 @@ def key_facts(run: Run) -> dict[str, str]:
 
 
 def _tested(run: Run) -> list[str]:
-    """Test metrics that are numbers, without the ends of their intervals and the numbers of cases: the one that chose the checkpoint first, then
-    those that share a word with it, then the others."""
+    """Test metrics that are numbers, without the ends of their intervals and how many cases they are over.
+
+    The one that chose the checkpoint comes first, then those that share a word with it, then the others.
+    """
     there = [name for name, value in sorted(run.metrics.items()) if name.startswith("test_") and value == value]
     there = [name for name in there if not name.endswith(("_ci_low", "_ci_high", "_n"))]
     chosen = [name.replace("best_val_", "test_") for name in run.metrics if name.startswith("best_val_")]
