@@ -28,6 +28,14 @@ _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.s
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left with one of them at the end."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist's order, the most tests first
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `-n` needs
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """One worker runs a whole file, so that its fixtures are made once; in ``tests/bundles`` all of a bundle.

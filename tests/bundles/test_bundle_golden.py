@@ -22,6 +22,7 @@ from bundle_under_test import BUNDLES, PROJECT, Bundle
 from PIL import Image
 
 from pipelines.__main__ import main
+from pipelines.datasets.splits import SECTIONS
 from pipelines.prediction import fast_options, predict
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -40,8 +41,9 @@ def draw(bundle: Bundle, folder: Path) -> Path:
     """A phantom of the bundle's dataset, large enough for its weights to mean something; of a volume six slices."""
     words = ["data", "phantom", bundle.dataset, "--out", str(folder / "drawn"), "--cases", "6", "--size", "192"]
     assert main([*words, "--seed", "5"]) == 0
-    first = json.loads((folder / "drawn" / "datalist.json").read_text())["test"][0]["image"]
-    source = folder / "drawn" / first
+    content = json.loads((folder / "drawn" / "datalist.json").read_text())
+    last = max((item for part in SECTIONS for item in content[part]), key=lambda item: item["case"])
+    source = folder / "drawn" / last["image"]
     if not source.name.endswith(".nii.gz"):
         return source.rename(folder / f"{PHANTOM}{source.suffix}")
     volume = nib.load(source)

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from pipelines.tracking import log_evaluation
 from pipelines.tracking.entries import Entry
 from pipelines.tracking.journal import Head, Journal, journals, send_file
 from pipelines.tracking.run_file import read_run_file
-from pipelines.tracking.run_writer import RunWriter
+from pipelines.tracking.run_writer import RunWriter, send_waiting
 
 
 class Database:
@@ -187,11 +187,25 @@ def test_an_evaluation_of_a_store_that_is_away_is_sent_too(store: str, tmp_path:
     assert log_evaluation(tmp_path / "models" / "final.pt", {"dice": 0.5}, [tmp_path / "cases.csv"], uri=store) is None
     (tmp_path / "cases.csv").unlink()  # a copy was kept
     database.back()
+    send_waiting(tmp_path / "models", store)
+    (run,) = runs(store)
+    assert (run.info.run_id, run.data.metrics["test_dice"], run.info.status) == (tracker.run_id, 0.5, "FINISHED")
+    assert "evaluation/cases.csv" in artifacts(store, run.info.run_id, "evaluation")
+
+
+def test_the_next_evaluation_sends_what_waits_before_it_takes_its_place(store: str, tmp_path: Path) -> None:
+    trainer, tracker = tiny_training(epochs=1, tracking_uri=store, ckpt_dir=tmp_path / "models", system_metrics=False)
+    trainer.run()
+    database = Database(tmp_path)
+    database.away()
+    assert log_evaluation(tmp_path / "models" / "final.pt", {"dice": 0.5}, uri=store) is None
+    database.back()
     assert log_evaluation(tmp_path / "models" / "final.pt", {"iou": 0.4}, uri=store) == tracker.run_id
     (run,) = runs(store)
-    assert (run.data.metrics["test_dice"], run.data.metrics["test_iou"]) == (0.5, 0.4)
-    assert "evaluation/cases.csv" in artifacts(store, run.info.run_id, "evaluation")
-    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_iou"] == 0.4
+    history = [each.value for each in MlflowClient(store).get_metric_history(run.info.run_id, "test_dice")]
+    assert history[0] == 0.5
+    assert math.isnan(history[-1]), "the evaluation of before is no part of this one"
 
 
 def test_sending_twice_is_sending_once(store: str, tmp_path: Path) -> None:
@@ -299,7 +313,8 @@ def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
                 time.sleep(0.1)
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the test has ended it
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
