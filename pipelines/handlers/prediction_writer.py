@@ -11,8 +11,9 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from pipelines.evaluation import implausible
 from pipelines.evaluation.case_report import measure_case, overlay, volume_overlay
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
 from pipelines.readers import CaseImage
 
 
@@ -46,15 +47,23 @@ class PredictionWriter(CaseWriter):
         return files
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
-        """What ``NAME_report.json`` says of a case."""
+        """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given."""
+        image, window = placed(case)
         measured = measure_case(case.axial(mask), case.spacing)
+        doubts = implausible(case.axial(mask), image, picture=case.intensity == "display")
+        notes = [*case.notes, *([window.note] if window.note else []), *doubts]
+        if window.doubtful and window.note:
+            doubts.insert(0, window.note)
+        if doubts:
+            measured["extent"] = None
         if measured["largest_lesion_slice"] is not None:
             measured["largest_lesion_slice"] = case.slice_indices[measured["largest_lesion_slice"]]
         return {
             **self.about(case),
             "labels": {"0": "background", "1": "lung", "2": "lesion"},
             **measured,
-            "notes": list(case.notes),
+            "doubt": "; ".join(doubts) or None,
+            "notes": notes,
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

@@ -1,0 +1,48 @@
+"""Whether a predicted mask can be true of a chest at all: what the grey values alone say against it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.morphology import convex_hull_image
+
+from pipelines.transforms import derive_lung_mask
+
+# Of the lungs: more lesion than that, and they do not breathe. COVID-SemiSeg's sickest picture is at 0.78.
+MOST_LESION = 0.9
+# Of the lungs: lesion outside the convex hull of what is dark enough for lung. COVID-SemiSeg's pictures have at most
+# 0.14, consolidation at the pleura; negatives of them have 0.22 and more.
+MOST_OUTSIDE = 0.2
+
+
+def implausible(mask: NDArray, image: NDArray, *, picture: bool) -> list[str]:
+    """What of a mask no chest has, in words; nothing for one that may be true.
+
+    Args:
+        mask: (X, Y, Z) axial label map, 0 background, 1 lung, 2 lesion.
+        image: (X, Y, Z) in the lung window, 0..1.
+        picture: it is a picture, whose window nobody knows, so that lesion outside the lungs is looked for.
+    """
+    lung, lesion = int((mask > 0).sum()), int((mask == 2).sum())
+    if not lesion:
+        return []
+    found = []
+    if lesion > MOST_LESION * lung:
+        found.append(f"{100 * lesion / lung:.0f} % of what is called lung is called lesion, which no breathing lung holds")
+    if picture:
+        outside = sum(_outside(mask[:, :, z], image[:, :, z]) for z in range(mask.shape[2]))
+        if outside > MOST_OUTSIDE * lung:
+            found.append(
+                f"{100 * outside / lesion:.0f} % of what is called lesion lies outside the lungs, as far as grey values show"
+                " them"
+            )
+    return found
+
+
+def _outside(mask: NDArray, plane: NDArray) -> int:
+    """Pixels of lesion in a slice that lie outside the hull of its dark lungs."""
+    lesion = mask == 2
+    if not lesion.any():
+        return 0
+    lungs = derive_lung_mask(plane[:, :, None])[:, :, 0]
+    return int((lesion & ~convex_hull_image(lungs)).sum()) if lungs.any() else int(lesion.sum())

@@ -1,0 +1,56 @@
+"""Whether a chest X-ray's contrast, exposure, sharpness and noise are those of the pictures that the network knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+_SIDE = 224  # of the copy that is measured: what the network sees, whatever the picture's own size
+_NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)  # Immerkaer 1996, 10.1006/cviu.1996.0060
+
+
+@dataclass(frozen=True)
+class XrayQuality:
+    """What is measured on a chest X-ray, as the network sees it.
+
+    Attributes:
+        contrast: grey levels of 0..255 from the 2nd to the 98th percentile.
+        middle: the median grey, in parts of the way from the 2nd to the 98th percentile: what a gamma curve moves.
+        median: the median grey, 0..255: what brightness moves.
+        black, white: the parts of the picture that are 0 and 255, cut off.
+        sharpness: standard deviation of what is between 1 and 2 pixels wide, in percent of the contrast.
+        noise: standard deviation of the noise, in percent of the contrast.
+    """
+
+    contrast: float
+    middle: float
+    median: float
+    black: float
+    white: float
+    sharpness: float
+    noise: float
+
+
+def measure_xray(plane: NDArray) -> XrayQuality:
+    """Measure a chest X-ray (W, H), grey 0..255, of any size."""
+    grey = np.ascontiguousarray(plane, dtype=np.float32)
+    if grey.shape != (_SIDE, _SIDE):
+        grey = np.asarray(Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+    dark, median, light = (float(each) for each in np.percentile(grey, [2, 50, 98]))
+    contrast = max(light - dark, 1e-6)
+    between = ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 2.0)
+    # the mean absolute answer of a Gaussian's second derivative in both directions; not at the border, which is padded
+    noise = np.abs(ndimage.convolve(grey, _NOISE))[1:-1, 1:-1].mean() * np.sqrt(np.pi / 2) / 6
+    return XrayQuality(
+        contrast,
+        (median - dark) / contrast,
+        median,
+        float((grey <= 0).mean()),
+        float((grey >= 255).mean()),
+        100 * float(between.std()) / contrast,
+        100 * float(noise) / contrast,
+    )
