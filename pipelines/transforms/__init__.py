@@ -11,6 +11,7 @@ from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.stray import RemoveStrayLabelsd
 from pipelines.transforms.temperature import Calibration, OperatingPoint, TemperatureScaled, calibration_path
 from pipelines.transforms.window import Window, judge_window
+from pipelines.transforms.xray_quality import XrayQuality, measure_xray, xray_doubts
 
 __all__ = [
     "Calibration",
@@ -32,11 +33,14 @@ __all__ = [
     "SplitMembersd",
     "TemperatureScaled",
     "Window",
+    "XrayQuality",
     "aerated_share",
     "calibration_path",
     "derive_lung_mask",
     "judge_window",
+    "measure_xray",
     "scale_ct",
     "select_chest",
     "stretch_wide_window",
+    "xray_doubts",
 ]

@@ -30,7 +30,7 @@ FEWEST_LEVELS = 32.0  # between lung and soft tissue; with fewer, ground glass i
 _LOOK, _DETAIL = 128, 256  # pixels of the longer side of the copies that are looked at; noise is gone in the first
 _SLICES = 9  # of a volume
 _LEAST_BRIGHT, _LEAST_DARK = 0.05, 0.02  # of a slice: with less there is nothing to tell the window by
-_BLACK, _CLIPPED = 4.0, 0.4  # levels above the darkest that are black, for JPEG's sake; part of the lungs
+_BLACK, _CLIPPED = 4.0, 0.3  # levels above the darkest that are black, for JPEG's sake; part of the lungs
 _CROPPED = 0.3  # of the rim: with less air there, the picture is cropped to the lungs
 # Parts of the way from lung to soft tissue: the narrowest range with half of what is bright, and its middle half.
 # COVID-SemiSeg's 50 pictures in lung windows have at most 0.25 and 0.28.
@@ -102,6 +102,8 @@ def judge_window(array: NDArray) -> Window:
     details = np.median([each.details for each in measured], axis=0)
     lungs = [each.black for each in measured if each.black is not None]
     black = float(np.median(lungs)) if lungs else 0.0
+    if tissue - dark < FEWEST_LEVELS:
+        return Window(tissue, f"lung and soft tissue are {tissue - dark:.0f} grey levels of 255 apart: too wide a window")
     if black > _CLIPPED:
         return Window(
             tissue,
@@ -116,8 +118,6 @@ def judge_window(array: NDArray) -> Window:
             "soft tissue has many greys where a CT window gives it few: the contrast was equalised (CLAHE, "
             "histogram equalisation), and grey says nothing of density any more",
         )
-    if tissue - dark < FEWEST_LEVELS:
-        return Window(tissue, f"lung and soft tissue are {tissue - dark:.0f} grey levels of 255 apart: too wide a window")
     if half > _UNEVEN[0] and middle > _UNEVEN[1]:
         return Window(tissue, None, "soft tissue has more greys than a lung window gives it (equalised?)", True)
     if tissue < WIDE and not lungs:

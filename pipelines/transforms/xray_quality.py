@@ -12,6 +12,15 @@ from scipy import ndimage
 _SIDE = 224  # of the copy that is measured: what the network sees, whatever the picture's own size
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)  # Immerkaer 1996, 10.1006/cviu.1996.0060
 
+# The 0.1th and the 99.9th percentile of the 4,164 pictures that the shipped weights were trained on
+# (benchmarks/chest_robustness.py prints them); beyond them nothing is known of the network.
+LEAST_CONTRAST = 95.0
+MEDIANS = (63.0, 199.0)
+MIDDLES = (0.31, 0.905)
+MOST_BLACK, MOST_WHITE = 0.24, 0.007
+LEAST_SHARPNESS = 0.95
+MOST_NOISE = 0.57
+
 
 @dataclass(frozen=True)
 class XrayQuality:
@@ -54,3 +63,28 @@ def measure_xray(plane: NDArray) -> XrayQuality:
         100 * float(between.std()) / contrast,
         100 * float(noise) / contrast,
     )
+
+
+def xray_doubts(plane: NDArray) -> list[str]:
+    """What of a chest X-ray is unlike nearly all that the shipped network was trained on, in words: contrast, exposure,
+    blur, noise. A person should look where there is any.
+
+    Args:
+        plane: (W, H), grey 0..255.
+    """
+    found = measure_xray(plane)
+    doubts = []
+    if found.contrast < LEAST_CONTRAST:
+        doubts.append(f"low contrast: {found.contrast:.0f} grey levels of 255, in training at least {LEAST_CONTRAST:.0f}")
+    dark, bright = MEDIANS[0] > found.median, MEDIANS[1] < found.median
+    if dark or bright:
+        doubts.append(f"exposure: {'dark' if dark else 'bright'}, half of it {'below' if dark else 'above'} grey {found.median:.0f}")
+    elif not MIDDLES[0] <= found.middle <= MIDDLES[1]:
+        doubts.append(f"exposure: the middle grey lies at {100 * found.middle:.0f} % of the contrast")
+    elif found.white > MOST_WHITE or found.black > MOST_BLACK:
+        doubts.append(f"exposure: {100 * found.black:.0f} % is cut off at black and {100 * found.white:.0f} % at white")
+    if found.sharpness < LEAST_SHARPNESS:
+        doubts.append("blur: what is thin is not to be seen")
+    if found.noise > MOST_NOISE:
+        doubts.append(f"noise: {found.noise:.2g} % of the contrast, in training at most {MOST_NOISE:.2g} %")
+    return doubts
