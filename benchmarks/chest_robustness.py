@@ -33,7 +33,7 @@ from pipelines.transforms import XrayQuality, measure_xray, xray_doubts
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"
-PERCENTILES = (0.1, 0.5, 50, 99.5, 99.9)
+PERCENTILES = (0.05, 0.5, 50, 99.5, 99.95)
 Change = Callable[[NDArray, float], NDArray]
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     content = json.loads((args.prepared / "datalist.json").read_text())
     print_range(args.prepared, content)
-    network = Classifier(args.batch)
+    network = Classifier(args.prepared, args.batch)
     chosen = one_a_patient(content["validation"], args.pictures // 2)
     planes = [read_xray(args.prepared / item["image"]).array for item in chosen]
     labels = np.array([item["label"] for item in chosen])
@@ -89,8 +89,8 @@ def main() -> None:
 class Classifier:
     """The bundle's network, temperature and operating point, for many pictures at a time."""
 
-    def __init__(self, batch: int) -> None:
-        workflow = open_inference(BUNDLE, input=str(BUNDLE), output_dir="", device="cpu")
+    def __init__(self, prepared: Path, batch: int) -> None:
+        workflow = open_inference(BUNDLE, input=str(prepared / "images"), output_dir="", device="cpu")
         self.network, self.batch = workflow.evaluator.network.eval(), batch
         self.writer = next(each for each in workflow.handlers if isinstance(each, PictureClassWriter))
         self.writer.check_weights()
