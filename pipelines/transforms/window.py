@@ -150,16 +150,20 @@ def measure_slice(plane: NDArray) -> SliceGreys | None:
     bright.sort()
     n = bright.size // 2
     half = float((bright[n:] - bright[: bright.size - n]).min())
-    inside = _inside(is_dark)
-    black = float((look[inside] <= plane.min() + _BLACK).mean()) if inside.mean() >= _LEAST_DARK else None
+    darkest = float(plane.min())
+    inside = _inside(is_dark, look <= darkest + (threshold - darkest) / 3)
+    black = float((look[inside] <= darkest + _BLACK).mean()) if inside.mean() >= _LEAST_DARK else None
     return SliceGreys(
         float(tissue), lung, half / way, float(high - low) / way, black, _details(plane), bright.size / look.size
     )
 
 
-def _inside(dark: NDArray) -> NDArray[np.bool_]:
-    """Of the dark pixels those in the body; in a picture cropped to the lungs, which reach its corners, all of them."""
-    around = air_around(dark)
+def _inside(dark: NDArray, nearly_air: NDArray) -> NDArray[np.bool_]:
+    """Of the dark pixels those in the body; in a picture cropped to the lungs, which reach its corners, all of them.
+
+    Fat is dark in a mediastinal window, and would join lungs and the air around the body, but is not nearly air.
+    """
+    around = air_around(nearly_air)
     inside = dark & ~around
     rim = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
     return dark if inside.mean() < _LEAST_DARK and rim.mean() < _CROPPED else inside
