@@ -3,8 +3,8 @@
     python -m pipelines data prepare chest_xray --raw RAW --out data/chest_xray
     python benchmarks/chest_robustness.py data/chest_xray --plot docs/images/chest_robustness.png
 
-Pictures are of validation patients, whom the weights have not seen (`chest_default.py`), one a patient, as many normal as
-with pneumonia. Each is changed by steps in 8 bits at its own size, read as `predict` reads it, and classified at the
+Pictures are of validation patients, whom the weights have not seen (`chest_default.py`), one a patient, as many normal
+as with pneumonia. Each is changed by steps in 8 bits at its own size, read as `predict` reads it, and classified at the
 stored temperature and operating point. First comes the range of the pictures that the weights were trained on: the
 percentiles from which `pipelines/transforms/xray_quality.py` has its limits.
 """
@@ -48,9 +48,9 @@ def noisy(grey: NDArray, levels: float) -> NDArray:
 
 
 CHANGES: dict[str, tuple[Change, str, tuple[float, ...]]] = {
-    "contrast": (to_contrast, "grey levels from the 2nd to the 98th percentile", (200, 150, 110, 90, 77, 60, 45, 30, 20)),
+    "contrast": (to_contrast, "levels, 2nd to 98th percentile", (200, 150, 110, 90, 77, 60, 45, 30, 20)),
     "brightness": (lambda grey, by: grey + by, "grey levels added", (-100, -80, -60, -40, -20, 20, 40, 60, 80, 100)),
-    "gamma": (lambda grey, power: 255 * (grey / 255) ** power, "power", (0.3, 0.4, 0.5, 0.67, 0.8, 1.25, 1.5, 2, 2.5, 3)),
+    "gamma": (lambda grey, power: 255 * (grey / 255) ** power, "", (0.3, 0.4, 0.5, 0.67, 0.8, 1.25, 1.5, 2, 2.5, 3)),
     "blur": (ndimage.gaussian_filter, "sigma in pixels at 224 x 224", (0.5, 0.75, 1, 1.5, 2, 3, 4)),
     "noise": (noisy, "standard deviation in grey levels", (2, 4, 6, 8, 12, 16, 24, 32)),
 }  # fmt: skip
@@ -70,7 +70,7 @@ def main() -> None:
     planes = [read_xray(args.prepared / item["image"]).array for item in chosen]
     labels = np.array([item["label"] for item in chosen])
     print(f"\n{len(planes)} pictures of as many validation patients, {int((labels == 0).sum())} of them normal\n")
-    print("| change | step | sensitivity | specificity | referred | of them by quality | refused | wrong and not referred |")
+    print("| change | step | sensitivity | specificity | referred | by quality | refused | wrong, not referred |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     start = outcome(network, planes, labels)
     print_row("none", "", start)
@@ -100,7 +100,8 @@ class Classifier:
     def __call__(self, planes: list[NDArray]) -> tuple[NDArray, NDArray]:
         """Classes that are said (N,), and the probability of each (N,)."""
         small = [
-            torch.nn.functional.interpolate(torch.from_numpy(p)[None, None] / 255, self.size, mode="area") for p in planes
+            torch.nn.functional.interpolate(torch.from_numpy(p)[None, None] / 255, self.size, mode="area")
+            for p in planes
         ]
         batches = torch.cat(small).split(self.batch)
         logits = torch.cat([self.network(each) for each in batches]) / self.writer.calibration.temperature
@@ -170,7 +171,9 @@ def draw(path: Path, curves: dict[str, tuple[str, tuple[float, ...], list[dict[s
     """The curves of each change, one beside the other."""
     figure = Figure(figsize=(15, 3.2), dpi=70, layout="constrained")
     lines = {"balanced accuracy": "#0072B2", "referred or refused": "#E69F00", "wrong and not referred": "#D55E00"}
-    for axes, (name, (unit, steps, rows)) in zip(figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True):
+    for axes, (name, (unit, steps, rows)) in zip(
+        figure.subplots(1, len(curves), sharey=True), curves.items(), strict=True
+    ):
         values = {
             "balanced accuracy": [(row["sensitivity"] + row["specificity"]) / 2 for row in rows],
             "referred or refused": [row["referred"] + row["refused"] for row in rows],

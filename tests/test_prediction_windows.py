@@ -1,4 +1,4 @@
-"""``predict`` on CT pictures and 8-bit volumes in other windows than the lung's: refused by name, or placed and said."""
+"""``predict`` on CT pictures and 8-bit volumes in other windows than the lung's: refused by name, or placed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import NDArray
 from skimage.morphology import convex_hull_image
 
@@ -28,13 +27,15 @@ def implausible(mask: NDArray, image: NDArray, *, picture: bool) -> list[str]:
         return []
     found = []
     if lesion > MOST_LESION * lung:
-        found.append(f"{100 * lesion / lung:.0f} % of what is called lung is called lesion, which no breathing lung holds")
+        found.append(
+            f"{100 * lesion / lung:.0f} % of what is called lung is called lesion, which no breathing lung holds"
+        )
     if picture:
         outside = sum(_outside(mask[:, :, z], image[:, :, z]) for z in range(mask.shape[2]))
         if outside > MOST_OUTSIDE * lung:
             found.append(
-                f"{100 * outside / lesion:.0f} % of what is called lesion lies outside the lungs, as far as grey values show"
-                " them"
+                f"{100 * outside / lesion:.0f} % of what is called lesion lies outside the lungs, "
+                "as far as grey values show them"
             )
     return found
 

@@ -15,7 +15,9 @@ from pipelines.transforms.window import Window, judge_window
 
 SOFT_TISSUE = 0.74  # 40 HU in the lung window
 BRIGHT, MIN_BRIGHT = 0.55, 0.05  # above -230 HU in that window; the share of a picture that must be so
-PLACEABLE = "export the slice in a lung window, air dark (centre -600, width 1500), or give the DICOM series or NIfTI volume"
+PLACEABLE = (
+    "export the slice in a lung window, air dark (centre -600, width 1500), or give the DICOM series or NIfTI volume"
+)
 LUNG_WINDOW = (-1000.0, 400.0)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in most 8-bit pictures
 
 

@@ -103,7 +103,9 @@ def judge_window(array: NDArray) -> Window:
     lungs = [each.black for each in measured if each.black is not None]
     black = float(np.median(lungs)) if lungs else 0.0
     if tissue - dark < FEWEST_LEVELS:
-        return Window(tissue, f"lung and soft tissue are {tissue - dark:.0f} grey levels of 255 apart: too wide a window")
+        return Window(
+            tissue, f"lung and soft tissue are {tissue - dark:.0f} grey levels of 255 apart: too wide a window"
+        )
     if black > _CLIPPED:
         return Window(
             tissue,

@@ -75,10 +75,13 @@ def xray_doubts(plane: NDArray) -> list[str]:
     found = measure_xray(plane)
     doubts = []
     if found.contrast < LEAST_CONTRAST:
-        doubts.append(f"low contrast: {found.contrast:.0f} grey levels of 255, in training at least {LEAST_CONTRAST:.0f}")
-    dark, bright = MEDIANS[0] > found.median, MEDIANS[1] < found.median
-    if dark or bright:
-        doubts.append(f"exposure: {'dark' if dark else 'bright'}, half of it {'below' if dark else 'above'} grey {found.median:.0f}")
+        doubts.append(
+            f"low contrast: {found.contrast:.0f} grey levels of 255, in training at least {LEAST_CONTRAST:.0f}"
+        )
+    if found.median < MEDIANS[0]:
+        doubts.append(f"exposure: dark, half of it below grey {found.median:.0f}")
+    elif found.median > MEDIANS[1]:
+        doubts.append(f"exposure: bright, half of it above grey {found.median:.0f}")
     elif not MIDDLES[0] <= found.middle <= MIDDLES[1]:
         doubts.append(f"exposure: the middle grey lies at {100 * found.middle:.0f} % of the contrast")
     elif found.white > MOST_WHITE or found.black > MOST_BLACK:

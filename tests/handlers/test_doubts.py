@@ -53,7 +53,9 @@ def test_a_true_mask_is_not_doubted(tmp_path: Path, slice_: tuple[np.ndarray, np
 
 def test_a_wide_window_is_noted_and_its_extent_given(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     hu, label = slice_
-    found = report(PredictionWriter(str(tmp_path)), save(hu, (-1024, 1500), tmp_path / "a.png"), label[None, :, :, None])
+    found = report(
+        PredictionWriter(str(tmp_path)), save(hu, (-1024, 1500), tmp_path / "a.png"), label[None, :, :, None]
+    )
     assert found["doubt"] is None
     assert "wide window" in found["notes"][0]
     assert found["extent"] > 0.05
@@ -93,7 +95,9 @@ def test_lesion_without_any_lung_lies_outside_it(phantom: Any) -> None:
     mask = np.zeros((40, 40, 1), np.uint8)
     mask[10:20, 10:20] = 1
     mask[20:26, 10:20] = 2
-    assert "100 % of what is called lesion lies outside" in implausible(mask, np.full(mask.shape, 0.74), picture=True)[0]
+    assert (
+        "100 % of what is called lesion lies outside" in implausible(mask, np.full(mask.shape, 0.74), picture=True)[0]
+    )
 
 
 def test_a_slice_whose_window_cannot_be_told_is_referred(tmp_path: Path) -> None:

@@ -112,13 +112,20 @@ def test_too_few_greys_between_lung_and_tissue(scan: np.ndarray) -> None:
 def chosen(shared_data: Path) -> dict[str, list[np.ndarray]]:
     """A few real pictures of each kind, (X, Y, 1)."""
     plain = ("001_10", "004_50", "006_10", "009_60")
-    equalised = ("coronacases_002_0191", "coronacases_007_0783", "radiopaedia_10_85902_1_1251", "radiopaedia_36_86526_0_1502")
+    equalised = (
+        "coronacases_002_0191",
+        "coronacases_007_0783",
+        "radiopaedia_10_85902_1_1251",
+        "radiopaedia_36_86526_0_1502",
+    )
     paths = {
         "lung": [shared_data / "lung_ct_lesions" / "images" / f"{name}.jpg" for name in (11, 3, 51, 23, 30, 67)],
         "plain": [shared_data / "covid_ct_seg/plain/images" / f"Data-1_coronacases_org_{name}.jpg" for name in plain],
         "equalised": [shared_data / "covid_ct_seg/equalised/images" / f"{name}.jpg" for name in equalised],
     }
-    return {kind: [np.asarray(Image.open(p).convert("L")).T[:, :, None] for p in those] for kind, those in paths.items()}
+    return {
+        kind: [np.asarray(Image.open(p).convert("L")).T[:, :, None] for p in those] for kind, those in paths.items()
+    }
 
 
 def test_real_pictures_in_lung_windows_pass_as_they_are(chosen: dict[str, list[np.ndarray]]) -> None:

@@ -1,4 +1,4 @@
-"""Chest X-rays of a contrast, exposure, sharpness or noise that training did not have are named; those it had are not."""
+"""Chest X-rays of a contrast, exposure, sharpness or noise that training did not have are named."""
 
 from __future__ import annotations
 
