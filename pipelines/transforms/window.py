@@ -30,7 +30,10 @@ FEWEST_LEVELS = 32.0  # between lung and soft tissue; with fewer, ground glass i
 _LOOK, _DETAIL = 128, 256  # pixels of the longer side of the copies that are looked at; noise is gone in the first
 _SLICES = 9  # of a volume
 _LEAST_BRIGHT, _LEAST_DARK = 0.05, 0.02  # of a slice: with less there is nothing to tell the window by
-_BLACK, _CLIPPED = 4.0, 0.3  # levels above the darkest that are black, for JPEG's sake; part of the lungs
+# Levels above the darkest grey that are black, for JPEG's sake, but no more than this part of the way to soft tissue.
+_BLACK, _BLACK_PART = 4.0, 0.04
+# Part of the lungs that is black. Where soft tissue is mid-grey too, as in a mediastinal window, less will do.
+_CLIPPED, _CLIPPED_GREY = 0.3, 0.15
 _CROPPED = 0.3  # of the rim: with less air there, the picture is cropped to the lungs
 # Parts of the way from lung to soft tissue: the narrowest range with half of what is bright, and its middle half.
 # COVID-SemiSeg's 50 pictures in lung windows have at most 0.25 and 0.28.
@@ -106,7 +109,7 @@ def judge_window(array: NDArray) -> Window:
         return Window(
             tissue, f"lung and soft tissue are {tissue - dark:.0f} grey levels of 255 apart: too wide a window"
         )
-    if black > _CLIPPED:
+    if black > (_CLIPPED_GREY if tissue < WIDE else _CLIPPED):
         return Window(
             tissue,
             f"{100 * black:.0f} % of the lungs are black, as in a mediastinal, soft-tissue or bone window: "
@@ -154,7 +157,8 @@ def measure_slice(plane: NDArray) -> SliceGreys | None:
     half = float((bright[n:] - bright[: bright.size - n]).min())
     darkest = float(plane.min())
     inside = _inside(is_dark, look <= darkest + (threshold - darkest) / 3)
-    black = float((look[inside] <= darkest + _BLACK).mean()) if inside.mean() >= _LEAST_DARK else None
+    blackish = min(_BLACK, _BLACK_PART * (float(tissue) - darkest))
+    black = float((look[inside] <= darkest + blackish).mean()) if inside.mean() >= _LEAST_DARK else None
     return SliceGreys(
         float(tissue), lung, half / way, float(high - low) / way, black, _details(plane), bright.size / look.size
     )
