@@ -14,13 +14,16 @@ MOST_LESION = 0.9
 MOST_OUTSIDE = 0.35
 
 
-def implausible(mask: NDArray, image: NDArray, *, picture: bool) -> list[str]:
+_PLANE, _SLICES = 256, 32  # pixels a side and slices that suffice to see it
+
+
+def implausible(mask: NDArray, image: NDArray | None) -> list[str]:
     """What of a mask no chest has, in words; nothing for one that may be true.
 
     Args:
         mask: (X, Y, Z) axial label map, 0 background, 1 lung, 2 lesion.
-        image: (X, Y, Z) in the lung window, 0..1.
-        picture: it is a picture, whose window nobody knows, so that lesion outside the lungs is looked for.
+        image: (X, Y, Z) in the lung window, 0..1, of pictures and 8-bit volumes, whose window nobody knows: lesion
+            outside the lungs is looked for. None in Hounsfield units.
     """
     lung, lesion = int((mask > 0).sum()), int((mask == 2).sum())
     if not lesion:
@@ -30,11 +33,13 @@ def implausible(mask: NDArray, image: NDArray, *, picture: bool) -> list[str]:
         found.append(
             f"{100 * lesion / lung:.0f} % of what is called lung is called lesion, which no breathing lung holds"
         )
-    if picture:
+    if image is not None:
+        step, z_step = max(1, -(-max(mask.shape[:2]) // _PLANE)), max(1, -(-mask.shape[2] // _SLICES))
+        mask, image = mask[::step, ::step, ::z_step], image[::step, ::step, ::z_step]
         outside = sum(_outside(mask[:, :, z], image[:, :, z]) for z in range(mask.shape[2]))
-        if outside > MOST_OUTSIDE * lung:
+        if outside > MOST_OUTSIDE * (mask > 0).sum():
             found.append(
-                f"{100 * outside / lesion:.0f} % of what is called lesion lies outside the lungs, "
+                f"{100 * outside / (mask == 2).sum():.0f} % of what is called lesion lies outside the lungs, "
                 "as far as grey values show them"
             )
     return found

@@ -15,6 +15,7 @@ from pipelines.evaluation import implausible
 from pipelines.evaluation.case_report import measure_case, overlay, volume_overlay
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
 from pipelines.readers import CaseImage
+from pipelines.transforms import Window
 
 
 class PredictionWriter(CaseWriter):
@@ -48,9 +49,9 @@ class PredictionWriter(CaseWriter):
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
         """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given."""
-        image, window = placed(case)
+        image, window = placed(case) if case.intensity == "display" else (None, Window(None))
         measured = measure_case(case.axial(mask), case.spacing)
-        doubts = implausible(case.axial(mask), image, picture=case.intensity == "display")
+        doubts = implausible(case.axial(mask), image)
         notes = [*case.notes, *([window.note] if window.note else []), *doubts]
         if window.doubtful and window.note:
             doubts.insert(0, window.note)

@@ -85,19 +85,17 @@ def test_chest_wall_called_lesion_is_doubted_and_gets_no_extent(
 def test_a_share_that_no_lung_holds(phantom: Any) -> None:
     image = scale_ct(phantom.array.astype(np.float32), "hu")
     ill = np.where(phantom.label > 0, 2, 0)
-    (words,) = implausible(ill, image, picture=False)
+    (words,) = implausible(ill, None)
     assert "100 % of what is called lung is called lesion" in words
-    assert implausible(phantom.label, image, picture=True) == []
-    assert implausible(np.zeros_like(ill), image, picture=True) == []
+    assert implausible(phantom.label, image) == []
+    assert implausible(np.zeros_like(ill), image) == []
 
 
 def test_lesion_without_any_lung_lies_outside_it(phantom: Any) -> None:
     mask = np.zeros((40, 40, 1), np.uint8)
     mask[10:20, 10:20] = 1
     mask[20:26, 10:20] = 2
-    assert (
-        "100 % of what is called lesion lies outside" in implausible(mask, np.full(mask.shape, 0.74), picture=True)[0]
-    )
+    assert "100 % of what is called lesion lies outside" in implausible(mask, np.full(mask.shape, 0.74))[0]
 
 
 def test_a_slice_whose_window_cannot_be_told_is_referred(tmp_path: Path) -> None:
