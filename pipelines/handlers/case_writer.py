@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from ignite.engine import Engine, Events
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
+from pipelines.transforms import Window, judge_window, scale_ct, stretch_wide_window
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,17 @@ class CaseWriter(ABC):
                 else "free space or choose a folder you may write to",
             ) from error
         return final
+
+
+def placed(case: CaseImage) -> tuple[np.ndarray, Window]:
+    """A case's axial image in the lung window, float32 (X, Y, Z) 0..1, stretched where its window is wide, and what was
+    found of that window; nothing of one in Hounsfield units."""
+    image = case.axial(case.array)
+    scaled = scale_ct(image, case.intensity)
+    if case.intensity == "hu":
+        return scaled, Window(None)
+    window = judge_window(image)
+    return stretch_wide_window(scaled, window), window
 
 
 def _without_folder(value: Any) -> Any:

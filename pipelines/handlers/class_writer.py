@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pipelines.errors import ConfigError
 from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
 from pipelines.evaluation.files import table
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
 from pipelines.readers import CaseImage
 from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale
-from pipelines.transforms import TemperatureScaled, aerated_share, scale_ct
+from pipelines.transforms import TemperatureScaled, aerated_share
 
 SHOWN = 12  # slices of a volume in its picture
 _NO_LUNG = "too little aerated lung: none is in view, or all of it is opaque"
@@ -90,19 +90,22 @@ class ClassWriter(CaseWriter):
     def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
         self.check_weights()
         probabilities = np.asarray(item[self.key].cpu(), dtype=float).reshape(len(self.scale.names), -1).T
-        scaled = scale_ct(case.axial(case.array), case.intensity)
+        scaled, window = placed(case)
         if len(probabilities) != scaled.shape[2]:
             raise ValueError(f"{len(probabilities)} slices are predicted, the case has {scaled.shape[2]}")
         lung = aerated_share(scaled)
         slices = [self._slice(z, row, lung[z]) for z, row in enumerate(probabilities)]
+        summary = self._summary(slices, probabilities, lung)
+        if window.doubtful:
+            summary |= {"refer": True, "reason": "; ".join(filter(None, [summary["reason"], window.note]))}
         report = {
             **self.about(case),
-            **self._summary(slices, probabilities, lung),
+            **summary,
             "rule": str(self.scale),
             "refer_below": self.refer_below,
             "temperature": round(self.calibration.temperature, 4),
             "slices": slices,
-            "notes": list(case.notes),
+            "notes": [*case.notes, *([window.note] if window.note else [])],
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

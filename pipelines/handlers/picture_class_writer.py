@@ -18,7 +18,7 @@ from PIL import Image
 from pipelines.errors import ConfigError
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
 from pipelines.readers import NOT_FRONTAL, XrayPicture, read_xray
-from pipelines.transforms import TemperatureScaled
+from pipelines.transforms import TemperatureScaled, xray_doubts
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class PictureClassWriter(CaseWriter):
 
     The report holds ``class``, ``probabilities`` by name and ``refer``: whether a person should look, because the
     class that is said has less than ``refer_below`` (as where the positive one is likelier and yet short of the
-    operating threshold), or the picture does not look like a frontal chest X-ray. The class follows the operating point
+    operating threshold), the picture does not look like a frontal chest X-ray, or its contrast, exposure, sharpness or
+    noise is not that of the training pictures (``xray_doubts``). The class follows the operating point
     that is stored with the weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju et
     al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of
     why.
@@ -90,7 +91,7 @@ class PictureClassWriter(CaseWriter):
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         said = int(self.calibration.predict(probabilities, self.names)[0])
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
-        reasons = [] if case.frontal else [NOT_FRONTAL]
+        reasons = [*([] if case.frontal else [NOT_FRONTAL]), *xray_doubts(case.array)]
         if probabilities[0, said] < self.refer_below:
             reasons.append(f"the class that is said has less than {self.refer_below:g}")
         report = {

@@ -11,9 +11,11 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
+from pipelines.evaluation import implausible
 from pipelines.evaluation.case_report import measure_case, overlay, volume_notes, volume_overlay
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
 from pipelines.readers import CaseImage
+from pipelines.transforms import Window
 
 
 class PredictionWriter(CaseWriter):
@@ -46,8 +48,16 @@ class PredictionWriter(CaseWriter):
         return files
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
-        """What ``NAME_report.json`` says of a case."""
+        """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given."""
+        image, window = placed(case) if case.intensity == "display" else (None, Window(None))
         measured = measure_case(case.axial(mask), case.spacing)
+        doubts = implausible(case.axial(mask), image)
+        about_window = [window.note] if window.note else []
+        notes = [*case.notes, *about_window, *volume_notes(measured["lung_ml"]), *doubts]
+        if window.doubtful and window.note:
+            doubts.insert(0, window.note)
+        if doubts:
+            measured["extent"] = None
         if measured["largest_lesion_slice"] is not None:
             measured["largest_lesion_slice"] = case.slice_indices[measured["largest_lesion_slice"]]
         measured["largest_lesion_slice_axis"] = case.slice_axis
@@ -55,7 +65,8 @@ class PredictionWriter(CaseWriter):
             **self.about(case),
             "labels": {"0": "background", "1": "lung", "2": "lesion"},
             **measured,
-            "notes": [*case.notes, *volume_notes(measured["lung_ml"])],
+            "doubt": "; ".join(doubts) or None,
+            "notes": notes,
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

@@ -16,11 +16,10 @@ from pipelines.evaluation.case_page import draw_case_page
 from pipelines.evaluation.case_severity import case_severity, one_lung_slices
 from pipelines.evaluation.files import table
 from pipelines.evaluation.severity_summary import read_severities, write_severity_summary
-from pipelines.handlers.case_writer import NOT_FOR_CARE
+from pipelines.handlers.case_writer import NOT_FOR_CARE, placed
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.readers import CaseImage, read_label
 from pipelines.severity import SeverityScale
-from pipelines.transforms import scale_ct
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +96,10 @@ class SeverityWriter(PredictionWriter):
         mask = case.axial(np.asarray(item[self.key].cpu())[0].astype(np.uint8))
         report = json.loads(files["report"].read_text(encoding="utf-8"))
         severity = self.severity(case, mask, item)
+        if report["doubt"]:  # a class would be believed
+            for each in (severity, *(severity["slices"] if case.kind == "picture" else [])):
+                each |= dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))
+                each["reason"] = report["doubt"]
         report["severity"] = severity
         if self._known is not None:
             self._known[name] = severity
@@ -130,7 +133,7 @@ class SeverityWriter(PredictionWriter):
             if members is not None and len(members) > 1
             else None
         )
-        found["one_lung_slices"] = one_lung_slices(mask, scale_ct(case.axial(case.array), case.intensity))
+        found["one_lung_slices"] = one_lung_slices(mask, placed(case)[0])
         for each, index in zip(found["slices"], case.slice_indices, strict=True):
             each["file_index"] = index
         if "label_file" in item:

@@ -11,9 +11,13 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from pipelines.errors import IntensityError
+from pipelines.transforms.window import Window, judge_window
 
 SOFT_TISSUE = 0.74  # 40 HU in the lung window
 BRIGHT, MIN_BRIGHT = 0.55, 0.05  # above -230 HU in that window; the share of a picture that must be so
+PLACEABLE = (
+    "export the slice in a lung window, air dark (centre -600, width 1500), or give the DICOM series or NIfTI volume"
+)
 LUNG_WINDOW = (-1000.0, 400.0)  # HU: aerated lung lands near 0.1, soft tissue near 0.75, as in most 8-bit pictures
 
 
@@ -57,17 +61,42 @@ def anchor_soft_tissue(scaled: np.ndarray) -> np.ndarray:
     return np.clip(scaled * (SOFT_TISSUE / float(np.median(bright))), 0.0, 1.0).astype(np.float32)
 
 
+def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
+    """Brightens a picture made in a wide window, as a whole, until its soft tissue lies where it is expected.
+
+    Args:
+        scaled: (…), 0..1.
+        window: of the picture.
+
+    Returns:
+        float32 of the same shape, 0..1; unchanged where the window is not wide.
+    """
+    if not window.wide or window.tissue is None:
+        return scaled
+    return np.clip(scaled * (SOFT_TISSUE * 255 / window.tissue), 0.0, 1.0).astype(np.float32)
+
+
 class ScaleCTd(MapTransform):
     """``scale_ct`` as a dictionary transform: reads ``meta["intensity"]`` that ``LoadCTd`` left; gives values 0..1.
 
-    What comes in 0..255 is anchored at its soft tissue too (``anchor_soft_tissue``).
+    What comes in 0..255 is anchored at its soft tissue too (``anchor_soft_tissue``), or stretched where its window is
+    wide (``stretch_wide_window``).
 
     A tensor without that entry (from another loader, MONAI Label's for one) is taken as Hounsfield units if any value
     is below -200, else as 0..255.
+
+    Args:
+        keys, allow_missing_keys: as MONAI's.
+        any_window: take 0..255 whose greys cannot be placed in a lung window too, as they are: for a network that is
+            trained on such.
+
+    Raises:
+        IntensityError: 0..255 in a window that shows no lung, of equalised contrast, or a negative (``judge_window``).
     """
 
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, any_window: bool = False, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.any_window = any_window
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -77,6 +106,12 @@ class ScaleCTd(MapTransform):
             intensity = meta.get("intensity") or ("hu" if float(image.min()) < -200 else "display")
             scaled = scale_ct(np.asarray(image), intensity)
             if intensity == "display":
-                scaled = anchor_soft_tissue(scaled)
+                scaled = self._place(np.asarray(image), scaled, meta.get("filename_or_obj"))
             d[key] = MetaTensor(scaled, meta=meta, applied_operations=getattr(image, "applied_operations", []))
         return d
+
+    def _place(self, grey: np.ndarray, scaled: np.ndarray, where: Any) -> np.ndarray:
+        window = judge_window(grey[0])
+        if window.fault and not self.any_window:
+            raise IntensityError(window.fault, where=where, how=PLACEABLE)
+        return stretch_wide_window(scaled, window) if window.wide else anchor_soft_tissue(scaled)

@@ -64,8 +64,7 @@ def gas_in_slice(slice_: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     Returns:
         (X, Y) bool, a part of ``lungs``.
     """
-    components, outside = _dark_components(slice_ < air_threshold(slice_))
-    around = np.isin(components, list(outside))
+    around = air_around(slice_ < air_threshold(slice_))
     gas = np.zeros(lungs.shape, dtype=bool)
     if around.mean() < _AIR_AROUND:
         return gas
@@ -79,6 +78,12 @@ def is_whole_body(body: np.ndarray) -> bool:
     """Whether a slice's body (X, Y) bool lies within the picture, so that what is outside of it is air and table."""
     rim = np.concatenate([body[0], body[-1], body[:, 0], body[:, -1]])
     return bool(body.any() and rim.mean() < _TOUCHING)
+
+
+def air_around(dark: np.ndarray) -> np.ndarray:
+    """Of the dark pixels of a slice (X, Y) bool, those of the air outside the body."""
+    components, outside = _dark_components(dark)
+    return np.isin(components, list(outside))
 
 
 def air_threshold(image: np.ndarray) -> float:

@@ -44,24 +44,46 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "a.png"
 
 
+@pytest.fixture
+def chest(tmp_path: Path) -> Path:
+    """A drawing as bright as a real picture is."""
+    drawn = Image.fromarray(make_chest_xray_phantom(0, 90, pneumonia=False).picture)
+    drawn.resize((90, 60)).save(tmp_path / "chest.png")
+    return tmp_path / "chest.png"
+
+
 def report(writer: PictureClassWriter, picture: Path, pneumonia: float) -> dict:
     item = {"pred": torch.tensor([1 - pneumonia, pneumonia])}
     return json.loads(writer.write_case("a", writer.read(picture), item)["report"].read_text())
 
 
 def test_class_follows_the_operating_point_of_the_weights(
-    tmp_path: Path, weights: Path, calibration: Calibration, picture: Path
+    tmp_path: Path, weights: Path, calibration: Calibration, chest: Path
 ) -> None:
     writer = PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
-    below, above = report(writer, picture, 0.7), report(writer, picture, 0.81)
+    below, above = report(writer, chest, 0.7), report(writer, chest, 0.81)
     assert (below["class"], above["class"]) == ("normal", "pneumonia")
     assert below["probabilities"] == pytest.approx({"normal": 0.3, "pneumonia": 0.7})
     assert below["operating_point"]["threshold"] == 0.8
     assert below["temperature"] == 1.5
-    assert report(writer, picture, 0.55)["refer"] is True
+    assert report(writer, chest, 0.55)["refer"] is True
     assert below["refer"] is True, "normal is said, at a probability of 0.3"
-    assert report(writer, picture, 0.1)["refer"] is False
+    assert report(writer, chest, 0.1)["refer"] is False
     assert below["size_px"] == {"width": 90, "height": 60}
+
+
+def test_a_picture_of_low_contrast_is_referred_however_sure_the_network_is(
+    tmp_path: Path, weights: Path, calibration: Calibration, chest: Path
+) -> None:
+    grey = np.asarray(Image.open(chest)).astype(float)
+    dark, light = np.percentile(grey, [2, 98])
+    flat = np.clip((grey - dark) / (light - dark), -0.1, 1.1) * 40 + 108
+    Image.fromarray(flat.astype(np.uint8)).save(tmp_path / "flat.png")
+    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
+    found = report(writer, tmp_path / "flat.png", 0.99)
+    assert found["class"] == "pneumonia"
+    assert found["refer"] is True
+    assert found["reason"].startswith("low contrast: ")
 
 
 def test_without_a_calibration_the_likelier_class_is_said(tmp_path: Path, weights: Path, picture: Path) -> None:
@@ -69,15 +91,15 @@ def test_without_a_calibration_the_likelier_class_is_said(tmp_path: Path, weight
 
 
 def test_a_picture_that_may_be_no_chest_xray_is_referred_however_sure_the_network_is(
-    tmp_path: Path, picture: Path
+    tmp_path: Path, chest: Path
 ) -> None:
-    Image.open(picture).rotate(90, expand=True).save(tmp_path / "side.png")
+    Image.open(chest).rotate(90, expand=True).save(tmp_path / "side.png")
     writer = PictureClassWriter(str(tmp_path / "out"), NAMES)
     said = report(writer, tmp_path / "side.png", 0.99)
     assert said["refer"] is True
     assert said["reason"] == "the picture does not look like an upright frontal chest X-ray"
     assert report(writer, tmp_path / "side.png", 0.55)["reason"].endswith("; the class that is said has less than 0.6")
-    assert report(writer, picture, 0.99)["reason"] is None
+    assert report(writer, chest, 0.99)["reason"] is None
 
 
 def test_a_calibration_of_other_classes_or_out_of_range_is_refused(

@@ -1,0 +1,66 @@
+"""``predict`` on CT pictures and 8-bit volumes in other windows than the lung's: refused by name, or placed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
+from pipelines.datasets import make_lung_phantom
+from pipelines.errors import IntensityError
+
+WINDOWS = {"lung": (-1350, 150), "wide": (-1024, 1500), "mediastinal": (-160, 240), "bone": (-500, 1300)}
+NETWORKS = {"covid_ct_lesion_segmentation": "tiny_unet", "covid_ct_severity_classification": "severity_shufflenet"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A healthy phantom as a picture and as an 8-bit volume in each window."""
+    phantom = make_lung_phantom(3, size=128, slices=8, extent=0.0)
+    made = tmp_path_factory.mktemp("windows")
+    for name, (low, high) in WINDOWS.items():
+        grey = np.rint(np.clip((phantom.array - float(low)) / (high - low), 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(grey[:, :, 4].T).save(made / f"{name}.png")
+        nib.save(nib.Nifti1Image(grey, phantom.affine), made / f"{name}_volume.nii.gz")
+    return made
+
+
+@pytest.mark.parametrize("bundle", NETWORKS)
+def test_each_window_gets_its_answer(project: Path, tmp_path: Path, folder: Path, bundle: str) -> None:
+    words = ["predict", str(project / "bundles" / bundle), str(folder), "--out", str(tmp_path), "--fast"]
+    assert main([*words, "--network", NETWORKS[bundle]]) == EXIT_SOME_NOT_DONE
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    found = {Path(line["input"]).name.split(".")[0]: line for line in lines}
+    assert {name for name, line in found.items() if line["status"] == "done"} == {
+        "lung", "lung_volume", "wide", "wide_volume",
+    }  # fmt: skip
+    for name in ("mediastinal", "mediastinal_volume", "bone", "bone_volume"):
+        assert found[name]["status"] == "refused"
+        assert "lungs are black, as in a mediastinal" in found[name]["error"]
+        assert "export the slice in a lung window" in found[name]["error"]
+    for name in ("wide", "wide_volume"):
+        notes = json.loads(Path(found[name]["report"]).read_text())["notes"]
+        assert any("wide window" in note for note in notes)
+    assert not any("window" in note for note in json.loads(Path(found["lung"]["report"]).read_text())["notes"])
+
+
+def test_a_single_refused_picture_has_the_code_of_its_kind(project: Path, tmp_path: Path, folder: Path) -> None:
+    bundle = project / "bundles" / "covid_ct_lesion_segmentation"
+    words = ["predict", str(bundle), str(folder / "mediastinal.png"), "--out", str(tmp_path), "--network", "tiny_unet"]
+    assert main(words) == IntensityError.exit_code
+    assert list(tmp_path.glob("*mask*")) == []
+
+
+def test_a_wide_window_gets_nearly_the_mask_of_a_lung_window(project: Path, tmp_path: Path, folder: Path) -> None:
+    bundle = project / "bundles" / "covid_ct_lesion_segmentation"
+    masks = []
+    for name in ("lung", "wide"):
+        words = ["predict", str(bundle), str(folder / f"{name}.png"), "--out", str(tmp_path), "--network", "tiny_unet"]
+        assert main(words) == 0
+        masks.append(np.asarray(Image.open(tmp_path / f"{name}_mask.png")))
+    assert (masks[0] == masks[1]).mean() > 0.9
