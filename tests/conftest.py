@@ -29,11 +29,12 @@ _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "ML
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker is left with one of them at the end."""
+    """Files with slow tests come first, what is tested as a whole before its parts: no worker is left with one of them
+    at the end."""
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist's order, the most tests first
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent != PROJECT / "tests"))
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which `-n` needs
