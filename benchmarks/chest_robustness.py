@@ -59,7 +59,7 @@ CHANGES: dict[str, tuple[Change, str, tuple[float, ...]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prepared", type=Path)
-    parser.add_argument("--pictures", type=int, default=200, help="half of them normal")
+    parser.add_argument("--pictures", type=int, default=120, help="half of them normal")
     parser.add_argument("--plot", type=Path, help="where the curves go, as PNG")
     parser.add_argument("--batch", type=int, default=25)
     args = parser.parse_args()

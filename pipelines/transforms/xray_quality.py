@@ -19,7 +19,9 @@ MEDIANS = (60.0, 207.5)
 MIDDLES = (0.293, 0.907)
 MOST_BLACK, MOST_WHITE = 0.246, 0.01
 LEAST_SHARPNESS = 0.862
-MOST_NOISE = 0.593
+# Training's pictures have 0.6 at most, for JPEG and being made small smooth them: three in four of another hospital's
+# have more (Shenzhen's, 1.1 at most). The network is as right as without noise up to here, and errs from twice that on.
+MOST_NOISE = 4.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def measure_xray(plane: NDArray) -> XrayQuality:
 
 
 def xray_doubts(plane: NDArray) -> list[str]:
-    """What of a chest X-ray is unlike nearly all that the shipped network was trained on, in words: contrast, exposure,
+    """What of a chest X-ray is unlike what the shipped network was trained on or stands, in words: contrast, exposure,
     blur, noise. A person should look where there is any.
 
     Args:
@@ -89,5 +91,5 @@ def xray_doubts(plane: NDArray) -> list[str]:
     if found.sharpness < LEAST_SHARPNESS:
         doubts.append("blur: what is thin is not to be seen")
     if found.noise > MOST_NOISE:
-        doubts.append(f"noise: {found.noise:.2g} % of the contrast, in training at most {MOST_NOISE:.2g} %")
+        doubts.append(f"noise: {found.noise:.2g} % of the contrast, more than {MOST_NOISE:g} %")
     return doubts

@@ -76,7 +76,7 @@ def test_real_pictures_that_are_spoilt_are_named(real: list[np.ndarray], how: st
 
 def test_small_changes_of_real_pictures_raise_no_doubt(real: list[np.ndarray]) -> None:
     for grey in real:
-        for changed in (squeezed(grey, 150), grey + 15, grey - 15, ndimage.gaussian_filter(grey, 0.4)):
+        for changed in (squeezed(grey, 150), grey + 15, grey - 15, noisy(grey, 2), ndimage.gaussian_filter(grey, 0.4)):
             assert xray_doubts(eight_bits(changed)) == []
 
 
