@@ -23,7 +23,8 @@ def make(project: Path, folder: Path, python: Path) -> subprocess.CompletedProce
     """``make`` of the environment ``folder/venv``."""
     goal = folder / "venv" / ".installed"
     words = ["make", f"PYTHON={python}", f"VENV={folder / 'venv'}", str(goal)]
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    ours = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    environment = {**ours, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}  # not those of `make test`
     done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert goal.exists() == (done.returncode == 0)
     return done
