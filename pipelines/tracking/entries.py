@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,8 @@ def _forget_tags(client: MlflowClient, run_id: str, data: Mapping[str, Any], at:
 
 
 def _forget_files(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
+    if not re.fullmatch(r"\w+", data["folder"]):  # a journal that came with somebody's checkpoints could name any
+        raise ValueError(f"{data['folder']!r} is no folder of artefacts")
     uri = client.get_run(run_id).info.artifact_uri
     try:
         get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts(data["folder"])

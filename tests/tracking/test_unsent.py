@@ -345,3 +345,13 @@ def test_a_server_that_is_killed_in_mid_training(store: str, tmp_path: Path, mon
         assert (run.info.status, epochs(client, run)) == ("FINISHED", list(range(1, 41)))
         assert "incomplete" not in run.data.tags
         assert "learning_curve.png" in {each.path for each in client.list_artifacts(tracker.run_id)}
+
+
+@pytest.mark.parametrize("folder", ["..", ".", "", "evaluation/../..", "/"])
+def test_a_journal_removes_nothing_but_a_folder_of_artefacts(store: str, tmp_path: Path, folder: str) -> None:
+    trainer, tracker = tiny_training(epochs=1, tracking_uri=store, ckpt_dir=tmp_path / "models", system_metrics=False)
+    trainer.run()
+    before = artifacts(store, tracker.run_id)
+    with pytest.raises(ValueError, match="no folder of artefacts"):
+        Entry("forget_files", {"folder": folder}).write(MlflowClient(tracking_uri=store), str(tracker.run_id))
+    assert artifacts(store, tracker.run_id) == before != set()
