@@ -45,7 +45,7 @@ def find_project(given: str | Path | None = None) -> Project:
         if not bundles_in(folder):
             how = "name the folder that holds bundles (folders with configs/metadata.json)"
             raise UsageError("there are no bundles here", where=folder, how=how)
-        return Project(Path(project_root(folder / "any")) if folder.name == "bundles" else Path.cwd(), folder)
+        return Project(Path(project_root(next(iter(bundles_in(folder).values())))), folder)
     checkout = _PACKAGE.parent if (_PACKAGE.parent / "setup.cfg").is_file() else None
     for folder in (Path.cwd() / "bundles", *([checkout / "bundles"] if checkout else []), _SHIPPED):
         if bundles_in(folder):
@@ -104,13 +104,14 @@ def locate(bundle_root: str | Path = ".") -> str:
 def project_root(bundle_root: str | Path) -> str:
     """The project a bundle belongs to: where its data and the tracking store are looked for.
 
-    The folder above ``bundles/``, or the bundle itself when it stands alone; the working directory for a bundle that is
-    installed with this package.
+    The folder above the folder of bundles (one that is called ``bundles`` or holds several), or the bundle itself when
+    it stands alone; the working directory for a bundle that is installed with this package.
     """
     if is_installed(bundle_root):
         return str(Path.cwd())
     root = Path(bundle_root).resolve()
-    return str(root.parent.parent if root.parent.name == "bundles" else root)
+    alone = root.parent.name != "bundles" and len(bundles_in(root.parent)) < 2
+    return str(root if alone else root.parent.parent)
 
 
 def work_folder(bundle_root: str | Path) -> str:

@@ -97,11 +97,11 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
         raise UsageError(f"--epochs must be 1 or more, got {epochs}")
     out = out.absolute()
     mark = out / ".demo"
-    if out.exists() and any(out.iterdir()) and not mark.exists():
-        raise OutputError("the folder holds something else", where=out, how="choose another --out")
-    shutil.rmtree(out, ignore_errors=True)
     logs = out / "logs"
     try:
+        if out.exists() and any(out.iterdir()) and not mark.exists():
+            raise OutputError("the folder holds something else", where=out, how="choose another --out")
+        shutil.rmtree(out, ignore_errors=True)
         logs.mkdir(parents=True)
         mark.touch()
     except OSError as error:
@@ -125,7 +125,7 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
                 if code:
                     return _failed(step, log, code)
         except ChildProcessError as error:
-            return _failed(step, log, error.args[0] or 1)
+            return _failed(step, log, _as_a_shell_has_it(error.args[0]) or 1)
         except KeyboardInterrupt:
             _say(f"interrupted; what was made until now is in {_near(out)}, and another call begins anew")
             return 130
@@ -188,7 +188,7 @@ def start(bundle: Path, network: str) -> list[str]:
 
 
 def _run(python: str, step: Step, log: Path, line: str) -> int:
-    """The step's exit code, as a shell gives it: 128 and the number of a signal."""
+    """The step's exit code, as a shell has it."""
     log.write_text(f"$ {step.command}\n", encoding="utf-8")
     command, environment = [python, "-m", *step.arguments], {**ENVIRONMENT, **os.environ}
     with _Line(line, step.total) as shown, log.open("ab") as end:
@@ -202,6 +202,11 @@ def _run(python: str, step: Step, log: Path, line: str) -> int:
         shown.succeeded = code == 0
     if code == 0 and step.result:
         _say(f"      -> {_near(_first(*step.result))}")
+    return _as_a_shell_has_it(code)
+
+
+def _as_a_shell_has_it(code: int) -> int:
+    """An exit code: 128 and the number of the signal, where one ended the process."""
     return code if code >= 0 else 128 - code
 
 

@@ -9,6 +9,7 @@ loader in this module.
 from __future__ import annotations
 
 import json
+import pydoc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pipelines.weights import load_weights
 
 FILES = "extra_files"  # of the model: definition, weights, calibration
 DEFINITION = "network.json"
-_TRUSTED = ("pipelines.", "monai.")
+_TRUSTED = ("pipelines.networks.", "monai.networks.nets.")
 _OTHER_SIZES = ((32, 64, 16), (19, 7, 5))  # added to a picture's (or volume's) size to see whether the network minds
 
 
@@ -43,9 +44,7 @@ def build(definition: Mapping[str, Any]) -> torch.nn.Module:
     """
     target = definition.get("_target_")
     plain = json.dumps(definition)
-    # a short name is looked up among MONAI's own classes
-    known = isinstance(target, str) and ("." not in target or target.startswith(_TRUSTED))
-    if not known or any(mark in plain for mark in ('"$', '"@', '"%')) or plain.count('"_target_"') != 1:
+    if not _is_network(target) or any(mark in plain for mark in ('"$', '"@', '"%')) or plain.count('"_target_"') != 1:
         raise ConfigError("the definition is not that of a network", where=DEFINITION, how="register it by `promote`")
     try:
         network = ConfigParser({"network": dict(definition)}).get_parsed_content("network")
@@ -54,6 +53,15 @@ def build(definition: Mapping[str, Any]) -> torch.nn.Module:
     if not isinstance(network, torch.nn.Module):
         raise ConfigError("the definition is not that of a network", where=DEFINITION, how="register it by `promote`")
     return network
+
+
+def _is_network(target: object) -> bool:
+    """Whether a definition names a class of networks; a short name is one of MONAI's. Nothing is called to find out."""
+    if not isinstance(target, str):
+        return False
+    place = target if "." in target else f"monai.networks.nets.{target}"
+    found = pydoc.locate(place) if place.startswith(_TRUSTED) else None
+    return isinstance(found, type) and issubclass(found, torch.nn.Module)
 
 
 def signature_of(network: torch.nn.Module, example: np.ndarray, *, free: bool = True) -> ModelSignature:

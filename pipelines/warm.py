@@ -48,11 +48,13 @@ class WarmPython:
     """
 
     def __init__(self, modules: Sequence[str], env: Mapping[str, str], errors: IO[bytes] | None = None) -> None:
+        import shlex
+
         self._folder = tempfile.TemporaryDirectory(prefix="warm-")  # a socket's path must be short
         place = Path(self._folder.name) / "socket"
         self.bin = Path(self._folder.name) / "bin"
         self.bin.mkdir()
-        client = f"{sys.executable} -S -E -P {__file__} {place}"
+        client = shlex.join([sys.executable, "-S", "-E", "-P", __file__, str(place)])
         for name, first in {"python": "", "torchrun": "-m torch.distributed.run"}.items():
             (self.bin / name).write_text(f'#!/bin/sh\nexec {client} {first} "$@"\n')
             (self.bin / name).chmod(0o755)

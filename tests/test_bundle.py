@@ -51,9 +51,13 @@ def test_the_nearest_bundles_are_used(installed: Path, tmp_path: Path, monkeypat
     assert find_project().bundles == installed, "a folder of that name without bundles is none"
     make(here / "bundles")
     assert find_project() == Project(here, here / "bundles")
-    make(tmp_path / "mine")
+    alone = make(tmp_path / "mine")
     monkeypatch.setenv("PIPELINES_BUNDLES", str(tmp_path / "mine"))
-    assert find_project() == Project(here, tmp_path / "mine")
+    assert find_project() == Project(alone, tmp_path / "mine")
+    assert project_root(alone) == str(alone), "its trainings look there too"
+    make(tmp_path / "mine", "two")
+    assert find_project() == Project(tmp_path, tmp_path / "mine")
+    assert project_root(alone) == str(tmp_path)
     make(tmp_path / "project" / "bundles")
     assert find_project(tmp_path / "project" / "bundles").root == tmp_path / "project", "where its trainings' runs are"
     for wrong in (tmp_path / "nothing", here):

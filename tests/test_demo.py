@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipelines import demo
 from pipelines.demo import Step, demo_steps, run_demo
-from pipelines.errors import UsageError
+from pipelines.errors import OutputError, UsageError
 
 STEP = """
 import pathlib, sys, time
@@ -96,11 +97,17 @@ def test_ctrl_c_ends_the_step_and_says_so(project, tmp_path) -> None:
         start_new_session=True,  # as the shell does: Ctrl-C reaches all of it
     ) as process:
         log = tmp_path / "demo" / "logs" / "01_nap.log"
-        while not (log.exists() and "INFO noise sleep" in log.read_text()):
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            until = time.monotonic() + 60
+            while not (log.exists() and "INFO noise sleep" in log.read_text()):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert err == ""
     assert out.strip().splitlines()[-1].startswith("interrupted; ")
@@ -122,3 +129,9 @@ def test_the_answer_of_shipped_weights_comes_before_any_training(project, tmp_pa
     trained = [step.name for step in steps if step.name.startswith("train_")]
     assert trained == ["train_basic_unet", "train_tiny_unet", "train_lesion_unet"]
     assert f"\"['{bundle}/configs/train.yaml','{bundle}/configs/networks/tiny_unet.yaml']\"" in steps[5].command
+
+
+def test_a_file_is_no_place_for_a_demo(project, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_demo(tmp_path / "file", project / "bundles")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 import pipelines.tracking
+from pipelines import ui_command
 from pipelines.__main__ import main
 
 # Stands in for MLflow's server, which is a process with children of its own.
@@ -77,12 +78,22 @@ def test_it_opens_where_trainings_and_the_registry_are_and_ends_its_children(
 def test_no_browser_is_opened_where_none_is_wanted(
     tmp_path: Path, port: int, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve_with(monkeypatch, tmp_path / "pid", 0.1)
+    serve_with(monkeypatch, tmp_path / "pid", 2)
+    asked: list[bool] = []
+    monkeypatch.setattr(ui_command, "_has_window", lambda: asked.append(True))
     assert main(["ui", "--port", str(port), "--no-browser"]) == 0
-    monkeypatch.delenv("BROWSER")
-    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("w3m"))
-    assert main(["ui", "--port", str(port)]) == 0, "one in the terminal would take it"
+    assert asked == []
+    assert main(["ui", "--port", str(port)]) == 0
+    assert asked == [True], "a server that answers"
     assert opened == []
+
+
+def test_a_browser_in_the_terminal_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROWSER", raising=False)
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("w3m"))
+    assert not ui_command._has_window()
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.Mozilla("firefox"))
+    assert ui_command._has_window()
 
 
 def test_a_port_that_is_taken_is_said(

@@ -93,6 +93,15 @@ def test_signals_reach_the_call(warm: WarmPython, tmp_path: Path, number: signal
     assert caller.returncode == number
 
 
+def test_paths_may_have_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a b"))
+    with WarmPython([], os.environ) as warm:
+        assert warm.ready()
+        assert " " in warm.python
+        assert run(["-c", "print(1)"], tmp_path, warm.python).stdout == "1\n"
+
+
 def test_a_module_that_fails_to_import_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit(5)")
     with WarmPython(["broken"], {**os.environ, "PYTHONPATH": str(tmp_path)}) as warm, pytest.raises(ChildProcessError):
