@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 
 from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom, phantom_covid_ct
+from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
 from pipelines.weights import save_weights
@@ -114,3 +115,15 @@ def test_a_folder_of_nothing_but_results_says_so(project, tmp_path, weights, cap
     words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path)]
     assert main([*words, "--out", str(tmp_path / "out")]) == UnreadableFileError.exit_code
     assert "results of an earlier call" in capsys.readouterr().err
+
+
+def test_no_two_cases_share_a_name(tmp_path):
+    """A whole name that one case takes may be the short name of another."""
+    for names in (["s.png", "s.jpg", "s.png.jpg"], ["a.nii", "a.nii.gz", "a.nii.nii.gz"]):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(b"x")
+        items, faults = look_for_cases(folder)
+        assert (len(items), faults) == (3, [])
+        assert len({item["case"] for item in items}) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,16 @@ def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[
         found = _of_series(found, series, root)
     base = root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
     names = [_name(each, base, found) for each in found]
-    shorts = [short for short, _ in names]
-    items = [
-        {"image": str(each.path), "case": short if shorts.count(short) == 1 else whole}
-        for each, (short, whole) in zip(found, names, strict=True)
-        if each.fault is None
-    ]
+    said = Counter(name for each in names for name in set(each))  # a short one may be another case's whole one
+    items: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for each, (short, whole) in zip(found, names, strict=True):
+        if each.fault is None:
+            name = short if said[short] == 1 else whole
+            while name in taken:  # results never write over one another
+                name += "-again"
+            taken.add(name)
+            items.append({"image": str(each.path), "case": name})
     return items, [each for each in found if each.fault is not None]
 
 

@@ -13,6 +13,8 @@ from scipy import ndimage
 
 from pipelines.transforms.lungs import body_mask, gas_in_slice, is_whole_body
 
+_MOST_STRAY = 0.3  # of what is called lung or lesion: more is not stray, and the body was not found
+
 
 class RemoveStrayLabelsd(MapTransform):
     """Sets to background what lies outside the body and small parts that hang together with no lung.
@@ -49,7 +51,7 @@ class RemoveStrayLabelsd(MapTransform):
                 _clear_picture(labels[0], np.asarray(image)[0])
                 d[key] = convert_to_dst_type(labels, d[key])[0]
                 continue
-            labels[0][~body_mask(np.asarray(image)[0])] = 0
+            _clear(labels[0], ~body_mask(np.asarray(image)[0]))
             parts, count = ndimage.label(labels[0] > 0)
             if count > 1:
                 sizes = np.bincount(parts.ravel())
@@ -59,11 +61,22 @@ class RemoveStrayLabelsd(MapTransform):
         return d
 
 
+def _clear(labels: np.ndarray, outside: np.ndarray) -> bool:
+    """Clears labels outside the body in place, unless they are too many to be stray; whether it did.
+
+    Padding (a circular field of view, a black border) joins lungs that reach it to the air outside.
+    """
+    stray = (labels[outside] > 0).sum() <= _MOST_STRAY * (labels > 0).sum()
+    if stray:
+        labels[outside] = 0
+    return bool(stray)
+
+
 def _clear_picture(labels: np.ndarray, image: np.ndarray) -> None:
     """Clears the labels (X, Y, Z) of pictures in place."""
     body = body_mask(image)
     for z in range(labels.shape[2]):
         if is_whole_body(body[:, :, z]):
             plane = labels[:, :, z]
-            plane[~body[:, :, z]] = 0
-            plane[gas_in_slice(image[:, :, z], plane > 0)] = 0
+            if _clear(plane, ~body[:, :, z]):
+                plane[gas_in_slice(image[:, :, z], plane > 0)] = 0

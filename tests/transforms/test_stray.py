@@ -53,3 +53,15 @@ def test_empty_prediction_stays_empty():
     data = scan("volume")
     data["pred"] = data["pred"] * 0
     assert not RemoveStrayLabelsd("pred")(data)["pred"].any()
+
+
+def test_lungs_that_touch_padding_are_not_outside_the_body():
+    """A circular field of view, or a crop set back into its grid: lung and padding are one dark body."""
+    for kind in ("volume", "picture"):
+        data = scan(kind)
+        data["pred"][:, 0:4] = 0
+        data["image"][:, :, 20:] = 0.0  # both lungs reach it
+        data["image"][:, 10:24, 20:30] = 0.1
+        before = data["pred"].clone()
+        lost = int((before > 0).sum()) - int((RemoveStrayLabelsd("pred")(data)["pred"] > 0).sum())
+        assert lost <= 36, kind
