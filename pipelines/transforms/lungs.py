@@ -114,13 +114,26 @@ def _dark_components(dark: np.ndarray) -> tuple[np.ndarray, set[int]]:
     """Components of the dark pixels (0 is none), and which of them are the air outside the body.
 
     That air holds a corner of the picture. Lungs may touch an edge (pictures cropped to the lungs), but a component
-    that runs along most of the rim is the air around the patient, corners cut off or not.
+    that runs along most of the rim is the air around the patient, corners cut off or not. Lines at the edges that are
+    dark from end to end are air, or a border that somebody put around a cropped picture: lungs that touch it are lungs.
     """
-    components, count = ndimage.label(dark)
-    corners = components[[0, 0, -1, -1], [0, -1, 0, -1]]
-    rim = np.concatenate([components[0], components[-1], components[:, 0], components[:, -1]])
+    inner = _without_dark_lines(dark)
+    within, count = ndimage.label(dark[inner])
+    corners = within[[0, 0, -1, -1], [0, -1, 0, -1]]
+    rim = np.concatenate([within[0], within[-1], within[:, 0], within[:, -1]])
     along_rim = np.bincount(rim, minlength=count + 1)
-    return components, (set(corners.tolist()) | set(np.flatnonzero(along_rim > 0.5 * rim.size).tolist())) - {0}
+    outside = (set(corners.tolist()) | set(np.flatnonzero(along_rim > 0.5 * rim.size).tolist())) - {0}
+    components = np.full(dark.shape, count + 1, dtype=within.dtype)
+    components[inner] = within
+    return components, outside | {count + 1}
+
+
+def _without_dark_lines(dark: np.ndarray) -> tuple[slice, slice]:
+    """The box of a slice (X, Y) within the lines at its edges that are dark from end to end; all of it if all are."""
+    columns, rows = (np.flatnonzero(~dark.all(axis=axis)) for axis in (1, 0))
+    if not columns.size:
+        return slice(None), slice(None)
+    return slice(columns[0], columns[-1] + 1), slice(rows[0], rows[-1] + 1)
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:

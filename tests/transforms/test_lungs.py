@@ -121,3 +121,16 @@ def test_gas_in_an_abdomen_is_no_lung():
     without = np.flatnonzero(true == 0)
     assert without.size > 1
     assert shares[without].max() < 0.005, "stomach and bowel hold gas there"
+
+
+@pytest.mark.parametrize("border", [1, 3, 20])
+def test_a_black_border_around_a_cropped_picture_changes_nothing(border: int) -> None:
+    """Lungs that touch the picture's edge, and so the border, are no air around the body."""
+    picture = np.full((60, 80, 1), 0.75)
+    picture[6:28, 0:70] = picture[32:54, 8:80] = 0.15
+    padded = np.pad(picture, ((border, border), (border, border), (0, 0)))
+    inner = np.s_[border:-border, border:-border]
+    lungs = derive_lung_mask(picture)
+    assert lungs.mean() > 0.5
+    assert (derive_lung_mask(padded)[inner] == lungs).mean() > 0.98
+    assert body_mask(padded)[inner].mean() > 0.95
