@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,10 +25,11 @@ from tiny_training import artifacts, runs, tiny_training
 from pipelines.__main__ import main
 from pipelines.errors import TrackingError
 from pipelines.tracking import log_evaluation
-from pipelines.tracking.entries import Entry
+from pipelines.tracking.entries import Entry, evaluation_entry
 from pipelines.tracking.journal import Head, Journal, journals, send_file
-from pipelines.tracking.run_file import read_run_file
+from pipelines.tracking.run_file import RunRecord, read_run_file, write_run_file
 from pipelines.tracking.run_writer import RunWriter, send_waiting
+from pipelines.tracking.store import experiment_id, open_store
 
 
 class Database:
@@ -208,6 +210,38 @@ def test_the_next_evaluation_sends_what_waits_before_it_takes_its_place(store: s
     assert math.isnan(history[-1]), "the evaluation of before is no part of this one"
 
 
+def test_an_evaluation_that_waited_leaves_nothing_of_those_in_the_store(store: str, tmp_path: Path) -> None:
+    run_id = begun(store, tmp_path / "models")
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.touch(), new.touch()
+    for dice in (0.5, 0.6):
+        log_evaluation(tmp_path / "models", {"dice": dice, "iou": 0.3}, [old], uri=store, label_rule="old")
+    database = Database(tmp_path)
+    database.away()
+    assert log_evaluation(tmp_path / "models", {"dice": 0.9}, [new], uri=store) is None
+    database.back()
+    (journal,) = journals(tmp_path / "models")
+    shutil.copytree(journal.parent, tmp_path / "copy")
+    for _ in range(2):  # the second time, as if the first had been cut short at its very end
+        shutil.copytree(tmp_path / "copy", journal.parent, dirs_exist_ok=True)
+        send_file(journal, store)
+        (run,) = runs(store)
+        assert run.data.metrics["test_dice"] == 0.9
+        assert math.isnan(run.data.metrics["test_iou"])
+        assert "test_label_rule" not in run.data.tags
+        assert run.data.tags["evaluations"] == "3"
+        assert artifacts(store, run_id, "evaluation") == {"evaluation/new.csv", "evaluation/command.txt"}
+
+
+def begun(store: str, folder: Path) -> str:
+    """A run of the store, FINISHED, whose ``run.json`` lies in ``folder``; its id."""
+    client = open_store(store)
+    run_id = str(client.create_run(experiment_id(client, store, "tiny")).info.run_id)
+    client.set_terminated(run_id)
+    write_run_file(folder, RunRecord(run_id, "tiny", store, "tiny", "2026-01-01"))
+    return run_id
+
+
 def test_sending_twice_is_sending_once(store: str, tmp_path: Path) -> None:
     """A sending that was cut short after it had begun the run, or written half, is repeated from the start."""
     head = Head(store, owner=True, experiment="tiny", run_name="once", tags={"a": "b"}, started=1000)
@@ -353,5 +387,5 @@ def test_a_journal_removes_nothing_but_a_folder_of_artefacts(store: str, tmp_pat
     trainer.run()
     before = artifacts(store, tracker.run_id)
     with pytest.raises(ValueError, match="no folder of artefacts"):
-        Entry("forget_files", {"folder": folder}).write(MlflowClient(tracking_uri=store), str(tracker.run_id))
+        evaluation_entry({}, folder).write(MlflowClient(tracking_uri=store), str(tracker.run_id))
     assert artifacts(store, tracker.run_id) == before != set()
