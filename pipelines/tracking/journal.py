@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -157,7 +158,7 @@ def journals(folder: Path, *, below: bool = False) -> list[Path]:
 def head_of(path: Path) -> Head | None:
     """Which run a journal on disk belongs to; None if it cannot be read."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             return Head(**json.loads(file.readline()))
     except (OSError, ValueError, TypeError):
         return None
@@ -201,7 +202,10 @@ def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
             how = "try again when the store is back; --tracking_uri names one that has moved"
             raise TrackingError(what, where=path, how=how) from error
         if head.run_id is None:
-            _name_run(path, head, run_id)
+            try:
+                _name_run(path, head, run_id)
+            except OSError as error:
+                logger.warning("run %s is in the store, but %s cannot name it (%s)", name, path.parents[2], error)
         _remove(path.parent)
         return Sent(name, redact(uri), len(entries))
 
@@ -214,7 +218,8 @@ class _held:
 
     def __enter__(self) -> TextIO:
         try:
-            self.file = self.path.open("r+", encoding="utf-8")  # network file systems lock only what may be written
+            # network file systems lock only what may be written; bytes that are no UTF-8 are a damaged line
+            self.file = self.path.open("r+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise TrackingError(f"the journal cannot be read ({error.strerror})", where=self.path) from error
         try:
@@ -286,5 +291,5 @@ def _name_run(path: Path, head: Head, run_id: str) -> None:
 
 def _remove(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
-    if place.parent.is_dir() and not any(place.parent.iterdir()):
+    with suppress(OSError):  # another journal lies there, or somebody else has removed it
         place.parent.rmdir()

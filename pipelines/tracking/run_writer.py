@@ -319,6 +319,8 @@ def send_waiting(folder: Path, uri: str) -> None:
             logger.info("run %s: what was missing is written to %s", sent.run, sent.uri)
         except TrackingError as error:
             logger.info("%s", error)
+        except Exception as error:  # what waits is worth less than what is about to be written
+            logger.warning("%s cannot be sent (%s: %s)", path, type(error).__name__, redact(str(error))[:300])
 
 
 def _all_experiments(client: MlflowClient) -> list[str]:

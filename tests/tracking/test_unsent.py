@@ -233,6 +233,47 @@ def test_an_evaluation_that_waited_leaves_nothing_of_those_in_the_store(store: s
         assert artifacts(store, run_id, "evaluation") == {"evaluation/new.csv", "evaluation/command.txt"}
 
 
+def test_a_faulty_journal_costs_no_other_evaluation(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = begun(store, tmp_path)
+    journal = Journal(Head(store, run_id), tmp_path)
+    journal.add(Entry("tags", {"a": "b"}))
+    journal.close()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("as no reader of journals expects")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.tracking.run_writer.send_file", fails)
+        assert log_evaluation(tmp_path, {"dice": 0.5}, uri=store) == run_id
+    assert "as no reader of journals expects" in caplog.text
+    (path,) = journals(tmp_path)
+    with path.open("ab") as file:
+        file.write(b'{"kind": "tags", "data": {"a": "\xff\xfe')
+    send_waiting(tmp_path, store)
+    (run,) = runs(store)
+    assert (run.data.metrics["test_dice"], run.data.tags["a"]) == (0.5, "b")
+    assert journals(tmp_path) == []
+
+
+def test_a_run_that_was_sent_is_not_sent_again_for_want_of_its_record(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(Head(store, owner=True, experiment="tiny", run_name="once"), tmp_path)
+    journal.add(Entry("end", {"status": "FINISHED"}))
+    journal.close()
+
+    def fails(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("pipelines.tracking.journal.write_run_file", fails)
+    (path,) = journals(tmp_path)
+    assert send_file(path, store).run == "once"
+    assert "read-only" in caplog.text
+    assert not (tmp_path / "unsent").exists()
+
+
 def begun(store: str, folder: Path) -> str:
     """A run of the store, FINISHED, whose ``run.json`` lies in ``folder``; its id."""
     client = open_store(store)
