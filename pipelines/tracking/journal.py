@@ -7,9 +7,11 @@ belong to the run. The process that writes it holds a lock on it, so that nobody
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
+import os
 import secrets
 import shutil
 import tempfile
@@ -17,6 +19,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -35,6 +38,17 @@ JOURNAL = "journal.jsonl"
 _KEY = "watched_journal"  # tag of a run that was begun from a journal: it is found again if that was cut short
 # What a store says of an entry that it will never take; anything else is a fault of the store, and passes.
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
+_open_files: set[FileIO] = set()  # journals that this process writes
+
+
+def _close_in_child() -> None:
+    """A forked DataLoader worker that holds a journal holds its lock too, and may outlive the training by seconds."""
+    for file in _open_files:
+        file.close()
+    _open_files.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class Journal:
         self.entries: list[Entry] = []
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._place = None if folder is None else folder.absolute() / UNSENT / head.key
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None  # without a buffer, which a forked worker or a full disk would write again
 
     @property
     def place(self) -> Path | None:
@@ -99,6 +113,7 @@ class Journal:
     def close(self) -> None:
         """Let go of the lock: from now on anybody may send it."""
         if self._file is not None:
+            _open_files.discard(self._file)
             self._file.close()
             self._file = None
 
@@ -114,11 +129,11 @@ class Journal:
             return
         if self._file is None:
             self._place.mkdir(parents=True, exist_ok=True)
-            self._file = (self._place / JOURNAL).open("a", encoding="utf-8")
+            self._file = FileIO(self._place / JOURNAL, "a")
+            _open_files.add(self._file)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.write(json.dumps(asdict(self.head)) + "\n")
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+            _append(self._file, asdict(self.head))
+        _append(self._file, line)
 
     def _copy(self, path: Path) -> Path:
         """A copy under the file's own name, which is its name among the artefacts: the original may be written over."""
@@ -287,6 +302,12 @@ def _name_run(path: Path, head: Head, run_id: str) -> None:
     if read_run_file(folder) is None and head.owner:
         started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(head.started / 1000))
         write_run_file(folder, RunRecord(run_id, head.experiment, head.uri, head.network, started))
+
+
+def _append(file: FileIO, line: Mapping[str, object]) -> None:
+    text = (json.dumps(line) + "\n").encode()
+    if file.write(text) != len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _remove(place: Path) -> None:

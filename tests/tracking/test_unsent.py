@@ -274,6 +274,26 @@ def test_a_run_that_was_sent_is_not_sent_again_for_want_of_its_record(
     assert not (tmp_path / "unsent").exists()
 
 
+def test_a_forked_worker_does_not_hold_the_journal(store: str, tmp_path: Path) -> None:
+    journal = Journal(Head(store, begun(store, tmp_path)), tmp_path)
+    journal.add(Entry("tags", {"a": "b"}))
+    read_end, write_end = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.close(write_end)
+        os.read(read_end, 1)  # lives as long as the test has the pipe open
+        os._exit(0)
+    try:
+        (path,) = journals(tmp_path)
+        with pytest.raises(TrackingError, match="still running"):  # the worker has let go of its own hold only
+            send_file(path, store)
+        journal.close()
+        assert send_file(path, store).entries == 1
+    finally:
+        os.close(write_end), os.close(read_end)
+        os.waitpid(worker, 0)
+
+
 def begun(store: str, folder: Path) -> str:
     """A run of the store, FINISHED, whose ``run.json`` lies in ``folder``; its id."""
     client = open_store(store)
