@@ -87,6 +87,7 @@ class Journal:
         self.entries: list[Entry] = []
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._place = None if folder is None else folder.absolute() / UNSENT / head.key
+        self._made = self._place  # what is removed in the end, and locked until then, even if the disk was full
         self._file: FileIO | None = None  # without a buffer, which a forked worker or a full disk would write again
 
     @property
@@ -119,10 +120,10 @@ class Journal:
 
     def clear(self) -> None:
         """All of it was written."""
-        self.close()
         self.entries = []
-        if self._place is not None:
-            _remove(self._place)
+        if self._made is not None:
+            _remove(self._made)
+        self.close()
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._place is None:

@@ -277,21 +277,43 @@ def test_a_run_that_was_sent_is_not_sent_again_for_want_of_its_record(
 def test_a_forked_worker_does_not_hold_the_journal(store: str, tmp_path: Path) -> None:
     journal = Journal(Head(store, begun(store, tmp_path)), tmp_path)
     journal.add(Entry("tags", {"a": "b"}))
-    read_end, write_end = os.pipe()
+    ours, workers = socket.socketpair()
     worker = os.fork()
     if worker == 0:
-        os.close(write_end)
-        os.read(read_end, 1)  # lives as long as the test has the pipe open
+        ours.close()
+        workers.send(b"forked")
+        workers.recv(1)  # lives as long as the test has its end open
         os._exit(0)
     try:
+        ours.recv(6)
         (path,) = journals(tmp_path)
         with pytest.raises(TrackingError, match="still running"):  # the worker has let go of its own hold only
             send_file(path, store)
         journal.close()
         assert send_file(path, store).entries == 1
     finally:
-        os.close(write_end), os.close(read_end)
+        ours.close(), workers.close()
         os.waitpid(worker, 0)
+
+
+def test_a_journal_that_met_a_full_disk_is_held_and_removed(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(Head(store, begun(store, tmp_path), owner=True), tmp_path)
+    journal.add(Entry("tags", {"a": "b"}))
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(journal, "_write", full)
+    journal.add(Entry("tags", {"c": "d"}))
+    assert journal.place is None
+    (path,) = journals(tmp_path)
+    with pytest.raises(TrackingError, match="still running"):  # else a sync would close the run as KILLED
+        send_file(path, store)
+    assert len(journal.entries) == 2, "the training goes on, and writes both when the store is back"
+    journal.clear()
+    assert not (tmp_path / "unsent").exists()
 
 
 def begun(store: str, folder: Path) -> str:
