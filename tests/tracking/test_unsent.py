@@ -210,16 +210,21 @@ def test_the_next_evaluation_sends_what_waits_before_it_takes_its_place(store: s
     assert math.isnan(history[-1]), "the evaluation of before is no part of this one"
 
 
-def test_an_evaluation_that_waited_leaves_nothing_of_those_in_the_store(store: str, tmp_path: Path) -> None:
+def test_an_evaluation_that_waited_leaves_nothing_of_those_in_the_store(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = begun(store, tmp_path / "models")
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
     old.touch(), new.touch()
     for dice in (0.5, 0.6):
         log_evaluation(tmp_path / "models", {"dice": dice, "iou": 0.3}, [old], uri=store, label_rule="old")
-    database = Database(tmp_path)
-    database.away()
-    assert log_evaluation(tmp_path / "models", {"dice": 0.9}, [new], uri=store) is None
-    database.back()
+
+    def away(*_: object) -> None:
+        raise OSError("nothing of the store can be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.tracking.run_writer.open_store", away)
+        assert log_evaluation(tmp_path / "models", {"dice": 0.9}, [new], uri=store) is None
     (journal,) = journals(tmp_path / "models")
     shutil.copytree(journal.parent, tmp_path / "copy")
     for _ in range(2):  # the second time, as if the first had been cut short at its very end
