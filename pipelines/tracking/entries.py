@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from pipelines.tracking.store import redact
 logger = logging.getLogger(__name__)
 
 INCOMPLETE = "incomplete"  # tag: set when a run begins, taken away when all of it is written
+_COUNT, _KEY = "evaluations", "evaluation_key"  # tags: how many there were, and which is in the run
 _ITEMS_A_CALL = 100  # MLflow's limit
 _CONTEXT = "mlflow.data.context"
 
@@ -29,8 +32,8 @@ class Entry:
 
     Attributes:
         kind: ``params``, ``tags`` (name to text), ``metrics`` (``values``, ``step``), ``dataset``, ``text`` (``name``,
-            ``text``), ``file`` (``path``, ``folder``), ``forget_tags`` (``names``), ``forget_files`` (``folder``, with
-            all that is in it) or ``end`` (``status``).
+            ``text``), ``file`` (``path``, ``folder``), ``replace_evaluation`` (``metrics``, ``folder``, ``key``: see
+            ``evaluation_entry``) or ``end`` (``status``).
         data: what is written, as JSON has it.
         at: when it was, in milliseconds since 1970.
     """
@@ -52,6 +55,16 @@ def dataset_entry(dataset: Dataset, context: str) -> Entry:
     """The run's data, for a use ("training")."""
     about = {name: getattr(dataset, name) for name in ("name", "digest", "source_type", "source", "schema", "profile")}
     return Entry("dataset", {"dataset": about, "context": context})
+
+
+def evaluation_entry(metrics: Mapping[str, float], folder: str) -> Entry:
+    """An evaluation that takes the place of any earlier one; what is to go is looked up when it is written.
+
+    The run's tags ``test_…`` and the artefacts in ``folder`` go, metrics ``test_…`` that are not in ``metrics`` become
+    NaN, and the tag ``evaluations`` counts one more. A random key, kept as the tag ``evaluation_key``, tells whether
+    it was written before.
+    """
+    return Entry("replace_evaluation", {"metrics": dict(metrics), "folder": folder, "key": secrets.token_hex(8)})
 
 
 def _params(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
@@ -81,19 +94,33 @@ def _file(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -
     client.log_artifact(run_id, data["path"], data["folder"] or None)
 
 
-def _forget_tags(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
-    for name in data["names"]:
-        _forget_tag(client, run_id, name)
-
-
-def _forget_files(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
+def _replace_evaluation(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
     if not re.fullmatch(r"\w+", data["folder"]):  # a journal that came with somebody's checkpoints could name any
         raise ValueError(f"{data['folder']!r} is no folder of artefacts")
-    uri = client.get_run(run_id).info.artifact_uri
+    run = client.get_run(run_id)
+    tags = run.data.tags
+    if tags.get(_KEY) == data["key"]:
+        return
+    earlier = [name for name in run.data.metrics if name.startswith("test_")]
+    count = int(tags[_COUNT]) if tags.get(_COUNT, "").isdecimal() else 0
+    if earlier or count:
+        count = max(count, 1)
+        for name in tags:
+            if name.startswith("test_"):
+                _forget_tag(client, run_id, name)
+        _forget_files(client, run.info.artifact_uri, data["folder"])
+    values = dict.fromkeys(earlier, math.nan) | data["metrics"]
+    # the highest step is the latest, whatever the machines' clocks say
+    _metrics(client, run_id, {"values": values, "step": count}, at)
+    # last, so that an evaluation that was cut short is written again, at the same step
+    _tags(client, run_id, {_COUNT: str(count + 1), _KEY: data["key"]}, at)
+
+
+def _forget_files(client: MlflowClient, uri: str, folder: str) -> None:
     try:
-        get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts(data["folder"])
+        get_artifact_repository(uri, tracking_uri=client.tracking_uri).delete_artifacts(folder)
     except Exception as error:  # whatever a bucket or its driver raises: what is written next still counts
-        logger.warning("%s of an earlier evaluation is left in the run (%s)", data["folder"], redact(str(error))[:300])
+        logger.warning("%s of an earlier evaluation is left in the run (%s)", folder, redact(str(error))[:300])
 
 
 def _end(client: MlflowClient, run_id: str, data: Mapping[str, Any], at: int) -> None:
@@ -121,8 +148,7 @@ _WRITERS: dict[str, Callable[[MlflowClient, str, Mapping[str, Any], int], None]]
     "dataset": _dataset,
     "text": _text,
     "file": _file,
-    "forget_tags": _forget_tags,
-    "forget_files": _forget_files,
+    "replace_evaluation": _replace_evaluation,
     "end": _end,
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -96,8 +95,7 @@ def log_evaluation(
         if datalist is not None:
             log_data(writer, Path(datalist), "testing")
     measured = {k if k.startswith("test_") else f"test_{k}": v for k, v in numbers(metrics).items()}
-    stale, count = ({}, 0) if alone else _forget_earlier(writer, measured)
-    writer.metrics(measured | stale, step=count)  # the highest step is the latest, whatever the machines' clocks say
+    writer.replace_evaluation(measured, _FOLDER)
     tables, digest = [], ""
     for path, place in _files(artifacts):
         writer.file(path, place)
@@ -105,7 +103,7 @@ def log_evaluation(
             tables.append(path)
             digest = cases_digest(path) if path.name == CASES else digest
     about = {"test_cases": digest, "test_truth": truth_digest(tables), "test_label_rule": label_rule}
-    writer.tags({"evaluations": count + 1, **_measured_data(datalist), **{k: v for k, v in about.items() if v}})
+    writer.tags({**_measured_data(datalist), **{k: v for k, v in about.items() if v}})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
     writer.end("FINISHED") if alone else writer.leave()
     return None if writer.lost else writer.run_id
@@ -198,18 +196,6 @@ def _training_run(record: RunRecord, configured: str, folder: Path) -> RunWriter
         return writer
     logger.warning("run %s, which trained this checkpoint, is not in %s", record.run_id, redact(uri))
     return None
-
-
-def _forget_earlier(writer: RunWriter, measured: Mapping[str, float]) -> tuple[dict[str, float], int]:
-    """Take an earlier evaluation out of a run; the metrics that are to become NaN, and how many there were before."""
-    metrics, tags = writer.read()
-    count = int(tags["evaluations"]) if tags.get("evaluations", "").isdigit() else 0
-    earlier = [name for name in metrics if name.startswith("test_")]
-    if not earlier and not count:
-        return {}, 0
-    writer.forget_tags([name for name in tags if name.startswith("test_")])
-    writer.forget_files(_FOLDER)
-    return dict.fromkeys(set(earlier) - measured.keys(), math.nan), max(count, 1)
 
 
 def _measured_data(datalist: str | os.PathLike[str] | None) -> dict[str, object]:

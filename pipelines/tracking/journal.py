@@ -7,15 +7,19 @@ belong to the run. The process that writes it holds a lock on it, so that nobody
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
+import os
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -34,6 +38,17 @@ JOURNAL = "journal.jsonl"
 _KEY = "watched_journal"  # tag of a run that was begun from a journal: it is found again if that was cut short
 # What a store says of an entry that it will never take; anything else is a fault of the store, and passes.
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
+_open_files: set[FileIO] = set()  # journals that this process writes
+
+
+def _close_in_child() -> None:
+    """A forked DataLoader worker that holds a journal holds its lock too, and may outlive the training by seconds."""
+    for file in _open_files:
+        file.close()
+    _open_files.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,8 @@ class Journal:
         self.entries: list[Entry] = []
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._place = None if folder is None else folder.absolute() / UNSENT / head.key
-        self._file: TextIO | None = None
+        self._made = self._place  # what is removed in the end, and locked until then, even if the disk was full
+        self._file: FileIO | None = None  # without a buffer, which a forked worker or a full disk would write again
 
     @property
     def place(self) -> Path | None:
@@ -98,26 +114,27 @@ class Journal:
     def close(self) -> None:
         """Let go of the lock: from now on anybody may send it."""
         if self._file is not None:
+            _open_files.discard(self._file)
             self._file.close()
             self._file = None
 
     def clear(self) -> None:
         """All of it was written."""
-        self.close()
         self.entries = []
-        if self._place is not None:
-            _remove(self._place)
+        if self._made is not None:
+            _remove(self._made)
+        self.close()
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._place is None:
             return
         if self._file is None:
             self._place.mkdir(parents=True, exist_ok=True)
-            self._file = (self._place / JOURNAL).open("a", encoding="utf-8")
+            self._file = FileIO(self._place / JOURNAL, "a")
+            _open_files.add(self._file)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.write(json.dumps(asdict(self.head)) + "\n")
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+            _append(self._file, asdict(self.head))
+        _append(self._file, line)
 
     def _copy(self, path: Path) -> Path:
         """A copy under the file's own name, which is its name among the artefacts: the original may be written over."""
@@ -157,7 +174,7 @@ def journals(folder: Path, *, below: bool = False) -> list[Path]:
 def head_of(path: Path) -> Head | None:
     """Which run a journal on disk belongs to; None if it cannot be read."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             return Head(**json.loads(file.readline()))
     except (OSError, ValueError, TypeError):
         return None
@@ -201,7 +218,10 @@ def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
             how = "try again when the store is back; --tracking_uri names one that has moved"
             raise TrackingError(what, where=path, how=how) from error
         if head.run_id is None:
-            _name_run(path, head, run_id)
+            try:
+                _name_run(path, head, run_id)
+            except OSError as error:
+                logger.warning("run %s is in the store, but %s cannot name it (%s)", name, path.parents[2], error)
         _remove(path.parent)
         return Sent(name, redact(uri), len(entries))
 
@@ -214,7 +234,8 @@ class _held:
 
     def __enter__(self) -> TextIO:
         try:
-            self.file = self.path.open("r+", encoding="utf-8")  # network file systems lock only what may be written
+            # network file systems lock only what may be written; bytes that are no UTF-8 are a damaged line
+            self.file = self.path.open("r+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise TrackingError(f"the journal cannot be read ({error.strerror})", where=self.path) from error
         try:
@@ -284,7 +305,13 @@ def _name_run(path: Path, head: Head, run_id: str) -> None:
         write_run_file(folder, RunRecord(run_id, head.experiment, head.uri, head.network, started))
 
 
+def _append(file: FileIO, line: Mapping[str, object]) -> None:
+    text = (json.dumps(line) + "\n").encode()
+    if file.write(text) != len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _remove(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
-    if place.parent.is_dir() and not any(place.parent.iterdir()):
+    with suppress(OSError):  # another journal lies there, or somebody else has removed it
         place.parent.rmdir()

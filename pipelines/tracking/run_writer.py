@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ from mlflow.store.db import utils as database
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.errors import TrackingError
-from pipelines.tracking.entries import INCOMPLETE, Entry, dataset_entry, is_complete
+from pipelines.tracking.entries import INCOMPLETE, Entry, dataset_entry, evaluation_entry, is_complete
 from pipelines.tracking.journal import UNSENT, Head, Journal, head_of, journals, send, send_file
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.tracking.store import experiment_id, open_store, redact
@@ -156,19 +156,12 @@ class RunWriter:
         found = self._attempt(lambda: self._open().search_runs(_all_experiments(self._open()), f"run_id = '{run}'"))
         return bool(found)
 
-    def read(self) -> tuple[dict[str, float], dict[str, str]]:
-        """The run's latest metrics and its tags, as the store has them; empty where it cannot be read."""
-        run_id = self.run_id
-        found = None if run_id is None else self._attempt(lambda: self._open().get_run(run_id))
-        return ({}, {}) if found is None else (dict(found.data.metrics), dict(found.data.tags))
+    def replace_evaluation(self, values: Mapping[str, float], folder: str) -> None:
+        """Metrics ``test_…`` of an evaluation; what an earlier one left goes, with the artefact folder ``folder``.
 
-    def forget_tags(self, names: Iterable[str]) -> None:
-        """Take tags away."""
-        self._write("forget_tags", {"names": list(names)})
-
-    def forget_files(self, folder: str) -> None:
-        """Take an artefact folder away with all that is in it. A store that cannot do that is warned of."""
-        self._write("forget_files", {"folder": folder})
+        Its tags and files are to be written after this. A store that cannot remove files is warned of.
+        """
+        self._put(evaluation_entry({_name(key): value for key, value in values.items()}, folder))
 
     def params(self, values: Mapping[str, object]) -> None:
         """Parameters as text, cut at MLflow's limit, without the passwords of URIs."""
@@ -326,6 +319,8 @@ def send_waiting(folder: Path, uri: str) -> None:
             logger.info("run %s: what was missing is written to %s", sent.run, sent.uri)
         except TrackingError as error:
             logger.info("%s", error)
+        except Exception as error:  # what waits is worth less than what is about to be written
+            logger.warning("%s cannot be sent (%s: %s)", path, type(error).__name__, redact(str(error))[:300])
 
 
 def _all_experiments(client: MlflowClient) -> list[str]:
