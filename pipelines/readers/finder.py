@@ -189,8 +189,8 @@ class _Walk:
                 self.cases.append(Found(path, path, fault=fault))
             elif kind == kinds.ARCHIVE and self._packed:
                 # Never unpacked: archives could be nested without end, and would push out the one that is walked.
-                fault = UnsupportedImageError("is an archive in an archive", where=path, how="unpack the outer one")
-                self.cases.append(Found(path, path, fault=fault))
+                nested = UnsupportedImageError("is an archive in an archive", where=path, how="unpack the outer one")
+                self.cases.append(Found(path, path, fault=nested))
             elif kind == kinds.ARCHIVE:
                 self.cases += _in_archive(path)
             elif kind is not None and not _has_header(path, names):
