@@ -114,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from pipelines.tracking.processes import SigtermUnwinds
+
+    with SigtermUnwinds():  # or unpacked scans and fetched weights, which go at exit, would stay in TMPDIR
+        return _predict_cases(args)
+
+
+def _predict_cases(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +20,7 @@ from pipelines.datasets import make_lung_phantom, phantom_covid_ct
 from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
+from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
 
 
@@ -127,3 +131,43 @@ def test_no_two_cases_share_a_name(tmp_path):
         items, faults = look_for_cases(folder)
         assert (len(items), faults) == (3, [])
         assert len({item["case"] for item in items}) == 3
+
+
+STOPPED = """
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
+import pipelines.prediction, pipelines.promotion
+from pipelines.__main__ import main
+from pipelines.readers import look_through
+
+def predict(bundle, source, *args, **options):
+    look_through(source)
+    print("here", flush=True)
+    time.sleep(60)
+
+def fetch_checkpoint(uri, given, folder):
+    (folder / "weights").touch()
+    return folder / "weights"
+
+pipelines.prediction.predict = predict
+pipelines.promotion.fetch_checkpoint = fetch_checkpoint
+sys.exit(main(["predict", *sys.argv[2:], "--checkpoint", "models:/some@champion"]))
+"""
+
+
+@pytest.mark.slow
+def test_who_is_told_to_stop_leaves_no_scan_behind(warm: WarmPython, project: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as file:
+        file.writestr("a.png", b"\x89PNG")
+    bundle = str(project / "bundles" / "covid_ct_lesion_segmentation")
+    words = [str(temporary), bundle, str(tmp_path / "scan.zip"), "--out", str(tmp_path / "out")]
+    with subprocess.Popen([warm.python, "-c", STOPPED, *words], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "here\n"
+        names = {each.name.partition("-")[0] for each in temporary.iterdir()}
+        running.send_signal(signal.SIGTERM)
+    assert names == {"unpacked", "registered"}
+    assert running.returncode == 143
+    assert not list(temporary.iterdir())

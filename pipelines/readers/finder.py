@@ -67,12 +67,7 @@ def look_through(path: str | os.PathLike[str]) -> list[Found]:
         if kind == kinds.ARCHIVE:
             return _in_archive(path)
         return [Found(path, path)]
-    found = _Walk(path).cases
-    if not found:
-        raise UnreadableFileError(
-            "the folder holds no images that this project reads", where=path, how=f"give {kinds.READ}"
-        )
-    return sorted(found, key=_place)
+    return _walked(path)
 
 
 def find_cases(path: str | os.PathLike[str]) -> list[Path]:
@@ -84,11 +79,21 @@ def find_cases(path: str | os.PathLike[str]) -> list[Path]:
     return [each.path for each in look_through(path) if each.fault is None]
 
 
+def _walked(folder: Path, packed: bool = False) -> list[Found]:
+    """The cases of a folder, sorted; `packed`: it is what an archive held."""
+    found = _Walk(folder, packed).cases
+    if not found:
+        raise UnreadableFileError(
+            "the folder holds no images that this project reads", where=folder, how=f"give {kinds.READ}"
+        )
+    return sorted(found, key=_place)
+
+
 def _in_archive(path: Path) -> list[Found]:
     """The cases of an archive; the archive itself where it holds one, or cannot be unpacked."""
     try:
         folder = archive.unpack(path)
-        inner = look_through(folder)
+        inner = _walked(folder, packed=True)
     except PipelinesError as error:
         where = path if error.where is None or "unpacked-" in error.where else error.where
         return [Found(path, path, fault=type(error)(error.what, where=where, how=error.how))]
@@ -97,9 +102,7 @@ def _in_archive(path: Path) -> list[Found]:
         inside = each.path.relative_to(folder).as_posix()
         address = Path(f"{path}{SEPARATOR}{inside}")
         fault = each.fault
-        if kind_of(each.file) == kinds.ARCHIVE and each.file.is_file():
-            fault = UnsupportedImageError("is an archive in an archive", where=address, how="unpack the outer one")
-        elif fault is not None:
+        if fault is not None:
             fault = type(fault)(fault.what, where=address, how=fault.how)
         in_file = each.file.relative_to(folder).as_posix()
         is_file = each.file.is_file()
@@ -112,8 +115,9 @@ def _in_archive(path: Path) -> list[Found]:
 class _Walk:
     """One look through a folder: real folders first, then those that links lead to, each once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, packed: bool) -> None:
         self.cases: list[Found] = []
+        self._packed = packed
         self._parts: list[tuple[Found, SeriesPart]] = []
         self._links: list[Path] = []
         self._seen: set[tuple[int, int]] = set()
@@ -183,6 +187,10 @@ class _Walk:
                     how="fetch what it leads to (git-annex: git annex get), or remove it",
                 )
                 self.cases.append(Found(path, path, fault=fault))
+            elif kind == kinds.ARCHIVE and self._packed:
+                # Never unpacked: archives could be nested without end, and would push out the one that is walked.
+                nested = UnsupportedImageError("is an archive in an archive", where=path, how="unpack the outer one")
+                self.cases.append(Found(path, path, fault=nested))
             elif kind == kinds.ARCHIVE:
                 self.cases += _in_archive(path)
             elif kind is not None and not _has_header(path, names):

@@ -23,7 +23,7 @@ SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz")
 
 _PAIRS = (".hdr", ".img", ".img.gz")
 _AGAIN = "copy or export it again"
-_MAX_HEADER_BYTES = 2**16
+_MAX_HEADER_BYTES = 2**20
 _MAX_RATIO = 1100  # deflate cannot do better than 1032:1
 _BOMB_BYTES, _BOMB_RATIO = 2**29, 250
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -172,21 +172,46 @@ def _check_analyze(header: Path, voxels: Path) -> None:
         )
 
 
-def _lines(path: Path, end: re.Pattern[bytes]) -> dict[str, str]:
-    """The fields of a text header, names in lower case."""
+def _header(path: Path, end: bytes) -> str:
+    """A text header up to its end; all of a file that has none and is no longer than a header may be."""
     head = _begins(path, _MAX_HEADER_BYTES)
-    match = end.search(head)
+    match = re.search(end, head)
+    if match is None and len(head) == _MAX_HEADER_BYTES:
+        raise UnreadableFileError(f"its header has no end in the first {len(head)} bytes", where=path, how=_AGAIN)
+    return head[: match.end() if match else None].decode("latin-1")
+
+
+def _meta_fields(path: Path) -> dict[str, str]:
+    """The fields of a MetaImage's header, names in lower case."""
     fields: dict[str, str] = {}
-    for line in head[: match.end() if match else None].decode("latin-1").splitlines():
+    for line in _header(path, rb"ElementDataFile\s*[=:][^\r\n]*").splitlines():
         parts = re.split(r":=|:|=", line, maxsplit=1)
         if len(parts) == 2 and not line.startswith("#"):
-            fields.setdefault(parts[0].strip().lower(), parts[1].strip())
+            name = parts[0].strip().lower()
+            if name == "elementdatafile" and name in fields:  # itk passes over one in other letters
+                raise UnreadableFileError("its header states ElementDataFile twice", where=path, how=_AGAIN)
+            fields.setdefault(name, parts[1].strip())
+    return fields
+
+
+def _nrrd_fields(path: Path) -> dict[str, str]:
+    """The fields of a NRRD's header (``field: value``), as itk reads them: its key/value pairs (``key:=value``) are not
+    among them, or one could hide the field of the same name."""
+    fields: dict[str, str] = {}
+    for line in re.split(r"[\r\n]+", _header(path, rb"\r?\n\r?\n")):  # a lone \r ends a line for itk too
+        name, colon, value = line.partition(": ")
+        name = name.strip().lower().replace("datafile", "data file")
+        if not colon or ":" in name or name.startswith("#"):
+            continue
+        if name in fields:
+            raise UnreadableFileError(f"its header states {name!r} twice", where=path, how=_AGAIN)
+        fields[name] = value.strip()
     return fields
 
 
 def _check_nrrd(path: Path) -> int:
     """Bytes of a NRRD's data files, checked before itk follows them."""
-    fields = _lines(path, re.compile(rb"\r?\n\r?\n"))
+    fields = _nrrd_fields(path)
     space = fields.get("space", "").lower()
     if space not in _SPACES or "space directions" not in fields:
         raise GeometryError(
@@ -194,13 +219,13 @@ def _check_nrrd(path: Path) -> int:
             where=path,
             how="save it anew from the program that it was made with, as NRRD with its orientation, or as NIfTI",
         )
-    data = fields.get("data file") or fields.get("datafile") or ""
+    data = fields.get("data file", "")
     return _beside(data, path) if data else 0
 
 
 def _check_meta(path: Path) -> int:
     """Bytes of a MetaImage's data file, checked before itk follows it."""
-    fields = _lines(path, re.compile(rb"ElementDataFile\s*=[^\r\n]*"))
+    fields = _meta_fields(path)
     if "ndims" not in fields or "elementdatafile" not in fields:
         raise UnreadableFileError("is not a MetaImage, whatever its name says", where=path, how=_AGAIN)
     if not {"transformmatrix", "rotation", "orientation"} & set(fields):

@@ -87,6 +87,26 @@ def test_each_case_of_an_archive_is_one(tmp_path, series, write_nifti, ct):
             read_case(f"{path}::{inside}")
 
 
+def test_archives_in_an_archive_are_named_and_never_unpacked(tmp_path, series, monkeypatch):
+    inner = pack(tmp_path / "inner.zip", series).read_bytes()
+    names = ["n1.zip", "n2.zip", "n3.zip"]
+    path = pack(tmp_path / "outer.zip", dict.fromkeys(names, inner) | {f"x/{name}": series[name] for name in series})
+    unpacked, unpack = [], archive.unpack
+    monkeypatch.setattr(archive, "unpack", lambda path: unpacked.append(path) or unpack(path))
+    cases = look_through(path)
+    assert set(unpacked) == {path}
+    assert [(each.inside, each.fault and each.fault.what) for each in cases] == [
+        *((name, "is an archive in an archive") for name in names),
+        ("x", None),
+    ]
+    for case in cases[:3]:
+        assert str(case.fault).startswith(f"{path}::{case.inside}: ")
+        with pytest.raises(UnreadableFileError, match=r"outer\.zip::n.\.zip: is not"):
+            read_case(case.path)
+    assert read_case(cases[3].path).path == cases[3].path
+    assert set(unpacked) == {path}
+
+
 def refused(path: Path, words: str) -> None:
     """The archive has one line, which says what is wrong, and reading it says the same."""
     (only,) = look_through(path)

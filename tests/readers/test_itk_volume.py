@@ -184,6 +184,37 @@ def test_voxels_elsewhere_are_not_followed(tmp_path, ct, where):
     refused(edited(path, b"data file: b.raw", b"data file: " + where.encode()), UnreadableFileError, "another folder")
 
 
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (b"data file:=b.raw\n", "another folder"),
+        (b"DATAFILE:=b.raw\n", "another folder"),
+        (b"data file: b.raw\n", "'data file' twice"),
+        (b"datafile: b.raw\n", "'data file' twice"),
+        (b"#" * 2**20 + b"\n", "no end"),
+    ],
+)
+def test_no_line_hides_where_a_nrrds_voxels_lie(tmp_path, ct, before, words):
+    (tmp_path / "sub").mkdir()
+    path = write(ct, AFFINES["LPS"], tmp_path / "sub" / "b.nhdr")
+    (tmp_path / "secret.raw").write_bytes((tmp_path / "sub" / "b.raw").read_bytes())
+    refused(edited(path, b"data file: b.raw", before + b"data file: ../secret.raw"), UnreadableFileError, words)
+
+
+def test_no_line_hides_where_a_metaimages_voxels_lie(tmp_path, ct):
+    (tmp_path / "sub").mkdir()
+    path = write(ct, AFFINES["LPS"], tmp_path / "sub" / "a.mhd")
+    (tmp_path / "secret.raw").write_bytes((tmp_path / "sub" / "a.raw").read_bytes())
+    both = b"elementdatafile = a.raw\nElementDataFile = ../secret.raw"
+    refused(edited(path, b"ElementDataFile = a.raw", both), UnreadableFileError, "ElementDataFile twice")
+
+
+def test_a_pair_of_key_and_value_is_no_field_of_a_nrrd(tmp_path, ct):
+    path = write(ct, AFFINES["LPS"], tmp_path / "a.nrrd")
+    pairs = b"space:=scanner-xyz\ndata file:=../secret.raw\nspace: left"
+    np.testing.assert_array_equal(read_case(edited(path, b"space: left", pairs)).array, ct)
+
+
 @pytest.mark.parametrize("where", ["LIST", "a%03d.raw 1 10 1"])
 def test_voxels_in_several_files_are_refused(tmp_path, ct, where):
     path = write(ct, AFFINES["LPS"], tmp_path / "a.mhd")
