@@ -172,33 +172,35 @@ def _check_analyze(header: Path, voxels: Path) -> None:
         )
 
 
-def _header(path: Path, end: bytes) -> str:
-    """A text header up to its end; all of a file that has none and is no longer than a header may be."""
-    head = _begins(path, _MAX_HEADER_BYTES)
-    match = re.search(end, head)
-    if match is None and len(head) == _MAX_HEADER_BYTES:
-        raise UnreadableFileError(f"its header has no end in the first {len(head)} bytes", where=path, how=_AGAIN)
-    return head[: match.end() if match else None].decode("latin-1")
-
-
 def _meta_fields(path: Path) -> dict[str, str]:
-    """The fields of a MetaImage's header, names in lower case."""
+    """The fields of a MetaImage's header, names in lower case. ElementDataFile ends it.
+
+    Its name may be there once only, wherever and in whatever letters: itk passes over some that look like the field.
+    """
+    head = _begins(path, _MAX_HEADER_BYTES)
+    end = re.search(rb"ElementDataFile[ \t]*[=:][^\n]*", head)
+    if end is None or head.lower().count(b"elementdatafile") != 1:
+        what = "is not a MetaImage (its header has no ElementDataFile, or more than one)"
+        raise UnreadableFileError(what, where=path, how=_AGAIN)
     fields: dict[str, str] = {}
-    for line in _header(path, rb"ElementDataFile\s*[=:][^\r\n]*").splitlines():
+    for line in head[: end.end()].decode("latin-1").split("\n"):  # as itk does: nothing else ends a line
         parts = re.split(r":=|:|=", line, maxsplit=1)
         if len(parts) == 2 and not line.startswith("#"):
-            name = parts[0].strip().lower()
-            if name == "elementdatafile" and name in fields:  # itk passes over one in other letters
-                raise UnreadableFileError("its header states ElementDataFile twice", where=path, how=_AGAIN)
-            fields.setdefault(name, parts[1].strip())
+            fields.setdefault(parts[0].strip(" \t").lower(), parts[1].strip())
     return fields
 
 
 def _nrrd_fields(path: Path) -> dict[str, str]:
     """The fields of a NRRD's header (``field: value``), as itk reads them: its key/value pairs (``key:=value``) are not
     among them, or one could hide the field of the same name."""
+    head = _begins(path, _MAX_HEADER_BYTES)
+    end = re.search(rb"\r?\n\r?\n", head)
+    if end is None and len(head) == _MAX_HEADER_BYTES:
+        raise UnreadableFileError(f"its header has no end in the first {len(head)} bytes", where=path, how=_AGAIN)
     fields: dict[str, str] = {}
-    for line in re.split(r"[\r\n]+", _header(path, rb"\r?\n\r?\n")):  # a lone \r ends a line for itk too
+    for line in re.split(
+        r"[\r\n]+", head[: end.end() if end else None].decode("latin-1")
+    ):  # a lone \r ends a line for itk too
         name, colon, value = line.partition(": ")
         name = name.strip().lower().replace("datafile", "data file")
         if not colon or ":" in name or name.startswith("#"):
@@ -235,7 +237,11 @@ def _check_meta(path: Path) -> int:
             how="save it anew from the program that it was made with, or as NIfTI",
         )
     data = fields["elementdatafile"]
-    return 0 if data.upper() == "LOCAL" else _beside(data, path)
+    if data.upper() == "LOCAL":
+        return 0
+    if file_size(path) > _MAX_HEADER_BYTES:  # of which not all was looked at
+        raise UnreadableFileError("is too long for a header without voxels", where=path, how=_AGAIN)
+    return _beside(data, path)
 
 
 def _beside(name: str, path: Path) -> int:

@@ -92,7 +92,12 @@ def test_archives_in_an_archive_are_named_and_never_unpacked(tmp_path, series, m
     names = ["n1.zip", "n2.zip", "n3.zip"]
     path = pack(tmp_path / "outer.zip", dict.fromkeys(names, inner) | {f"x/{name}": series[name] for name in series})
     unpacked, unpack = [], archive.unpack
-    monkeypatch.setattr(archive, "unpack", lambda path: unpacked.append(path) or unpack(path))
+
+    def told(path: Path) -> Path:
+        unpacked.append(path)
+        return unpack(path)
+
+    monkeypatch.setattr(archive, "unpack", told)
     cases = look_through(path)
     assert set(unpacked) == {path}
     assert [(each.inside, each.fault and each.fault.what) for each in cases] == [
