@@ -63,16 +63,50 @@ def check_one_scan(headers: Sequence[SliceHeader], where: Path) -> tuple[str, ..
             )
         if keyword in _NOTED and len(distinct) <= _FEW:
             notes.append(f"the stack is made of {len(distinct)} {name}, one above the other")
+    for keyword, name in _NAMES.items():
+        _check_absence([bool(header.marks.get(keyword)) for header in headers], name, where)
     _check_numbers(headers, where)
+    for keyword in _TIMES:
+        _check_times([header.marks.get(keyword, "") for header in headers], where)
     return tuple(notes)
 
 
-def _check_numbers(headers: Sequence[SliceHeader], where: Path) -> None:
-    """Two runs of InstanceNumber that take turns along the stack are two series, whatever else the headers hide."""
-    numbers = [header.number for header in headers if header.number is not None]
-    if len(numbers) != len(headers) or len(set(numbers)) != len(numbers):
+def _check_absence(stated: Sequence[bool], name: str, where: Path) -> None:
+    """What one of two acquisitions states and the other leaves out tells them apart too, where they take turns."""
+    fewer = min(sum(stated), len(stated) - sum(stated))
+    if fewer >= _SHORTEST_RUN and sum(a != b for a, b in pairwise(stated)) >= fewer:
+        raise SeriesError(
+            f"slices that state their {name} and slices that do not alternate under one series, as where two "
+            "acquisitions are mixed",
+            where=where,
+            how="give each acquisition and each reconstruction a folder of its own",
+        )
+
+
+def _check_times(texts: Sequence[str], where: Path) -> None:
+    """Times that go to and fro along the stack, between ranges that do not meet, are of several acquisitions."""
+    try:
+        times = [float(text) for text in texts]
+    except ValueError:  # absent, or no time
         return
-    if _runs(numbers):
+    for parts in range(2, 4):
+        if len(times) < parts * _SHORTEST_RUN:
+            return
+        chosen = sorted((times[first::parts] for first in range(parts)), key=min)
+        if all(max(low) < min(high) for low, high in pairwise(chosen)):
+            raise SeriesError(
+                f"the acquisition times of neighbours go to and fro between {parts} ranges, as where {parts} "
+                "acquisitions are mixed",
+                where=where,
+                how="give each acquisition and each reconstruction a folder of its own",
+            )
+
+
+def _check_numbers(headers: Sequence[SliceHeader], where: Path) -> None:
+    """Two runs of InstanceNumber that take turns along the stack are two series, whatever else the headers hide: each
+    may count from 1, or one may go on where the other ended."""
+    numbers = [header.number for header in headers if header.number is not None]
+    if len(numbers) != len(headers) or _runs(numbers):
         return
     for parts in range(2, 5):
         chosen = [numbers[first::parts] for first in range(parts)]
