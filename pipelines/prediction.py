@@ -94,6 +94,9 @@ def predict(
         items, unusable = [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
     else:
         here, root = out.resolve(), source.resolve()
+        if here == root and source.is_dir():
+            what = "results would lie among the inputs, and be inputs of the next call"
+            raise OutputError(what, where=out, how="choose a folder of its own for --out, in this one if you like")
         if here != root and here.is_relative_to(root):  # what an earlier call has written there is no input
             items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
             passed = [each for each in passed if not each.file.resolve().is_relative_to(here)]

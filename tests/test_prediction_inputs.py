@@ -18,7 +18,7 @@ from pydicom.uid import generate_uid
 from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
 from pipelines.datasets import make_lung_phantom, phantom_covid_ct
 from pipelines.datasets.inference import look_for_cases
-from pipelines.errors import SeriesError, UnreadableFileError
+from pipelines.errors import OutputError, SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
@@ -171,3 +171,24 @@ def test_who_is_told_to_stop_leaves_no_scan_behind(warm: WarmPython, project: Pa
     assert names == {"unpacked", "registered"}
     assert running.returncode == 143
     assert not list(temporary.iterdir())
+
+
+def test_results_do_not_become_inputs(project, tmp_path, weights, capsys):
+    bundle = str(project / "bundles" / "covid_ct_lesion_segmentation")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"x")
+    words = ["predict", bundle, str(tmp_path / "in"), "--out", str(tmp_path / "in"), "--network", "tiny_unet"]
+    assert main([*words, "--checkpoint", str(weights)]) == OutputError.exit_code
+    assert "among the inputs" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("which", [0, 3, -1])
+def test_a_slice_that_is_cut_off_in_its_header_is_not_left_out(tmp_path, series, which):
+    """It says to which series it belongs no more: the rest would pass for the whole scan, or for a scan of its own."""
+    shutil.copytree(series, tmp_path / "scan")
+    path = sorted((tmp_path / "scan").iterdir())[which]
+    path.write_bytes(path.read_bytes()[:700])
+    items, faults = look_for_cases(tmp_path / "scan")
+    assert items == []
+    assert [path.name in str(each.fault) for each in faults] == [True]

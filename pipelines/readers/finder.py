@@ -211,6 +211,15 @@ class _Walk:
         by_series: dict[str, list[DicomObject]] = {}
         for each in slices:
             by_series.setdefault(each.series, []).append(each)
+        nameless = by_series.get("", [])
+        if nameless and len(by_series) > 1:  # cut off in its header: without it the rest would pass for the whole scan
+            fault = UnreadableFileError(
+                f"{nameless[0].path.name} no longer says which series it is of: it is damaged, and a slice is lost",
+                where=nameless[0].path,
+                how="fetch it again, or remove it if it belongs to no scan",
+            )
+            yield Found(folder, folder, fault=fault)
+            return
         if len(by_series) < 2:
             number = slices[0].number if slices else None
             token = series_token(next(iter(by_series))) if by_series else None
