@@ -55,11 +55,10 @@ def check_one_scan(headers: Sequence[SliceHeader], where: Path) -> tuple[str, ..
             continue
         if 1 + sum(a != b for a, b in pairwise(values)) > len(distinct):
             shown = "" if keyword in _WORDS else ", ".join(value.replace("\\", "/")[:24] for value in distinct[:3])
-            raise SeriesError(
+            raise _mixed(
                 f"slices of {len(distinct)} {name} are mixed under one series and alternate or overlap"
                 + (f" ({shown})" if shown else ""),
-                where=where,
-                how="give each acquisition and each reconstruction a folder of its own",
+                where,
             )
         if keyword in _NOTED and len(distinct) <= _FEW:
             notes.append(f"the stack is made of {len(distinct)} {name}, one above the other")
@@ -75,11 +74,10 @@ def _check_absence(stated: Sequence[bool], name: str, where: Path) -> None:
     """What one of two acquisitions states and the other leaves out tells them apart too, where they take turns."""
     fewer = min(sum(stated), len(stated) - sum(stated))
     if fewer >= _SHORTEST_RUN and sum(a != b for a, b in pairwise(stated)) >= fewer:
-        raise SeriesError(
+        raise _mixed(
             f"slices that state their {name} and slices that do not alternate under one series, as where two "
             "acquisitions are mixed",
-            where=where,
-            how="give each acquisition and each reconstruction a folder of its own",
+            where,
         )
 
 
@@ -94,11 +92,10 @@ def _check_times(texts: Sequence[str], where: Path) -> None:
             return
         chosen = sorted((times[first::parts] for first in range(parts)), key=min)
         if all(max(low) < min(high) for low, high in pairwise(chosen)):
-            raise SeriesError(
+            raise _mixed(
                 f"the acquisition times of neighbours go to and fro between {parts} ranges, as where {parts} "
                 "acquisitions are mixed",
-                where=where,
-                how="give each acquisition and each reconstruction a folder of its own",
+                where,
             )
 
 
@@ -111,13 +108,16 @@ def _check_numbers(headers: Sequence[SliceHeader], where: Path) -> None:
     for parts in range(2, 5):
         chosen = [numbers[first::parts] for first in range(parts)]
         if min(map(len, chosen)) >= _SHORTEST_RUN and all(_runs(part) for part in chosen):
-            raise SeriesError(
+            raise _mixed(
                 f"{parts} runs of InstanceNumber take turns along the stack, as where {parts} acquisitions are mixed",
-                where=where,
-                how="give each acquisition and each reconstruction a folder of its own",
+                where,
             )
 
 
 def _runs(numbers: Sequence[int]) -> bool:
     steps = {b - a for a, b in pairwise(numbers)}
     return steps in ({1}, {-1})
+
+
+def _mixed(what: str, where: Path) -> SeriesError:
+    return SeriesError(what, where=where, how="give each acquisition and each reconstruction a folder of its own")
