@@ -44,7 +44,6 @@ class WarmPython:
 
     Attributes:
         python: the interpreter, an executable file.
-        bin: a folder for ``PATH`` with ``python`` and ``torchrun``.
     """
 
     def __init__(self, modules: Sequence[str], env: Mapping[str, str], errors: IO[bytes] | None = None) -> None:
@@ -52,13 +51,11 @@ class WarmPython:
 
         self._folder = tempfile.TemporaryDirectory(prefix="warm-")  # a socket's path must be short
         place = Path(self._folder.name) / "socket"
-        self.bin = Path(self._folder.name) / "bin"
-        self.bin.mkdir()
         client = shlex.join([sys.executable, "-S", "-E", "-P", __file__, str(place)])
-        for name, first in {"python": "", "torchrun": "-m torch.distributed.run"}.items():
-            (self.bin / name).write_text(f'#!/bin/sh\nexec {client} {first} "$@"\n')
-            (self.bin / name).chmod(0o755)
-        self.python = str(self.bin / "python")
+        script = Path(self._folder.name) / "python"
+        script.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        script.chmod(0o755)
+        self.python = str(script)
         command = [sys.executable, "-P", __file__, str(place), "serve", *modules]
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=dict(env)
