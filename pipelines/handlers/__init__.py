@@ -2,7 +2,7 @@
 written predictions."""
 
 from pipelines.handlers.calibration import CalibrationFit
-from pipelines.handlers.case_writer import CaseWriter
+from pipelines.handlers.case_writer import CaseWriter, Finding
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
@@ -17,6 +17,7 @@ __all__ = [
     "CaseWriter",
     "ClassWriter",
     "EpochSeed",
+    "Finding",
     "LesionWriter",
     "PictureClassWriter",
     "PredictionWriter",

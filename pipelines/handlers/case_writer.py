@@ -1,19 +1,23 @@
-"""What every writer of predictions does: a few files a case, all of them or none."""
+"""What every writer of predictions does: a finding a case, and a few files of it, all of them or none."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
+import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, Events
+from PIL import Image
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
@@ -24,11 +28,60 @@ logger = logging.getLogger(__name__)
 NOT_FOR_CARE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What was found of one case, before anything of it is on disk.
+
+    Attributes:
+        name: of the case; its files are called after it.
+        report: what ``NAME_report.json`` holds.
+        mask: label values on the input's own grid: NIfTI (uint8) for a volume, an 8-bit grey picture for a picture;
+            None of a classifier.
+        draw: writes the overlay as PNG; None where there is none.
+        files: further files: kind -> (ending behind ``NAME_``, what writes one).
+    """
+
+    name: str
+    report: Mapping[str, Any]
+    mask: nib.Nifti1Image | Image.Image | None = None
+    draw: Callable[[IO[bytes]], object] | None = None
+    files: Mapping[str, tuple[str, Callable[[IO[bytes]], object]]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write mask, overlay, report and further files into a folder; their paths by kind.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        paths: dict[str, Path] = {}
+        (folder / self.name).parent.mkdir(parents=True, exist_ok=True)
+        if self.mask is not None:
+            picture = isinstance(self.mask, Image.Image)
+            paths["mask"] = folder / f"{self.name}_mask{'.png' if picture else '.nii.gz'}"
+            if isinstance(self.mask, Image.Image):
+                self.mask.save(paths["mask"])
+            else:
+                nib.save(self.mask, paths["mask"])
+        drawn = {} if self.draw is None else {"overlay": ("overlay.png", self.draw)}
+        for kind, (ending, write) in {**drawn, **self.files}.items():
+            paths[kind] = folder / f"{self.name}_{ending}"
+            with paths[kind].open("wb") as file:
+                write(file)
+        paths["report"] = folder / f"{self.name}_report.json"
+        text = json.dumps(self.report, indent=2, ensure_ascii=False) + "\n"
+        paths["report"].write_text(text, "utf-8", "backslashreplace")
+        return paths
+
+
 class CaseWriter(ABC):
     """Base of the handlers that write what inference found of each case of an evaluator.
 
-    A subclass says in ``fill`` what files a case has. They appear together or not at all; ``written`` lists them by
-    case and kind, of which ``report`` is always one.
+    A subclass says in ``find`` what was found of a case. Its files appear together or not at all; ``written`` lists
+    them by case and kind, of which ``report`` is always one.
+
+    Attributes:
+        given: images that are in memory and not on disk, by case.
+        taker: where set, gets the findings, and nothing is written.
 
     Args:
         output_dir: made if missing.
@@ -44,9 +97,12 @@ class CaseWriter(ABC):
         self.provenance = {k: _without_folder(v) for k, v in (provenance or {}).items()}
         self.key = key
         self.written: dict[str, dict[str, Path]] = {}
+        self.given: dict[str, Any] = {}
+        self.taker: Callable[[Finding], object] | None = None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._completed)
 
     def __call__(self, engine: Engine) -> None:
         batch, outputs = cast(list, engine.state.batch), cast(list, engine.state.output)
@@ -54,8 +110,16 @@ class CaseWriter(ABC):
             path = Path(item["image"].meta["filename_or_obj"])
             name = str(item.get("case") or path.name.split(".")[0])
             item.pop("image")  # the preprocessed copy is not needed any more; a long volume's is large
-            self.written[name] = self.write_case(name, self.read(path), {**item, **output})
-            logger.info("%s: %s", name, self.written[name]["report"])
+            case = self.given[name] if name in self.given else self.read(path)
+            if self.taker is not None:
+                self.taker(self.find(name, case, {**item, **output}))
+            else:
+                self.write_case(name, case, {**item, **output})
+                logger.info("%s: %s", name, self.written[name]["report"])
+
+    def _completed(self, engine: Engine) -> None:
+        if self.taker is None:
+            self.summarise()
 
     def check_weights(self) -> None:  # noqa: B027 - most writers have nothing to check
         """Hold what lies beside the weights against them, before the first case; a subclass says what that is."""
@@ -78,11 +142,23 @@ class CaseWriter(ABC):
         Raises:
             OutputError: they cannot be written.
         """
-        return self.publish(lambda folder: self.fill(folder, name, case, item))
+        return self.write(self.find(name, case, item))
 
     @abstractmethod
-    def fill(self, folder: Path, name: str, case: Any, item: Mapping[str, Any]) -> dict[str, Path]:
-        """Write a case's files into ``folder``, in the places below it that they shall have below ``output_dir``."""
+    def find(self, name: str, case: Any, item: Mapping[str, Any]) -> Finding:
+        """What was found of a case (see ``write_case``)."""
+
+    def write(self, finding: Finding) -> dict[str, Path]:
+        """Write the files of a finding below ``output_dir``.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        self.written[finding.name] = self.publish(finding.write)
+        return self.written[finding.name]
+
+    def summarise(self) -> None:  # noqa: B027 - most writers have nothing to sum up
+        """Write what is to be said of all cases together; a subclass says what that is."""
 
     def about(self, case: CaseImage) -> dict[str, Any]:
         """What each report begins with: the input and its grid."""

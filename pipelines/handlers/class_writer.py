@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.errors import ConfigError
 from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
 from pipelines.evaluation.files import table
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
 from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale
 from pipelines.transforms import TemperatureScaled, aerated_share
@@ -87,7 +85,7 @@ class ClassWriter(CaseWriter):
         """
         self.calibration.require(self.scale.names, self.scale.thresholds)
 
-    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+    def find(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> Finding:
         self.check_weights()
         probabilities = np.asarray(item[self.key].cpu(), dtype=float).reshape(len(self.scale.names), -1).T
         scaled, window = placed(case)
@@ -109,15 +107,12 @@ class ClassWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-        files = {kind: folder / f"{name}_{kind}" for kind in ("report.json", "slices.csv", "overlay.png")}
-        files["report.json"].parent.mkdir(parents=True, exist_ok=True)
-        files["report.json"].write_text(
-            json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace"
+        return Finding(
+            name,
+            report,
+            draw=lambda file: draw_slices(_pictures(scaled, slices), file, columns=4),
+            files={"slices": ("slices.csv", lambda file: file.write(self._table(slices).encode()))},
         )
-        files["slices.csv"].write_text(self._table(slices), encoding="utf-8")
-        with files["overlay.png"].open("wb") as file:
-            draw_slices(_pictures(scaled, slices), file, columns=4)
-        return {kind.split(".")[0]: path for kind, path in files.items()}
 
     def _slice(self, z: int, row: NDArray, lung: float) -> dict[str, Any]:
         rated = lung >= LUNG_FLOOR_SHARE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.evaluation.lesion_shape import measure_lesion, outlined
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import ColourPicture, read_colour
 
 
@@ -25,15 +24,10 @@ class LesionWriter(CaseWriter):
     def read(self, path: Path) -> ColourPicture:
         return read_colour(path)
 
-    def fill(self, folder: Path, name: str, case: ColourPicture, item: Mapping[str, Any]) -> dict[str, Path]:
+    def find(self, name: str, case: ColourPicture, item: Mapping[str, Any]) -> Finding:
         mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
         if mask.shape != case.array.shape[1:]:
             raise ValueError(f"the mask is {mask.shape} and the picture {case.array.shape[1:]}")
-        kinds = {"mask": "mask.png", "overlay": "overlay.png", "report": "report.json"}
-        files = {kind: folder / f"{name}_{ending}" for kind, ending in kinds.items()}
-        files["mask"].parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(mask.T)).save(files["mask"])
-        Image.fromarray(outlined(case.array, mask)).save(files["overlay"])
         report = {
             "input": str(case.path),
             "kind": case.kind,
@@ -45,5 +39,9 @@ class LesionWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
-        return files
+        return Finding(
+            name,
+            report,
+            Image.fromarray(np.ascontiguousarray(mask.T)),
+            draw=lambda file: Image.fromarray(outlined(case.array, mask)).save(file, "PNG"),
+        )

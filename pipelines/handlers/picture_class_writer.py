@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import ConfigError
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import NOT_FRONTAL, XrayPicture, read_xray
 from pipelines.transforms import TemperatureScaled, xray_doubts
-
-logger = logging.getLogger(__name__)
 
 
 class PictureClassWriter(CaseWriter):
@@ -86,7 +82,7 @@ class PictureClassWriter(CaseWriter):
     def read(self, path: Path) -> XrayPicture:
         return read_xray(path)
 
-    def fill(self, folder: Path, name: str, case: XrayPicture, item: Mapping[str, Any]) -> dict[str, Path]:
+    def find(self, name: str, case: XrayPicture, item: Mapping[str, Any]) -> Finding:
         self.check_weights()
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         said = int(self.calibration.predict(probabilities, self.names)[0])
@@ -111,13 +107,11 @@ class PictureClassWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-        files = {"report": folder / f"{name}_report.json"}
-        files["report"].parent.mkdir(parents=True, exist_ok=True)
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
-        if self.network is not None and self.target_layer is not None:
-            files["overlay"] = folder / f"{name}_overlay.png"
-            Image.fromarray(self.overlay(case.array, said)).save(files["overlay"])
-        return files
+        if self.network is None or self.target_layer is None:
+            return Finding(name, report)
+        return Finding(
+            name, report, draw=lambda file: Image.fromarray(self.overlay(case.array, said)).save(file, "PNG")
+        )
 
     def overlay(self, grey: NDArray, said: int) -> NDArray[np.uint8]:
         """The picture and, beside it, the picture with Grad-CAM of a class: uint8 (H, 2 W, 3).
@@ -127,7 +121,7 @@ class PictureClassWriter(CaseWriter):
             said: the class.
         """
         network = self.network
-        assert network is not None and self.target_layer is not None  # noqa: PT018 - see fill
+        assert network is not None and self.target_layer is not None  # noqa: PT018 - see find
         given = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32) / 255)[None, None]
         given = given.to(next(network.parameters()).device)
         if self.image_size is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
@@ -13,7 +11,7 @@ from PIL import Image
 
 from pipelines.evaluation import implausible
 from pipelines.evaluation.case_report import measure_case, overlay, volume_notes, volume_overlay
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, placed
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
 from pipelines.transforms import Window
 
@@ -25,27 +23,19 @@ class PredictionWriter(CaseWriter):
     for pictures. The prediction is a label map (1, X, Y, Z) on the original grid. See ``CaseWriter``.
     """
 
-    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
+    def find(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> Finding:
         mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
         if mask.shape != case.array.shape:
             raise ValueError(
                 f"the mask is {mask.shape} and the case {case.array.shape}: invert the preprocessing first"
             )
-        picture = case.kind == "picture"
-        files = {
-            "mask": folder / f"{name}_mask{'.png' if picture else '.nii.gz'}",
-            "overlay": folder / f"{name}_overlay.png",
-            "report": folder / f"{name}_report.json",
-        }
-        files["mask"].parent.mkdir(parents=True, exist_ok=True)
-        if picture:
-            Image.fromarray(np.ascontiguousarray(mask[:, :, 0].T)).save(files["mask"])
-        else:
-            nib.save(mask_image(mask, case), files["mask"])
-        Image.fromarray(render(case, mask)).save(files["overlay"])
-        report = self.report(case, mask)
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
-        return files
+        stored = Image.fromarray(np.ascontiguousarray(mask[:, :, 0].T)) if case.kind == "picture" else None
+        return Finding(
+            name,
+            self.report(case, mask),
+            mask_image(mask, case) if stored is None else stored,
+            draw=lambda file: Image.fromarray(render(case, mask)).save(file, "PNG"),
+        )
 
     def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
         """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given."""
@@ -74,11 +64,13 @@ class PredictionWriter(CaseWriter):
 
 def mask_image(mask: np.ndarray, case: CaseImage) -> nib.Nifti1Image:
     """The mask as NIfTI; from a NIfTI input it takes the shape (2D, 4D of one), affine and codes over exactly."""
-    if not (case.path.name.endswith((".nii", ".nii.gz")) and case.path.is_file()):  # it may lie in an archive
+    source = case.source
+    if source is None and case.path.name.endswith((".nii", ".nii.gz")) and case.path.is_file():  # it may lie elsewhere
+        source = cast(nib.Nifti1Image, nib.load(case.path))
+    if source is None:
         image = nib.Nifti1Image(mask, case.affine)
         image.header.set_xyzt_units("mm")
         return image
-    source = cast(nib.Nifti1Image, nib.load(case.path))
     header = source.header.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from ignite.engine import Engine, Events
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.case_page import draw_case_page
 from pipelines.evaluation.case_severity import case_severity, one_lung_slices
 from pipelines.evaluation.files import table
 from pipelines.evaluation.severity_summary import read_severities, write_severity_summary
-from pipelines.handlers.case_writer import NOT_FOR_CARE, placed
+from pipelines.handlers.case_writer import NOT_FOR_CARE, Finding, placed
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.readers import CaseImage, read_label
 from pipelines.severity import SeverityScale
-
-logger = logging.getLogger(__name__)
 
 FORMATS = ("png", "pdf")
 NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."
@@ -82,40 +78,40 @@ class SeverityWriter(PredictionWriter):
         self.report_format = report_format
         self._known: dict[str, dict[str, Any]] | None = None  # of all cases in the folder, once they have been read
 
-    def attach(self, engine: Engine) -> None:
-        super().attach(engine)
-        engine.add_event_handler(Events.COMPLETED, self._summarise)
-
-    def _summarise(self, engine: Engine) -> None:
+    def summarise(self) -> None:
         if self._known is None:
             self._known = read_severities(self.output_dir, self.scale)
         write_severity_summary(self.output_dir, self.scale, self._known)
 
-    def fill(self, folder: Path, name: str, case: CaseImage, item: Mapping[str, Any]) -> dict[str, Path]:
-        files = super().fill(folder, name, case, item)
+    def write(self, finding: Finding) -> dict[str, Path]:
+        files = super().write(finding)
+        if self._known is not None:
+            self._known[finding.name] = finding.report["severity"]
+        return files
+
+    def find(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> Finding:
+        found = super().find(name, case, item)
         mask = case.axial(np.asarray(item[self.key].cpu())[0].astype(np.uint8))
-        report = json.loads(files["report"].read_text(encoding="utf-8"))
         severity = self.severity(case, mask, item)
+        report = {**found.report, "severity": severity}
         if report["doubt"]:  # a class would be believed
             for each in (severity, *(severity["slices"] if case.kind == "picture" else [])):
                 each |= dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))
                 each["reason"] = report["doubt"]
-        report["severity"] = severity
-        if self._known is not None:
-            self._known[name] = severity
-        files["report"].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
-        files["severity"] = folder / f"{name}_severity.csv"
-        rows = ([each.get(column) for column in _COLUMNS] for each in severity["slices"])
-        files["severity"].write_text(table(_COLUMNS, rows), encoding="utf-8")
+        rows = [[each.get(column) for column in _COLUMNS] for each in severity["slices"]]
+        files: dict[str, tuple[str, Callable[[IO[bytes]], object]]] = {
+            "severity": ("severity.csv", lambda file: file.write(table(_COLUMNS, rows).encode()))
+        }
         if case.kind == "volume":
-            files["page"] = folder / f"{name}_case_report.{self.report_format}"
-            with files["page"].open("wb") as file:
-                draw_case_page(
+            files["page"] = (
+                f"case_report.{self.report_format}",
+                lambda file: draw_case_page(
                     file, name, case.axial(case.array), mask, case.intensity, severity, _facts(report),
                     thresholds=self.scale.thresholds, footer=f"{NOT_SEVERITY} {NOT_FOR_CARE}",
                     file_format=self.report_format, aspect=_aspect(case),
-                )  # fmt: skip
-        return files
+                ),
+            )  # fmt: skip
+        return replace(found, report=report, files=files)
 
     def severity(self, case: CaseImage, mask: np.ndarray, item: Mapping[str, Any]) -> dict[str, Any]:
         """Severity of a case by its axial mask, with the truth where it is known."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+import nibabel as nib
 import numpy as np
 from nibabel import orientations
 
@@ -31,6 +32,7 @@ class CaseImage:
         path: the file, or the folder of the DICOM series.
         notes: what was changed on the way, where the result is still right.
         orientation: the EXIF orientation that a picture was stored in, 1 to 8; 1 is upright.
+        source: nibabel's image that it was made of, where there is no file.
     """
 
     array: np.ndarray
@@ -40,6 +42,7 @@ class CaseImage:
     path: Path
     notes: tuple[str, ...] = field(default=())
     orientation: int = 1
+    source: nib.Nifti1Image | None = None
 
     @property
     def grid(self) -> Grid:
