@@ -2,7 +2,7 @@
 written predictions."""
 
 from pipelines.handlers.calibration import CalibrationFit
-from pipelines.handlers.case_writer import CaseWriter, Finding
+from pipelines.handlers.case_writer import WRITING, CaseWriter, Finding, publish
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
@@ -13,6 +13,7 @@ from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.handlers.severity_writer import SeverityWriter
 
 __all__ = [
+    "WRITING",
     "CalibrationFit",
     "CaseWriter",
     "ClassWriter",
@@ -25,4 +26,5 @@ __all__ = [
     "SeverityWriter",
     "TrainingCheckpoint",
     "WeightsLoader",
+    "publish",
 ]

@@ -25,6 +25,7 @@ from pipelines.transforms import Window, judge_window, scale_ct, stretch_wide_wi
 
 logger = logging.getLogger(__name__)
 
+WRITING = ".writing-"  # begins the name of a folder whose files are not all there yet
 NOT_FOR_CARE = "Research use only: not a medical device, not for diagnosis or treatment."
 
 
@@ -154,7 +155,7 @@ class CaseWriter(ABC):
         Raises:
             OutputError: they cannot be written.
         """
-        self.written[finding.name] = self.publish(finding.write)
+        self.written[finding.name] = publish(self.output_dir, finding.write)
         return self.written[finding.name]
 
     def summarise(self) -> None:  # noqa: B027 - most writers have nothing to sum up
@@ -169,29 +170,34 @@ class CaseWriter(ABC):
             "spacing_mm": None if case.spacing is None else [round(float(s), 6) for s in case.spacing],
         }
 
-    def publish(self, fill: Callable[[Path], dict[str, Path]]) -> dict[str, Path]:
-        """Let ``fill`` write into a folder aside, then move what it wrote to ``output_dir``."""
-        final: dict[str, Path] = {}
-        try:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.output_dir, prefix=".writing-") as folder:
-                files = fill(Path(folder))
-                final = {kind: self.output_dir / file.relative_to(folder) for kind, file in files.items()}
-                for kind, file in files.items():
-                    final[kind].parent.mkdir(parents=True, exist_ok=True)
-                    file.replace(final[kind])
-        except OSError as error:
-            for path in final.values():
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-            raise OutputError(
-                f"the prediction cannot be written ({error.strerror or error})",
-                where=self.output_dir,
-                how="give the scan, or the folder of the results, a shorter name"
-                if error.errno == errno.ENAMETOOLONG
-                else "free space or choose a folder you may write to",
-            ) from error
-        return final
+
+def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[str, Path]:
+    """Let ``fill`` write into a folder aside, then move what it wrote to ``output_dir``: all of it or none.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    final: dict[str, Path] = {}
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=WRITING) as folder:
+            files = fill(Path(folder))
+            final = {kind: output_dir / file.relative_to(folder) for kind, file in files.items()}
+            for kind, file in files.items():
+                final[kind].parent.mkdir(parents=True, exist_ok=True)
+                file.replace(final[kind])
+    except OSError as error:
+        for path in final.values():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise OutputError(
+            f"the prediction cannot be written ({error.strerror or error})",
+            where=output_dir,
+            how="give the scan, or the folder of the results, a shorter name"
+            if error.errno == errno.ENAMETOOLONG
+            else "free space or choose a folder you may write to",
+        ) from error
+    return final
 
 
 def placed(case: CaseImage) -> tuple[np.ndarray, Window]:

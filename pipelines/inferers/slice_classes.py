@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ class SliceClassInferer(Inferer):
         batch_size: slices a forward pass.
         flips: average the logits over the four flips.
         amp: bfloat16 autocast.
+
+    Attributes:
+        progress: where set, called with how many slices of a case are done, and how many there are.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class SliceClassInferer(Inferer):
         self.slice_size = None if slice_size is None else tuple(slice_size)
         self.batch_size = batch_size
         self.flips = FLIPS if flips else FLIPS[:1]
+        self.progress: Callable[[int, int], object] | None = None
         self._forward = MixedPrecisionInferer(amp)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -50,16 +54,15 @@ class SliceClassInferer(Inferer):
         volume = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         if volume.ndim == 4:
             return self._logits(volume, network)
-        parts = [
-            torch.cat(
-                [
-                    self._logits(case[..., start : start + self.batch_size].movedim(-1, 0).contiguous(), network)
-                    for start in range(0, case.shape[-1], self.batch_size)
-                ]
-            ).T
-            for case in volume
-        ]
-        return torch.stack(parts)
+        return torch.stack([torch.cat(list(self._parts(case, network))).T for case in volume])
+
+    def _parts(self, case: torch.Tensor, network: Any) -> Iterator[torch.Tensor]:
+        """Logits of a few slices at a time of one case (1, X, Y, Z)."""
+        for start in range(0, case.shape[-1], self.batch_size):
+            slices = case[..., start : start + self.batch_size].movedim(-1, 0).contiguous()
+            yield self._logits(slices, network)
+            if self.progress is not None:
+                self.progress(start + len(slices), case.shape[-1])
 
     def _logits(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         size = tuple(slices.shape[2:]) if self.slice_size is None else self.slice_size

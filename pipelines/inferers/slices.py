@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, cast
 
@@ -36,6 +36,9 @@ class VolumeSliceInferer(Inferer):
             is None): small lesions show at the larger, large ones at the smaller.
         amp: bfloat16 autocast.
         members: return also what each flip at each scale says by itself, for ``SplitMembersd``; a byte a voxel each.
+
+    Attributes:
+        progress: where set, called with how many slices of a case are done, and how many there are.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class VolumeSliceInferer(Inferer):
         self.flips = FLIPS if flips else FLIPS[:1]
         self.scales = tuple(scales)
         self.members = members
+        self.progress: Callable[[int, int], object] | None = None
         self._forward = MixedPrecisionInferer(amp)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -85,6 +89,8 @@ class VolumeSliceInferer(Inferer):
                     labels[case, channel, ..., start : start + self.batch_size] = (
                         probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
                     )
+                if self.progress is not None:
+                    self.progress(start + len(slices), volume.shape[-1])
         labels = labels[..., 0] if flat else labels
         return convert_to_dst_type(labels, inputs, dtype=torch.uint8)[0]  # with the meta that Invertd needs
 

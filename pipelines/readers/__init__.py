@@ -6,6 +6,7 @@ from __future__ import annotations
 from pipelines.readers.case import CaseImage, read_case
 from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
 from pipelines.readers.finder import Found, find_cases, look_through
+from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_grid_of, xray_in_memory
 from pipelines.readers.intensity import classify
 from pipelines.readers.label import LABELS, read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
@@ -20,10 +21,13 @@ __all__ = [
     "Found",
     "PictureMask",
     "XrayPicture",
+    "case_in_memory",
     "classify",
+    "colour_in_memory",
     "find_cases",
     "judge_xray",
     "look_through",
+    "on_grid_of",
     "read_case",
     "read_colour",
     "read_label",
@@ -31,4 +35,5 @@ __all__ = [
     "read_mask_of",
     "read_picture",
     "read_xray",
+    "xray_in_memory",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
-from pipelines.readers.address import locate, told_of
+from pipelines.readers.address import Place, locate, told_of
 from pipelines.readers.dicom_picture import read_photograph_dicom
 from pipelines.readers.kinds import DICOM, is_folder, kind_of
 from pipelines.readers.label import read_label_noted
@@ -64,12 +64,15 @@ class PictureMask(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
+def read_colour(path: str | os.PathLike[str], *, data: bytes | None = None) -> ColourPicture:
     """Read a picture as 8-bit RGB, its EXIF orientation applied; of DICOM a photograph (`read_photograph_dicom`).
 
     Grey, palette, CMYK and YCbCr pictures become RGB, an opaque alpha channel is dropped, each with a note. 16-bit grey
     is scaled as in CT slices, of 16-bit colours the upper 8 bits are taken. Colour profiles are not applied. Memory: at
     most two copies at 8 bits a channel.
+
+    Args:
+        data: what a picture file holds, where it is in memory and not on disk.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
@@ -78,13 +81,13 @@ def read_colour(path: str | os.PathLike[str]) -> ColourPicture:
         IntensityError: all pixels are equal, or a 16-bit picture whose scale cannot be known.
     """
     path = Path(path)
-    place = locate(path)
+    place = Place(path) if data is not None else locate(path)
     with told_of(place, path):
-        if kind_of(place.path) == DICOM and not is_folder(place.path):
+        if data is None and kind_of(place.path) == DICOM and not is_folder(place.path):
             array, notes = read_photograph_dicom(place.path, MIN_SIDE)
             _check_something(array, path)
             return ColourPicture(array, path, notes, "DICOM")
-        with open_picture(place.path) as opened:
+        with open_picture(place.path, data=data) as opened:
             check_halved(opened, path)
             array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)
     _check_something(array, path)

@@ -81,6 +81,36 @@ def read_pair(header: Path, voxels: Path) -> RawImage:
         raise UnreadableFileError(f"the NIfTI header is damaged ({error})", where=header, how=_AGAIN) from None
 
 
+def judge_image(image: nib.Nifti1Image, path: Path) -> RawImage:
+    """nibabel's image in memory, held to what ``read_nifti`` asks of a file.
+
+    Args:
+        path: for messages.
+
+    Raises:
+        UnreadableFileError: its voxels lie in a file that is damaged.
+        UnsupportedImageError, GeometryError, IntensityError: as ``read_nifti``.
+    """
+    header = image.header.copy()
+    notes: list[str] = []
+    shape = _shape(header, path, notes)
+    check_volume_shape(shape, path)
+    affine = _affine(header, shape, path)
+    if note := unset_grid_note(affine):
+        notes.append(note)
+    try:
+        stored = np.asanyarray(image.dataobj)
+    except (EOFError, zlib.error, OSError, ValueError) as error:
+        raise UnreadableFileError(f"the file is truncated or damaged ({error})", where=path, how=_AGAIN) from None
+    if stored.dtype.kind not in "iuf" or stored.dtype.itemsize > 8:
+        named = "RGB colours" if stored.dtype.fields else str(stored.dtype)
+        raise UnsupportedImageError(f"voxels of the kind {named} are not CT values", where=path, how="give int16")
+    _check_exact(stored, path)
+    with np.errstate(invalid="ignore", over="ignore"):
+        array = np.array(stored.reshape(shape), dtype=np.float32, order="F")  # a copy: the caller's stays as it is
+    return RawImage(array, affine, tuple(notes))
+
+
 def _read(stream: BinaryIO, path: Path, size: int, zipped: bool, voxels: BinaryIO | None = None) -> RawImage:
     """Header from `stream`, and from there or from `voxels` what it describes."""
     header = _header(stream, path, b"n+" if voxels is None else b"ni")

@@ -31,7 +31,7 @@ COLOUR_SHARE = 1e-3
 COLOUR_MEAN = 6.0
 
 
-def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -> RawImage:
+def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE, data: bytes | None = None) -> RawImage:
     """Read a picture as a one-slice image (W, H, 1), its EXIF orientation applied.
 
     Grey content in colour channels, a palette or CMYK becomes grey. 16-bit pictures keep values up to 255 as they are
@@ -40,6 +40,7 @@ def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -
 
     Args:
         smallest: pixels that each side must have.
+        data: what the file holds, where it is in memory and not on disk.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, or above 100 megapixels.
@@ -47,7 +48,7 @@ def read_picture(path: Path, *, label: bool = False, smallest: int = MIN_SIDE) -
             an odd pixel kind.
         IntensityError: a 16-bit picture whose scale cannot be known.
     """
-    with open_picture(path, smallest=1 if label else smallest) as opened:
+    with open_picture(path, smallest=1 if label else smallest, data=data) as opened:
         if label and opened.halved:
             raise UnsupportedImageError("a label of 16-bit colours", where=path, how="save it as grey with 8 bits")
         check_halved(opened, path)

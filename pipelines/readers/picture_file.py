@@ -51,21 +51,22 @@ class OpenPicture:
 
 
 @contextmanager
-def open_picture(path: Path, *, smallest: int = MIN_SIDE) -> Iterator[OpenPicture]:
+def open_picture(path: Path, *, smallest: int = MIN_SIDE, data: bytes | None = None) -> Iterator[OpenPicture]:
     """Decode a picture for the time of a ``with`` block; whatever PIL raises within it becomes a typed error.
 
     Args:
         smallest: pixels that each side must have.
+        data: what the file holds, where it is in memory and not on disk.
 
     Raises:
         UnreadableFileError: missing, empty, truncated, corrupt, not a picture, above 100 megapixels, or HEIC where its
             decoder is not installed.
         UnsupportedImageError: animated, several pages, under `smallest` pixels a side, or 16 bits with white at zero.
     """
-    if file_size(path) > MAX_FILE_BYTES:
+    if data is None and file_size(path) > MAX_FILE_BYTES:
         raise _too_large(path)
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL warns below our own limit, and about harmless metadata
             formats = _heif(path) if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS else FORMATS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import IntensityError, UnsupportedImageError
-from pipelines.readers.address import locate, told_of
+from pipelines.readers.address import Place, locate, told_of
 from pipelines.readers.dicom_picture import read_xray_dicom
 from pipelines.readers.kinds import DICOM, ITK, NIFTI, kind_of
 from pipelines.readers.picture import read_picture
@@ -61,11 +61,14 @@ class XrayPicture:
     frontal: bool
 
 
-def read_xray(path: str | os.PathLike[str]) -> XrayPicture:
+def read_xray(path: str | os.PathLike[str], *, data: bytes | None = None) -> XrayPicture:
     """Read a chest X-ray from a picture file, or from DICOM (`read_xray_dicom`).
 
     What `read_picture` turns into grey, turns upright or scales is accepted with its note. Fractions from 0 to 1 are
     scaled to 0..255, with a note.
+
+    Args:
+        data: what a picture file holds, where it is in memory and not on disk.
 
     Raises:
         UnreadableFileError: as `read_picture` and `read_xray_dicom`.
@@ -73,13 +76,14 @@ def read_xray(path: str | os.PathLike[str]) -> XrayPicture:
         IntensityError: as these; values outside 0..255; see `judge_xray`.
     """
     path = Path(path)
-    place = locate(path)
+    place = Place(path) if data is not None else locate(path)
     with told_of(place, path):
-        _check_kind(place.path)
-        if kind_of(place.path) == DICOM:
-            shown, notes = read_xray_dicom(place.path, SMALLEST)
-            return XrayPicture(shown, path, notes, judge_xray(shown, path))
-        read = read_picture(place.path, smallest=SMALLEST)
+        if data is None:
+            _check_kind(place.path)
+            if kind_of(place.path) == DICOM:
+                shown, notes = read_xray_dicom(place.path, SMALLEST)
+                return XrayPicture(shown, path, notes, judge_xray(shown, path))
+        read = read_picture(place.path, smallest=SMALLEST, data=data)
     plane = read.array[:, :, 0]
     notes = read.notes
     low, high = float(plane.min()), float(plane.max())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,27 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ImageMetaKey
 
-from pipelines.errors import LabelError
-from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label_noted, read_xray
+from pipelines.errors import LabelError, UsageError
+from pipelines.readers import (
+    PICTURE_AFFINE,
+    CaseImage,
+    ColourPicture,
+    XrayPicture,
+    case_in_memory,
+    colour_in_memory,
+    read_case,
+    read_colour,
+    read_label_noted,
+    read_xray,
+    xray_in_memory,
+)
 from pipelines.readers.raw import Grid
 
 logger = logging.getLogger(__name__)
 
 
 class _LoadImaged(MapTransform):
-    """Replaces paths by MetaTensors, and logs what was changed while reading; a subclass reads one path.
+    """Replaces paths, or what ``take`` made of images in memory, by MetaTensors; logs what was changed while reading.
 
     Args:
         keys: whose values are paths.
@@ -36,15 +49,22 @@ class _LoadImaged(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            path = Path(d[key])
-            array, affine, notes, meta = self.read(path)
+            given = Path(d[key]) if isinstance(d[key], (str, os.PathLike)) else d[key]
+            path = given if isinstance(given, Path) else given.path
+            array, affine, notes, meta = self.read(given)
             for note in notes:
                 logger.info("%s: %s", path, note)
             d[key] = _meta_tensor(array, affine, str(path), notes="; ".join(notes), **meta)
         return d
 
-    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
-        """Channels first, the affine, notes, and what else the meta says."""
+    def read(self, given: Any) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        """Channels first, the affine, notes, and what else the meta says; of a path, or of what ``take`` returned."""
+        raise NotImplementedError
+
+    def take(
+        self, image: Any, *, affine: np.ndarray | None = None, spacing: Sequence[float] | None = None
+    ) -> CaseImage | ColourPicture | XrayPicture:
+        """An image in memory as this transform reads a file (``pipelines.readers.in_memory``)."""
         raise NotImplementedError
 
 
@@ -61,10 +81,15 @@ class LoadCTd(_LoadImaged):
         PipelinesError: of the kind that names the fault (``pipelines.readers.read_case``).
     """
 
-    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
-        case = read_case(path)
+    def read(self, given: Any) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        case = read_case(given) if isinstance(given, Path) else given
         meta = {"intensity": case.intensity, "kind": case.kind, "orientation": case.orientation}
         return case.array[None], case.affine, case.notes, meta
+
+    def take(
+        self, image: Any, *, affine: np.ndarray | None = None, spacing: Sequence[float] | None = None
+    ) -> CaseImage:
+        return case_in_memory(image, affine=affine, spacing=spacing)
 
 
 class LoadPictured(_LoadImaged):
@@ -80,11 +105,17 @@ class LoadPictured(_LoadImaged):
         PipelinesError: of the kind that names the fault (``pipelines.readers.read_colour``).
     """
 
-    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
-        picture = read_colour(path)
+    def read(self, given: Any) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        picture = read_colour(given) if isinstance(given, Path) else given
         array = picture.array.astype(np.float32)
         array /= 255
         return array, PICTURE_AFFINE, picture.notes, {"kind": picture.kind, "orientation": picture.orientation}
+
+    def take(
+        self, image: Any, *, affine: np.ndarray | None = None, spacing: Sequence[float] | None = None
+    ) -> ColourPicture:
+        _no_grid(affine, spacing)
+        return colour_in_memory(image)
 
 
 class LoadXrayd(_LoadImaged):
@@ -99,9 +130,15 @@ class LoadXrayd(_LoadImaged):
         PipelinesError: of the kind that names the fault (``pipelines.readers.read_xray``).
     """
 
-    def read(self, path: Path) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
-        picture = read_xray(path)
+    def read(self, given: Any) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        picture = read_xray(given) if isinstance(given, Path) else given
         return picture.array[None] / np.float32(255), PICTURE_AFFINE, picture.notes, {"kind": "picture"}
+
+    def take(
+        self, image: Any, *, affine: np.ndarray | None = None, spacing: Sequence[float] | None = None
+    ) -> XrayPicture:
+        _no_grid(affine, spacing)
+        return xray_in_memory(image)
 
 
 class LoadLabeld(MapTransform):
@@ -146,6 +183,11 @@ class LoadLabeld(MapTransform):
                 raise LabelError(f"label values {unseen} are not among {list(self.values)}", where=d[key])
             d[key] = _meta_tensor(np.ascontiguousarray(array)[None], image.affine.numpy(), str(d[key]))
         return d
+
+
+def _no_grid(affine: np.ndarray | None, spacing: Sequence[float] | None) -> None:
+    if affine is not None or spacing is not None:
+        raise UsageError("this bundle looks at pictures, which have no grid", how="leave out affine and spacing")
 
 
 def _grid_of(image: MetaTensor) -> Grid:

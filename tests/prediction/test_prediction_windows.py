@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.__main__ import EXIT_SOME_NOT_DONE, main
+from pipelines.__main__ import main
 from pipelines.datasets import make_lung_phantom
 from pipelines.errors import IntensityError
+from pipelines.predict_command import EXIT_SOME_NOT_DONE
 
 WINDOWS = {"lung": (-1350, 150), "wide": (-1024, 1500), "mediastinal": (-160, 240), "bone": (-500, 1300)}
 NETWORKS = {"covid_ct_lesion_segmentation": "tiny_unet", "covid_ct_severity_classification": "severity_shufflenet"}

@@ -1,0 +1,126 @@
+"""``predict``: segment or classify what lies at a path, and show how far it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.bundle import Project, named_bundle
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from pipelines.prediction import Outcome
+
+EXIT_SOME_NOT_DONE = 3  # of several cases some were refused or failed
+_BAR = "{desc} {percentage:3.0f} % |{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}]{postfix}"
+
+
+def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
+    predict = commands.add_parser(
+        "predict", help="segment or classify a picture, a volume, a DICOM series, or a folder of many"
+    )
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
+    predict.add_argument("input", type=Path, metavar="INPUT")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR")
+    predict.add_argument(
+        "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
+    )
+    predict.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a config of the bundle laid over its inference, such as severity (may be given again)",
+    )
+    predict.add_argument(
+        "--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)"
+    )
+    predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
+    predict.add_argument(
+        "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
+    )
+    predict.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out the cases that DIR's manifest has as done, of equal input, weights and options",
+    )
+    predict.set_defaults(func=lambda args: _predict(args, project(args)))
+
+
+def _predict(args: argparse.Namespace, project: Project) -> int:
+    from pipelines.tracking.processes import SigtermUnwinds
+
+    with SigtermUnwinds():  # or unpacked scans and fetched weights, which go at exit, would stay in TMPDIR
+        try:
+            return _predict_cases(args, project)
+        except KeyboardInterrupt:
+            print(f"interrupted: {args.out} has what is done; the same command with --resume goes on", file=sys.stderr)
+            return 130
+
+
+def _predict_cases(args: argparse.Namespace, project: Project) -> int:
+    print(f"looking at {args.input}", flush=True)  # the imports below take some seconds
+    from tqdm import tqdm
+
+    from pipelines.loading import chosen
+    from pipelines.prediction import fast_options, predict
+
+    bundle = named_bundle(args.bundle, project.bundles)
+    overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
+    with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:
+        shown = _Shown(bar)
+        outcomes = predict(
+            bundle,
+            args.input,
+            args.out,
+            network=args.network,
+            overlays=args.overlay,
+            series=args.series,
+            resume=args.resume,
+            report=shown.case,
+            progress=shown.within,
+            **overrides,
+        )
+    codes = [code for _, code in outcomes]
+    if len(codes) > 1:
+        counts = Counter(outcome.status for outcome, _ in outcomes)
+        said = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+        print(f"{codes.count(0)} of {len(codes)} cases done ({said}); see {args.out / 'manifest.jsonl'}")
+    print(f"look at it: {args.out / 'index.html'}, or python -m pipelines view {args.out}")
+    if len(codes) == 1:
+        return codes[0]
+    return 0 if codes.count(0) == len(codes) else EXIT_SOME_NOT_DONE
+
+
+class _Shown:
+    """A line a case, and on a terminal a bar that also moves within a case."""
+
+    def __init__(self, bar: tqdm) -> None:
+        self.bar = bar
+        self.done = 0
+
+    def case(self, outcome: Outcome | None, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        self.done = done
+        self.bar.total, self.bar.n = total, done
+        self.bar.set_postfix_str("", refresh=True)
+        if outcome is None:
+            left_out = f", {done} of them done by an earlier call" if done else ""
+            with tqdm.external_write_mode(sys.stdout):
+                print(f"{total} case{'s' if total != 1 else ''}{left_out}", flush=True)
+            return
+        stream = sys.stderr if outcome.error else sys.stdout
+        with tqdm.external_write_mode(stream):  # the bar makes way for the line
+            print(f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}", file=stream, flush=True)
+
+    def within(self, name: str, done: int, total: int) -> None:
+        self.bar.n = self.done + done / max(total, 1)
+        self.bar.set_postfix_str(f"{name}, slice {done} of {total}" if total > 1 else name, refresh=False)
+        self.bar.update(0)

@@ -1,0 +1,22 @@
+"""A bundle's inference from Python: opened, called with an image, or run over a folder with a manifest."""
+
+from __future__ import annotations
+
+from pipelines.prediction.folder import predict
+from pipelines.prediction.manifest import INTERRUPTED, MANIFEST, Outcome, read_manifest
+from pipelines.prediction.model import Model, Result
+from pipelines.prediction.opening import fast_options, inference_overlays, network_overlays, open_inference
+
+__all__ = [
+    "INTERRUPTED",
+    "MANIFEST",
+    "Model",
+    "Outcome",
+    "Result",
+    "fast_options",
+    "inference_overlays",
+    "network_overlays",
+    "open_inference",
+    "predict",
+    "read_manifest",
+]

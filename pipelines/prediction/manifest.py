@@ -1,0 +1,165 @@
+"""The manifest of a prediction: a line a case, written as it goes, from which an interrupted prediction goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipelines.datasets.datalist import file_digest
+from pipelines.errors import OutputError
+from pipelines.handlers import WeightsLoader
+from pipelines.readers.finder import SEPARATOR
+
+MANIFEST = "manifest.jsonl"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the manifest.
+
+    Attributes:
+        input: the path that was looked at.
+        status: "done"; "refused" (the input is at fault); "skipped" (no case of its own); "failed" (we, or the
+            machine); "interrupted" (it was not its turn yet, or it was at work).
+        error: what is wrong, where, and how to mend it; None where it is done.
+        mask, report: absolute paths, so that they hold from any directory; ``mask`` is None for a classifier.
+        case: its name, after which its files are called.
+        input_sha256: of the input's content.
+        recipe: of the weights, options and versions that the answer was made with.
+    """
+
+    input: str
+    status: str
+    error: str | None
+    mask: str | None
+    report: str | None
+    case: str | None = None
+    input_sha256: str | None = None
+    recipe: str | None = None
+
+    def holds(self, other: Outcome) -> bool:
+        """Whether this is the finished answer to what ``other`` asks: equal input and recipe, its files there."""
+        same = (self.case, self.input_sha256, self.recipe) == (other.case, other.input_sha256, other.recipe)
+        files = [Path(each) for each in (self.mask, self.report) if each is not None]
+        return self.status == "done" and same and bool(files) and all(each.is_file() for each in files)
+
+
+def read_manifest(folder: Path) -> dict[str, Outcome]:
+    """The lines of a folder's manifest by input, the last of each; a line that was cut off, or is none, is left out."""
+    try:
+        lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OutputError(
+            f"cannot be read ({error.strerror})", where=folder / MANIFEST, how="check its rights"
+        ) from None
+    known = {each.name for each in fields(Outcome)}
+    found: dict[str, Outcome] = {}
+    for line in lines:
+        try:
+            content = json.loads(line)
+            outcome = Outcome(**{key: value for key, value in content.items() if key in known})
+        except (ValueError, TypeError, AttributeError):
+            continue
+        found[outcome.input] = outcome
+    return found
+
+
+class Manifest:
+    """The manifest of a folder, begun anew; each line is on the disk before the next case is begun.
+
+    Args:
+        folder: made if missing.
+        kept: lines of an earlier call that still hold. They come first, and in one step, so that nothing is lost
+            where this call is cut off too.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, kept: Iterable[Outcome] = ()) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / MANIFEST).is_dir():
+                raise IsADirectoryError(0, "a folder of the manifest's name is in the way")
+            partial = folder / f".{MANIFEST}.partial"
+            self._file = partial.open("w", encoding="utf-8", errors="backslashreplace")
+            for outcome in kept:
+                self.add(outcome)
+            partial.replace(folder / MANIFEST)
+        except OSError as error:
+            what = f"the folder cannot be written ({error.strerror})"
+            raise OutputError(what, where=folder, how="choose another --out") from error
+
+    def add(self, outcome: Outcome) -> None:
+        """Write a line."""
+        self._file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | None:
+    """SHA-256 of what an input's answer depends on: its file, the files that belong to it by their name (a header and
+    its voxels), all files of its folder, or its archive; None where they cannot be read.
+
+    Args:
+        path: of a case, which may lead into a folder or archive.
+        known: what was found of paths before; added to.
+        leave_out: a folder whose files do not count.
+    """
+    text = str(path)
+    if SEPARATOR in text and not os.path.lexists(path):
+        path = Path(text[: text.rfind(SEPARATOR)])
+        while SEPARATOR in str(path) and not os.path.lexists(path):
+            path = Path(str(path)[: str(path).rfind(SEPARATOR)])
+    if path not in known:
+        try:
+            if path.is_dir():
+                files = sorted(e for e in path.rglob("*") if e.is_file() and not e.is_relative_to(leave_out))
+            else:
+                stem = path.name.split(".")[0]
+                files = sorted(e for e in path.parent.glob("*") if e.name.split(".")[0] == stem and e.is_file())
+                files = files if path.suffix.lower() in _PARTED else [path]
+            parts = [f"{each.name} {file_digest(each)}" for each in files]
+        except OSError:
+            return None
+        known[path] = hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
+    return known[path]
+
+
+_PARTED = (".hdr", ".img", ".mhd", ".nhdr")  # whose voxels lie in a file beside them
+
+
+def recipe_of(bundle: Path, handlers: Iterable[Any], asked: Mapping[str, Any]) -> str:
+    """A name for how answers are made: the bundle's configs, the weights and what lies beside them, the options, and
+    the version of this package. Where they were made (the device) does not count.
+
+    Args:
+        bundle: its folder.
+        handlers: of its inference; the weights are those of its ``WeightsLoader``.
+        asked: network, overlays and overrides of the config.
+    """
+    digests = [file_digest(path) for path in sorted((bundle / "configs").rglob("*.yaml"))]
+    for handler in handlers:
+        if isinstance(handler, WeightsLoader):
+            weights = Path(handler.path)
+            beside = sorted(weights.parent.glob(f"{glob.escape(weights.stem)}.*json"))  # a calibration
+            digests += [file_digest(each) for each in (weights, *beside)]
+    options = {key: str(value) for key, value in asked.items() if key not in ("device", "checkpoint")}
+    with contextlib.suppress(PackageNotFoundError):
+        digests.append(version("imaging-bundles"))
+    whole = json.dumps([digests, options], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -1,0 +1,112 @@
+"""A bundle's inference, opened: its config with what is laid over it, its weights loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from pipelines.errors import ConfigError, UnreadableFileError, UsageError
+from pipelines.handlers import CaseWriter, WeightsLoader
+
+
+def network_overlays(bundle: Path) -> dict[str, Path]:
+    """The networks a bundle offers: name -> ``configs/networks/NAME.yaml``."""
+    return {path.stem: path for path in sorted((bundle / "configs" / "networks").glob("*.yaml"))}
+
+
+def inference_overlays(bundle: Path) -> dict[str, Path]:
+    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` (or, without such, all of whose
+    ids) it has. Training's are not."""
+    base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
+    found = {}
+    for path in sorted((bundle / "configs").glob("*.yaml")):
+        overlay = ConfigParser.load_config_file(str(path))
+        ids = [key.lstrip("+") for key in overlay if "#" in key]
+        own = ids or [key for key in overlay if key not in ("imports", "run", "initialize", "finalize")]
+        if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in own):
+            found[path.stem] = path
+    return found
+
+
+def fast_options(bundle: Path) -> dict[str, Any]:
+    """Ids of the bundle's inference that make it average over nothing: those of flips and scales that it has."""
+    config = bundle / "configs" / "inference.yaml"
+    known = ConfigParser.load_config_file(str(config)) if config.is_file() else {}
+    return {key: value for key, value in {"flips": False, "scales": [1.0]}.items() if key in known}
+
+
+def open_inference(
+    bundle: Path,
+    network: str | None = None,
+    overlays: Sequence[str] = (),
+    *,
+    more: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> ConfigWorkflow:
+    """A bundle's inference workflow, parsed, its weights loaded.
+
+    Args:
+        bundle: its folder.
+        network: an overlay of ``configs/networks``; None for the bundle's default.
+        overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
+        more: ids of the config that are no top-level ones, such as ``dataset#data``, and their values.
+        overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
+
+    Raises:
+        UsageError: there is no such bundle, network or overlay.
+        ConfigError: the bundle's config cannot be used.
+        WeightsError, UnreadableFileError: the weights cannot be used.
+    """
+    config = bundle / "configs" / "inference.yaml"
+    if not config.is_file():
+        raise UsageError(
+            "this is not a bundle with configs/inference.yaml", where=bundle, how="give the bundle's folder"
+        )
+    configs = [str(config)]
+    if network is not None:
+        networks = network_overlays(bundle)
+        if network not in networks:
+            raise UsageError(f"there is no network {network!r}", where=bundle, how=f"choose from {', '.join(networks)}")
+        configs.append(str(networks[network]))
+    known = inference_overlays(bundle)
+    for name in overlays:
+        if name not in known:
+            how = f"choose from {', '.join(known)}" if known else "this bundle has none"
+            raise UsageError(f"there is no overlay {name!r} for inference", where=bundle, how=how)
+        configs.append(str(known[name]))
+    unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
+    if unknown:
+        raise ConfigError(f"{unknown} are not ids of the config", where=config)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns of overlays in a folder of their own
+    workflow = ConfigWorkflow(
+        config_file=configs,
+        workflow_type="infer",
+        logging_file=False,
+        bundle_root=str(bundle.absolute()),
+        **overrides,
+        **(more or {}),
+    )
+    workflow.initialize()
+    for handler in workflow.handlers:
+        if isinstance(handler, WeightsLoader):
+            if "checkpoint" not in overrides and not Path(handler.path).is_file():
+                raise _no_weights(bundle, Path(handler.path))
+            handler.load()  # a fault in the weights is not a fault of the first case
+        if isinstance(handler, CaseWriter):
+            handler.check_weights()
+    return workflow
+
+
+def _no_weights(bundle: Path, path: Path) -> UnreadableFileError:
+    """What to do where a bundle ships no weights of the network that was asked for."""
+    shipped = [name for name in network_overlays(bundle) if path.with_name(f"{name}.safetensors").is_file()]
+    others = f", or choose --network {' or '.join(shipped)}, whose weights are here" if shipped else ""
+    return UnreadableFileError(
+        f"no weights are shipped for the network {path.stem}",
+        where=path,
+        how=f"train it and give --checkpoint models/{path.stem}/model.pt{others}",
+    )
