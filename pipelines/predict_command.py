@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.bundle import Project, named_bundle
+from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -54,8 +55,6 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
 
 
 def _predict(args: argparse.Namespace, project: Project) -> int:
-    from pipelines.tracking.processes import SigtermUnwinds
-
     with SigtermUnwinds():  # or unpacked scans and fetched weights, which go at exit, would stay in TMPDIR
         try:
             return _predict_cases(args, project)

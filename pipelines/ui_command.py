@@ -35,8 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 
 def _ui(args: argparse.Namespace, project: Project) -> int:
+    from pipelines.sigterm import SigtermUnwinds
     from pipelines.tracking import ui_address, ui_command
-    from pipelines.tracking.processes import SigtermUnwinds
 
     command = ui_command(project.root, host=_HOST, port=args.port)
     with socket.socket() as tried:

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"weights"},
-    {"bundle", "key_figures", "networks", "readers", "severity", "warm"},
+    {"bundle", "key_figures", "networks", "readers", "severity", "sigterm", "warm"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},

@@ -19,8 +19,8 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 
+from pipelines.sigterm import SigtermUnwinds
 from pipelines.tracking.learning_curve import learning_curve
-from pipelines.tracking.processes import SigtermUnwinds
 from pipelines.tracking.run_contents import (
     command_line,
     commit,

@@ -159,7 +159,7 @@ def test_skin_and_xray_pictures_in_memory(tmp_path):
 def test_a_list_is_an_iterator_that_goes_on_behind_a_bad_image(model, volume):
     results = model([volume, np.zeros((64, 64), np.uint8), volume])
     assert next(results).name == "image_000"
-    with pytest.raises(Exception, match="every|one value|constant"):
+    with pytest.raises(Exception, match=r"every|one value|constant"):
         next(results)
     last = next(results)
     assert (last.name, last.mask.any()) == ("image_002", True)
@@ -178,7 +178,7 @@ def test_a_list_is_an_iterator_that_goes_on_behind_a_bad_image(model, volume):
             "decide which is right",
         ),
         (np.zeros((64, 64, 20, 2)), {"affine": np.diag([1, 1, 2, 1])}, UnsupportedImageError, "one volume"),
-        (np.full((64, 64, 20), np.nan), {"affine": np.diag([1.0, 1, 2, 1])}, Exception, "NaN|finite|number"),
+        (np.full((64, 64, 20), np.nan), {"affine": np.diag([1.0, 1, 2, 1])}, Exception, r"NaN|finite|number"),
         (np.zeros((64, 64), complex), {}, UnsupportedImageError, "no picture"),
         (np.zeros((64, 64, 2), np.uint8), {}, GeometryError, "affine"),
         (object(), {}, UsageError, "is no image"),

@@ -1,0 +1,221 @@
+"""An interrupted ``predict`` goes on: every case once in the manifest, nothing done twice, the page beside it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pipelines.prediction.folder
+from pipelines.__main__ import main
+from pipelines.datasets import make_lung_phantom
+from pipelines.networks import TinyUNet
+from pipelines.predict_command import EXIT_SOME_NOT_DONE
+from pipelines.prediction import read_manifest
+from pipelines.transforms import scale_ct
+from pipelines.warm import WarmPython
+from pipelines.weights import save_weights
+
+BUNDLE = "covid_ct_lesion_segmentation"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(TinyUNet(), path)
+    return path
+
+
+def draw(folder: Path, number: int, size: int = 64) -> None:
+    """Pictures of phantoms, `number` of them."""
+    folder.mkdir()
+    phantoms = [make_lung_phantom(seed, size=size, slices=9).array for seed in range(6)]
+    for index in range(number):
+        plane = phantoms[index % 6][:, :, 3 + index % 4]
+        grey = (scale_ct(plane, "hu") * 255).astype(np.uint8).T
+        grey[0, 0] = index % 256  # no two are equal
+        Image.fromarray(grey).save(folder / f"p{index:03d}.png")
+
+
+def words(source: Path, out: Path, weights: Path, *more: str) -> list[str]:
+    fixed = ["--network", "tiny_unet", "--fast", "--checkpoint", str(weights)]
+    return ["predict", BUNDLE, str(source), "--out", str(out), *fixed, *more]
+
+
+def lines(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def looked_at(monkeypatch) -> list[str]:
+    """The cases that the network is asked about."""
+    asked: list[str] = []
+    find = pipelines.prediction.Model.find
+
+    def noted(self, item, progress=None):
+        asked.append(item["case"])
+        return find(self, item, progress)
+
+    monkeypatch.setattr(pipelines.prediction.Model, "find", noted)
+    return asked
+
+
+def test_an_interrupted_prediction_goes_on(tmp_path, weights, monkeypatch, looked_at, capsys):
+    draw(tmp_path / "in", 6)
+    (tmp_path / "in" / "p003.png").write_bytes(b"")
+    out = tmp_path / "out"
+    predict_case = pipelines.prediction.folder._predict_case
+
+    def stopped(model, item, due, progress):
+        if item["case"] == "p004":
+            raise KeyboardInterrupt
+        return predict_case(model, item, due, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipelines.prediction.folder, "_predict_case", stopped)
+        assert main(words(tmp_path / "in", out, weights)) == 130
+    assert "--resume" in capsys.readouterr().err
+    status = {Path(line["input"]).stem: line["status"] for line in lines(out)}
+    assert status == {
+        "p000": "done", "p001": "done", "p002": "done", "p003": "refused", "p004": "interrupted", "p005": "interrupted",
+    }  # fmt: skip
+    assert "--resume" in lines(out)[-1]["error"]
+    page = (out / "index.html").read_text()
+    assert (page.count(">interrupted<"), page.count(">done<"), 'http-equiv="refresh"' in page) == (2, 3, False)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*_mask.png")}
+    looked_at.clear()
+    assert main(words(tmp_path / "in", out, weights, "--resume")) == EXIT_SOME_NOT_DONE
+    assert looked_at == ["p003", "p004", "p005"], "what was refused is asked again: it may have been mended"
+    assert "3 of them done by an earlier call" in capsys.readouterr().out
+    assert sorted(Path(line["input"]).stem for line in lines(out)) == [f"p{number:03d}" for number in range(6)]
+    after = {path.name: path.stat().st_mtime_ns for path in out.glob("*_mask.png")}
+    assert before.items() < after.items()
+
+
+@pytest.mark.parametrize("change", ["nothing", "input", "weights", "options", "mask is gone", "cut off", "no manifest"])
+def test_only_what_still_holds_is_left_out(tmp_path, weights, looked_at, change):
+    draw(tmp_path / "in", 3)
+    out = tmp_path / "out"
+    assert main(words(tmp_path / "in", out, weights)) == 0
+    more = ["--resume"]
+    if change == "input":
+        draw(tmp_path / "other", 2)
+        (tmp_path / "other" / "p001.png").replace(tmp_path / "in" / "p000.png")
+    elif change == "weights":
+        weights = tmp_path / "other.safetensors"
+        save_weights(TinyUNet(), weights)
+    elif change == "options":
+        more += ["--overlay", "severity"]
+    elif change == "mask is gone":
+        (out / "p001_mask.png").unlink()
+    elif change == "cut off":  # as where the disk was full, or the power went
+        text = (out / "manifest.jsonl").read_text()
+        (out / "manifest.jsonl").write_text(text[:-40])
+        (out / ".writing-abc").mkdir()
+    elif change == "no manifest":
+        (out / "manifest.jsonl").unlink()
+    looked_at.clear()
+    assert main(words(tmp_path / "in", out, weights, *more)) == 0
+    assert looked_at == {
+        "nothing": [],
+        "input": ["p000"],
+        "mask is gone": ["p001"],
+        "cut off": ["p002"],
+    }.get(change, ["p000", "p001", "p002"])
+    assert sorted(Path(line["input"]).stem for line in lines(out)) == ["p000", "p001", "p002"]
+    assert not list(out.glob(".writing-*"))
+    assert (out / "index.html").read_text().count(">done<") == 3
+
+
+def test_without_resume_everything_is_done_again(tmp_path, weights, looked_at):
+    draw(tmp_path / "in", 2)
+    for _ in range(2):
+        assert main(words(tmp_path / "in", tmp_path / "out", weights)) == 0
+    assert looked_at == ["p000", "p001"] * 2
+
+
+def test_the_page_shows_names_as_text_and_links_that_hold_when_moved(tmp_path, weights):
+    draw(tmp_path / "in", 2)
+    evil = '<img src=x onerror="alert(1)">#1 ü%.png'
+    (tmp_path / "in" / "p000.png").rename(tmp_path / "in" / evil)
+    (tmp_path / "in" / "deep").mkdir()
+    (tmp_path / "in" / "p001.png").rename(tmp_path / "in" / "deep" / "p001.png")
+    (tmp_path / "in" / "bad<b>.png").write_bytes(b"")
+    assert main(words(tmp_path / "in", tmp_path / "out", weights)) == EXIT_SOME_NOT_DONE
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "<img src=x" not in page
+    assert "bad<b>" not in page
+    assert "<script" not in page
+    assert str(tmp_path / "out") not in page, "or a copy of the folder would not work"
+    from html.parser import HTMLParser
+    from urllib.parse import unquote
+
+    targets: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            targets.extend(value for key, value in attrs if key in ("src", "href") and not value.startswith("data:"))
+
+    Links().feed(page)
+    assert len(targets) >= 2 * 5
+    assert all((tmp_path / "out" / unquote(each)).is_file() for each in targets)
+
+
+def test_a_volume_tells_its_slices(tmp_path, weights, monkeypatch):
+    import nibabel as nib
+
+    phantom = make_lung_phantom(0, size=48, slices=9)
+    nib.save(nib.Nifti1Image(phantom.array.astype(np.int16), phantom.affine), tmp_path / "scan.nii.gz")
+    seen: list[tuple[str, int, int]] = []
+    pipelines.prediction.predict(
+        Path("bundles") / BUNDLE if Path("bundles").is_dir() else BUNDLE,
+        tmp_path / "scan.nii.gz",
+        tmp_path / "out",
+        network="tiny_unet",
+        checkpoint=str(weights),
+        progress=lambda *each: seen.append(each),
+    )
+    assert [done for _, done, _ in seen] == [4, 8, 9]
+    assert {(name, total) for name, _, total in seen} == {("scan", 9)}
+
+
+@pytest.mark.slow
+def test_three_hundred_pictures_through_two_kills(tmp_path, weights, warm: WarmPython):
+    """Progress from the first second; SIGINT, then SIGKILL; the third call completes, each case once."""
+    draw(tmp_path / "in", 300)
+    for bad in (100, 200):
+        (tmp_path / "in" / f"p{bad}.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    command = [warm.python, "-m", "pipelines", *words(tmp_path / "in", out, weights, "--resume")]
+    for number in (signal.SIGINT, signal.SIGKILL):
+        begun = time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("looking at ")
+            assert time.monotonic() - begun < 20
+            told = 0
+            for line in running.stdout:
+                told += line.startswith(("done: ", "refused: "))
+                if told == 60:
+                    running.send_signal(number)
+                    break
+            running.communicate(timeout=60)
+        assert running.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+        known = read_manifest(out)
+        done = [each for each in known.values() if each.status == "done"]
+        assert len(done) >= 58
+        assert (out / "index.html").is_file()
+        assert (len(known) == 300) == (number == signal.SIGINT), "who is killed cannot say what is left"
+    final = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert final.returncode == EXIT_SOME_NOT_DONE
+    assert "298 of 300 cases done (298 done, 2 refused)" in final.stdout
+    names = [Path(line["input"]).name for line in lines(out)]
+    assert sorted(names) == sorted(path.name for path in (tmp_path / "in").iterdir())
+    assert len(list(out.glob("*_mask.png"))) == 298
+    assert final.stdout.count("\ndone: ") < 298 - 2 * 55, "what was done is not done again"
