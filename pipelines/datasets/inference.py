@@ -78,7 +78,11 @@ def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[
 def _of_series(found: list[Found], series: str, root: Path) -> list[Found]:
     chosen = [each for each in found if series in (each.series, str(each.number))]
     if chosen:
-        return [replace(each, fault=None) if isinstance(each.fault, SeriesError) else each for each in chosen]
+        parts = Counter(each.series for each in chosen)  # of several, naming the series does not say which is meant
+        return [
+            replace(each, fault=None) if isinstance(each.fault, SeriesError) and parts[each.series] == 1 else each
+            for each in chosen
+        ]
     there = [
         f"{'' if each.number is None else f'{each.number}: '}{each.series} ({each.slices} files)"
         for each in found

@@ -15,6 +15,9 @@ COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for 
 TILES = 12  # slices shown of a volume
 # Litres that lungs hold on CT: some 0.3 from a child of about a year, and in the largest adults 10.
 LUNG_RANGE_L = (0.3, 12.0)
+# Millimetres that a chest CT shows across and from front to back (a gantry is at most 0.9 m wide), and along the body.
+# Fewer slices than _FEW_SLICES make a slab that is meant to be low.
+PLANE_RANGE_MM, HEIGHT_RANGE_MM, _FEW_SLICES = (80.0, 1000.0), (60.0, 2200.0), 10
 _MOST_STRETCHED = 20.0  # times that a pixel is drawn longer than it is wide
 
 
@@ -54,6 +57,30 @@ def volume_notes(lung_ml: float | None) -> list[str]:
         f"a lung of {lung_ml / 1000:.3g} L is outside the {low:g} to {high:g} L that persons have: either the scan "
         "shows a part of the lungs only, or its voxel size is wrong, and the volumes with it"
     ]
+
+
+def extent_notes(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> list[str]:
+    """What a report says of a scan that is too small or too large for a chest, as where centimetres were taken for
+    millimetres along an axis. Volumes can still be a person's then, so that `volume_notes` need not see it.
+
+    Args:
+        shape: (X, Y, Z) voxels, slices along Z. The height of under 10 slices is not judged.
+        spacing: millimetres along X, Y, Z; None for a picture, of which nothing is said.
+    """
+    if spacing is None:
+        return []
+    found = []
+    for axis, name in enumerate(("wide", "deep", "high")):
+        low, high = PLANE_RANGE_MM if axis < 2 else HEIGHT_RANGE_MM
+        length = shape[axis] * spacing[axis]
+        if length <= high and (length >= low or (axis == 2 and shape[axis] < _FEW_SLICES)):
+            continue
+        found.append(
+            f"a scan {length:.4g} mm {name} ({shape[axis]} voxels of {spacing[axis]:.3g} mm) is outside the {low:g} to "
+            f"{high:g} mm of a chest CT: either it shows a part of the chest only, or its voxel size is wrong, and the "
+            "volumes with it"
+        )
+    return found
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:

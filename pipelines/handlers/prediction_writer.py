@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.evaluation import implausible
-from pipelines.evaluation.case_report import measure_case, overlay, volume_notes, volume_overlay
+from pipelines.evaluation.case_report import extent_notes, measure_case, overlay, volume_notes, volume_overlay
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
 from pipelines.transforms import Window
@@ -43,7 +43,8 @@ class PredictionWriter(CaseWriter):
         measured = measure_case(case.axial(mask), case.spacing)
         doubts = implausible(case.axial(mask), image)
         about_window = [window.note] if window.note else []
-        notes = [*case.notes, *about_window, *volume_notes(measured["lung_ml"]), *doubts]
+        sizes = [*extent_notes(case.axial(mask).shape, case.axial_spacing), *volume_notes(measured["lung_ml"])]
+        notes = [*case.notes, *about_window, *sizes, *doubts]
         if window.doubtful and window.note:
             doubts.insert(0, window.note)
         if doubts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import bz2
+import errno
 import gzip
 import lzma
 import shutil
@@ -26,6 +27,8 @@ MAX_BYTES = 2**34  # 16 GiB: a few whole-body scans
 _BOMB_BYTES, _BOMB_RATIO = 2**29, 250  # CT shrinks 2 to 5 times
 _KEPT = 2  # archives that stay unpacked: reading a case's image comes twice
 _AGAIN = "copy or export it again"
+# Of names that are too long, of characters that a file system has not, and of one that is a file and a folder.
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 _unpacked: OrderedDict[tuple[str, int, int], Path] = OrderedDict()
 
@@ -77,10 +80,12 @@ def forget() -> None:
 def _unpack_into(path: Path, folder: Path, size: int) -> None:
     seen: set[str] = set()
     total = number = 0
+    name = ""
     members = _zip_members if path.name.lower().endswith(".zip") else _tar_members
     try:
         for member in members(path):
             number += 1
+            name = member.name
             if number > MAX_MEMBERS:
                 raise UnreadableFileError(f"holds more than {MAX_MEMBERS} files", where=path, how="unpack a part of it")
             target = folder / _safe(member.name, path)
@@ -105,16 +110,30 @@ def _unpack_into(path: Path, folder: Path, size: int) -> None:
                     file.write(data)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
         raise UnreadableFileError(f"the archive is damaged or truncated ({error})", where=path, how=_AGAIN) from None
+    except UnicodeError:
+        raise UnreadableFileError(
+            "holds a file whose name is in no known script", where=path, how="pack it anew with short and plain names"
+        ) from None
     except RuntimeError:  # zipfile's word for a password
         raise UnreadableFileError("the archive is locked by a password", where=path, how="unpack it first") from None
     except OSError as error:
         if isinstance(error, gzip.BadGzipFile) or error.errno is None:  # also what bz2 says of damage
             raise UnreadableFileError(f"the archive is damaged ({error})", where=path, how=_AGAIN) from None
+        if error.errno in _BAD_NAMES:
+            raise UnreadableFileError(
+                f"holds a file whose name cannot be written here ({error.strerror}): {_short(name)}",
+                where=path,
+                how="pack it anew with short and plain names",
+            ) from None
         raise OutputError(
             f"the archive cannot be unpacked into {folder.parent} ({error.strerror})",
             where=path,
             how="make room there, set TMPDIR to another folder, or unpack it by hand",
         ) from None
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:40]}...{name[-10:]}")
 
 
 def _safe(name: str, path: Path) -> PurePosixPath:

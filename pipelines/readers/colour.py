@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.errors import IntensityError, LabelError, UnsupportedImageError
 from pipelines.readers.address import Place, locate, told_of
 from pipelines.readers.dicom_picture import read_photograph_dicom
-from pipelines.readers.kinds import DICOM, is_folder, kind_of
+from pipelines.readers.kinds import DICOM, is_folder, kind_of, unless_picture
 from pipelines.readers.label import read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE
 from pipelines.readers.picture_file import (
@@ -87,6 +87,8 @@ def read_colour(path: str | os.PathLike[str], *, data: bytes | None = None) -> C
             array, notes = read_photograph_dicom(place.path, MIN_SIDE)
             _check_something(array, path)
             return ColourPicture(array, path, notes, "DICOM")
+        if data is None:
+            unless_picture(place.path)
         with open_picture(place.path, data=data) as opened:
             check_halved(opened, path)
             array = _grey_as_rgb(opened, path) if _is_grey(opened.image) else _rgb(opened, path)

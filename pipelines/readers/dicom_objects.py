@@ -84,18 +84,33 @@ def list_series_files(folder: Path) -> FolderFiles:
             continue
         claims = entry.suffix.lower() in SUFFIXES
         (files if claims or looks_like_dicom(entry) else others).append(entry)
-    patterns = {_pattern(file.name) for file in files}
+    patterns = {pattern for file in files for pattern in _patterns(file.name)}
     sizes = _slice_sizes(files)
     spoilt = [
         entry
         for entry in others
-        if not _BESIDE.search(entry.name) and (_pattern(entry.name) in patterns or _is_as_large(entry, sizes))
+        if not _BESIDE.search(entry.name) and (_patterns(entry.name) & patterns or _is_as_large(entry, sizes))
     ]
     return FolderFiles(sorted([*files, *spoilt]), [entry.name for entry in others if entry not in spoilt])
 
 
+def _patterns(name: str) -> set[str]:
+    """A name without what counts from slice to slice, in each way that it may: digits, or a letter or two as in
+    slice_a, a_slice, IM1b and sliceA."""
+    counted = _pattern(name)
+    if counted == "#":
+        return {counted}
+    if "#" in counted:
+        return {counted, re.sub(r"#[a-z]$", "#@", counted)}
+    stem = (Path(_BEHIND.sub("", name)).stem or name).lower()
+    tokens = [match.span() for match in re.finditer(r"(?<![a-z])[a-z]{1,2}(?![a-z])", stem)]
+    last = re.search(r"(?<=[a-z]{2})[a-z]$", stem)
+    spans = tokens if last is None else [*tokens, last.span()]
+    return {counted, *(f"{stem[:start]}@{stem[end:]}" for start, end in spans)}
+
+
 def _pattern(name: str) -> str:
-    """A name without what counts from slice to slice, its ending, and what a copy or packer put behind it."""
+    """A name without digits that count from slice to slice, its ending, and what a copy or packer put behind it."""
     name = _BEHIND.sub("", name)
     stem, dot, ending = name.rpartition(".")
     if dot and stem and not ending.isdigit():  # a UID has dots and no ending

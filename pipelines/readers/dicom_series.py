@@ -28,6 +28,7 @@ from pipelines.readers.dicom_objects import (
     describe,
     list_series_files,
 )
+from pipelines.readers.kinds import kind_of
 from pipelines.readers.raw import RawImage, check_volume_shape
 from pipelines.readers.series_geometry import Stack, order_slices
 from pipelines.readers.slice_header import SliceHeader
@@ -72,8 +73,12 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
             raise UnreadableFileError(
                 "the folder holds no DICOM files", where=path, how="give the folder of one series"
             )
-        if listed.others:
-            notes.append(f"{len(listed.others)} files beside the series were passed over: {_few(listed.others)}")
+        own = [name for name in listed.others if kind_of(path / name) is not None]
+        others = [name for name in listed.others if name not in own]
+        if others:
+            notes.append(f"{len(others)} files beside the series were passed over: {_few(others)}")
+        if own:
+            notes.append(f"{len(own)} files beside the series are no part of it, but cases of their own: {_few(own)}")
         objects, beside = sort_out([describe(file) for file in listed.files])
         if series is not None:
             objects = [each for each in objects if each.kind == BROKEN or series_token(each.series) == series]

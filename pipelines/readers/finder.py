@@ -48,6 +48,9 @@ class Found:
     status: str = "refused"
 
 
+_Parts = list[tuple[Found, SeriesPart]]
+
+
 def look_through(path: str | os.PathLike[str]) -> list[Found]:
     """All cases of a path: the file itself, or everything below a folder or in an archive that looks like an image or
     scan, sorted.
@@ -65,9 +68,9 @@ def look_through(path: str | os.PathLike[str]) -> list[Found]:
         if kind is None:
             raise unknown_kind(path)
         if kind == kinds.ARCHIVE:
-            return _in_archive(path)
+            return _in_archive(path)[0]
         return [Found(path, path)]
-    return _walked(path)
+    return _walked(path)[0]
 
 
 def find_cases(path: str | os.PathLike[str]) -> list[Path]:
@@ -79,27 +82,30 @@ def find_cases(path: str | os.PathLike[str]) -> list[Path]:
     return [each.path for each in look_through(path) if each.fault is None]
 
 
-def _walked(folder: Path, packed: bool = False) -> list[Found]:
-    """The cases of a folder, sorted; `packed`: it is what an archive held."""
-    found = _Walk(folder, packed).cases
-    if not found:
+def _walked(folder: Path, packed: bool = False) -> tuple[list[Found], _Parts]:
+    """The cases of a folder, sorted, and the slices of its series; `packed`: it is what an archive held."""
+    walk = _Walk(folder, packed)
+    if not walk.cases:
         raise UnreadableFileError(
-            "the folder holds no images that this project reads", where=folder, how=f"give {kinds.READ}"
+            f"the {'archive' if packed else 'folder'} holds no images that this project reads",
+            where=folder,
+            how=f"give {kinds.READ}",
         )
-    return sorted(found, key=_place)
+    return sorted(walk.cases, key=_place), walk.parts
 
 
-def _in_archive(path: Path) -> list[Found]:
-    """The cases of an archive; the archive itself where it holds one, or cannot be unpacked."""
+def _in_archive(path: Path) -> tuple[list[Found], _Parts]:
+    """As `_walked`, of an archive; it is the case itself where it holds one, or cannot be unpacked."""
     try:
         folder = archive.unpack(path)
-        inner = _walked(folder, packed=True)
+        inner, parts = _walked(folder, packed=True)
     except PipelinesError as error:
         where = path if error.where is None or "unpacked-" in error.where else error.where
-        return [Found(path, path, fault=type(error)(error.what, where=where, how=error.how))]
-    cases = []
+        return [Found(path, path, fault=type(error)(error.what, where=where, how=error.how))], []
+    cases, there = [], {}
     for each in inner:
-        inside = each.path.relative_to(folder).as_posix()
+        rest = str(each.path)[len(str(folder)) :]  # "/INSIDE", or "::SERIES" of those directly in it
+        inside = rest[1:] if rest.startswith(os.sep) else f".{rest}"
         address = Path(f"{path}{SEPARATOR}{inside}")
         fault = each.fault
         if fault is not None:
@@ -107,9 +113,11 @@ def _in_archive(path: Path) -> list[Found]:
         in_file = each.file.relative_to(folder).as_posix()
         is_file = each.file.is_file()
         cases.append(replace(each, path=address, file=path, inside=in_file, file_inside=is_file, fault=fault))
+        there[each.path] = cases[-1]
     if len(cases) == 1 and cases[0].fault is None:
-        return [replace(cases[0], path=path, inside="")]
-    return cases
+        cases = [replace(cases[0], path=path, inside="")]
+        there = dict.fromkeys(there, cases[0])
+    return cases, [(there[case.path], part) for case, part in parts]
 
 
 class _Walk:
@@ -118,7 +126,7 @@ class _Walk:
     def __init__(self, root: Path, packed: bool) -> None:
         self.cases: list[Found] = []
         self._packed = packed
-        self._parts: list[tuple[Found, SeriesPart]] = []
+        self.parts: _Parts = []
         self._links: list[Path] = []
         self._seen: set[tuple[int, int]] = set()
         self._root = root
@@ -192,7 +200,9 @@ class _Walk:
                 nested = UnsupportedImageError("is an archive in an archive", where=path, how="unpack the outer one")
                 self.cases.append(Found(path, path, fault=nested))
             elif kind == kinds.ARCHIVE:
-                self.cases += _in_archive(path)
+                cases, parts = _in_archive(path)
+                self.cases += cases
+                self.parts += parts
             elif kind is not None and not _has_header(path, names):
                 self.cases.append(Found(path, path))
 
@@ -245,14 +255,14 @@ class _Walk:
         except PipelinesError:
             return  # reading says what is wrong
         if headers:
-            self._parts.append((case, SeriesPart.of(headers)))
+            self.parts.append((case, SeriesPart.of(headers)))
 
     def _name_parted_series(self) -> None:
-        """One scan whose slices lie in several folders, or have several series UIDs, is no case in any of them."""
+        """One scan whose slices lie in several places, or have several series UIDs, is no case in any of them."""
         parted: dict[Path, Path] = {}
         groups: dict[tuple[str, str], list[tuple[Found, SeriesPart]]] = {}
-        for case, part in self._parts:
-            groups.setdefault(("folder", str(case.file)), []).append((case, part))
+        for case, part in self.parts:
+            groups.setdefault(("folder", f"{case.file}{SEPARATOR}{case.inside}"), []).append((case, part))
             groups.setdefault(("series", case.series or ""), []).append((case, part))
         for members in groups.values():
             members.sort(key=lambda each: float(each[1].heights[0]))
@@ -264,12 +274,20 @@ class _Walk:
         for number, case in enumerate(self.cases):
             if case.path in parted:
                 fault = SeriesError(
-                    f"the scan goes on in {parted[case.path].name}: its slices lie in several folders or have several "
-                    "series UIDs",
+                    f"the scan goes on in {self._called(parted[case.path])}: its slices lie in several folders or "
+                    "archives, or have several series UIDs",
                     where=case.path,
                     how="put all slices of the scan in one folder, with one SeriesInstanceUID, or give this part alone",
                 )
                 self.cases[number] = replace(case, fault=fault)
+
+    def _called(self, path: Path) -> str:
+        """A case's path below the folder that is walked, or the series of those directly in it."""
+        text, root = str(path), str(self._root)
+        for separator in (os.sep, SEPARATOR):
+            if text.startswith(root + separator):
+                return text[len(root + separator) :]
+        return text if root == "." else path.name
 
 
 def _identity(folder: Path) -> tuple[int, int]:

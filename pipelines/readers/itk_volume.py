@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.errors import GeometryError, IntensityError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers import nifti
+from pipelines.readers.length_units import millimetres
 from pipelines.readers.raw import RawImage, check_affine, check_volume_shape, file_size, unset_grid_note
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz")
@@ -32,19 +38,26 @@ _SCALARS = ("unsigned_char", "char", "unsigned_short", "short", "unsigned_int", 
 # NRRD's names of the spaces whose axes are those of a patient.
 _SPACES = ("right-anterior-superior", "left-anterior-superior", "left-posterior-superior", "ras", "las", "lps")
 
+# Fields of a MetaImage that say how large it is and how it lies.
+_PLACING = ("NDims", "DimSize", "ElementSpacing", "ElementSize", "DistanceUnits", "TransformMatrix", "Rotation",
+            "Orientation", "Offset", "Position", "Origin")  # fmt: skip
+
 
 def read_itk(path: Path) -> RawImage:
     """Read a three-dimensional volume; a fourth axis of length one is dropped.
+
+    Distances that a NRRD (``space units``) or a MetaImage (``DistanceUnits``) states in another unit become
+    millimetres, with a note.
 
     Raises:
         UnreadableFileError: missing, truncated, corrupt, not of its kind, its voxels lie elsewhere than beside it, or
             a size that the file cannot hold.
         UnsupportedImageError: more than three dimensions, colour or vectors, a slice under 16 voxels a side.
-        GeometryError: no orientation, an impossible spacing, or axes that are not at right angles.
+        GeometryError: no orientation, an unknown unit, an impossible spacing, or axes that are not at right angles.
         IntensityError: whole numbers that float32 cannot hold.
     """
     size = file_size(path)
-    name, notes = path.name.lower(), []
+    name, notes, lengths = path.name.lower(), [], np.ones(3)
     if name.endswith(_PAIRS):
         header, voxels = _pair(path)
         if _begins(header, 348)[344:347] in (b"ni1", b"ni2") or _begins(header, 8)[4:7] == b"ni2":
@@ -55,12 +68,15 @@ def read_itk(path: Path) -> RawImage:
         _check_analyze(header, voxels)
         path, size = header, size + file_size(voxels)
     elif name.endswith((".nrrd", ".nhdr")):
-        size += _check_nrrd(path)
+        more, lengths = _check_nrrd(path, notes)
+        size += more
     else:
-        size += _check_meta(path)
+        more, lengths = _check_meta(path, notes)
+        size += more
     array, affine, components = _read(path, size)
     if not name.endswith(_PAIRS) and (note := unset_grid_note(affine)):
         notes.append(note)
+    affine[:3] *= lengths[:, None]
     check_affine(affine, path)
     whole = components not in ("float", "double")
     if whole and max(abs(float(array.min())), abs(float(array.max()))) > 2**24:
@@ -75,41 +91,63 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, str]:
 
     itk.Object.SetGlobalWarningDisplay(False)  # it writes to stderr by itself
     try:
-        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        if io is None:
-            raise UnreadableFileError("is not of the kind that its name says", where=path, how=_AGAIN)
-        io.SetFileName(str(path))
-        io.ReadImageInformation()
-        axes = io.GetNumberOfDimensions()
-        shape = [int(io.GetDimensions(axis)) for axis in range(axes)]
-        components = str(io.GetComponentTypeAsString(io.GetComponentType()))
-        x, y, z = _three(shape, path)
-        if io.GetNumberOfComponents() != 1 or components not in _SCALARS:
-            raise UnsupportedImageError(
-                f"voxels of {io.GetNumberOfComponents()} components ({components}) are not CT values",
-                where=path,
-                how="save the one volume that is meant",
-            )
-        check_volume_shape((x, y, z), path)
-        declared = x * y * z * int(io.GetComponentSize())
-        if declared > size * _MAX_RATIO or (declared > _BOMB_BYTES and declared > size * _BOMB_RATIO):
-            raise UnreadableFileError(
-                f"the header states {(x, y, z)} voxels, more than the file can hold (truncated?)",
-                where=path,
-                how=_AGAIN,
-            )
-        affine = np.eye(4)
-        for axis in range(min(axes, 3)):
-            direction = [float(value) for value in io.GetDirection(axis)][:3]
-            affine[: len(direction), axis] = np.array(direction) * float(io.GetSpacing(axis))
-            affine[axis, 3] = float(io.GetOrigin(axis))
-        volume = itk.array_from_image(itk.imread(str(path), itk.F))
+        with _muted():
+            return _by_itk(itk, path, size)
     except RuntimeError as error:
         reason = [line for line in str(error).splitlines() if line.strip() and "/work/" not in line]
         shown = re.sub(r"\(0x[0-9a-f]+\)", "", reason[0])[:120] if reason else "itk cannot read it"
         raise UnreadableFileError(f"the file is truncated or damaged ({shown})", where=path, how=_AGAIN) from None
+
+
+def _by_itk(itk: Any, path: Path, size: int) -> tuple[np.ndarray, np.ndarray, str]:
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise UnreadableFileError("is not of the kind that its name says", where=path, how=_AGAIN)
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    axes = io.GetNumberOfDimensions()
+    shape = [int(io.GetDimensions(axis)) for axis in range(axes)]
+    components = str(io.GetComponentTypeAsString(io.GetComponentType()))
+    x, y, z = _three(shape, path)
+    if io.GetNumberOfComponents() != 1 or components not in _SCALARS:
+        raise UnsupportedImageError(
+            f"voxels of {io.GetNumberOfComponents()} components ({components}) are not CT values",
+            where=path,
+            how="save the one volume that is meant",
+        )
+    check_volume_shape((x, y, z), path)
+    declared = x * y * z * int(io.GetComponentSize())
+    if declared > size * _MAX_RATIO or (declared > _BOMB_BYTES and declared > size * _BOMB_RATIO):
+        raise UnreadableFileError(
+            f"the header states {(x, y, z)} voxels, more than the file can hold (truncated?)",
+            where=path,
+            how=_AGAIN,
+        )
+    affine = np.eye(4)
+    for axis in range(min(axes, 3)):
+        direction = [float(value) for value in io.GetDirection(axis)][:3]
+        affine[: len(direction), axis] = np.array(direction) * float(io.GetSpacing(axis))
+        affine[axis, 3] = float(io.GetOrigin(axis))
+    volume = itk.array_from_image(itk.imread(str(path), itk.F))
     array = np.asfortranarray(volume.reshape(z, y, x).transpose(2, 1, 0), dtype=np.float32)
     return array, _LPS_TO_RAS @ affine, components
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """What MetaIO says of a damaged file goes to stderr past Python and past itk's switch: our error says it."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _three(shape: list[int], path: Path) -> tuple[int, int, int]:
@@ -186,7 +224,17 @@ def _meta_fields(path: Path) -> dict[str, str]:
     for line in head[: end.end()].decode("latin-1").split("\n"):  # as itk does: nothing else ends a line
         parts = re.split(r":=|:|=", line, maxsplit=1)
         if len(parts) == 2 and not line.startswith("#"):
-            fields.setdefault(parts[0].strip(" \t").lower(), parts[1].strip())
+            name = parts[0].strip(" \t")
+            meant = next((known for known in _PLACING if known.lower() == name.lower()), name)
+            if meant in _PLACING and name.lower() in fields:
+                raise UnreadableFileError(f"its header states {meant} twice", where=path, how=_AGAIN)
+            if name != meant:  # itk would take what is usual, such as 1 mm
+                raise UnreadableFileError(
+                    f"its header writes {meant} as {name!r}, which readers of MetaImages pass over",
+                    where=path,
+                    how=f"write {meant} in these letters",
+                )
+            fields.setdefault(name.lower(), parts[1].strip())
     return fields
 
 
@@ -211,9 +259,17 @@ def _nrrd_fields(path: Path) -> dict[str, str]:
     return fields
 
 
-def _check_nrrd(path: Path) -> int:
-    """Bytes of a NRRD's data files, checked before itk follows them."""
+def _check_nrrd(path: Path, notes: list[str]) -> tuple[int, NDArray[np.float64]]:
+    """Bytes of a NRRD's data files, checked before itk follows them, and millimetres of its units of length."""
     fields = _nrrd_fields(path)
+    sizes = [int(size) for size in fields.get("sizes", "").split() if size.isdecimal()]
+    if len([size for size in sizes if size > 1]) > 3:  # itk would call one of them components
+        raise UnsupportedImageError(
+            f"the NRRD has {len(sizes)} axes ({' x '.join(map(str, sizes))}), as sequences and colours have, "
+            "and one three-dimensional volume is due",
+            where=path,
+            how="save the one volume or channel that is meant",
+        )
     space = fields.get("space", "").lower()
     if space not in _SPACES or "space directions" not in fields:
         raise GeometryError(
@@ -221,12 +277,28 @@ def _check_nrrd(path: Path) -> int:
             where=path,
             how="save it anew from the program that it was made with, as NRRD with its orientation, or as NIfTI",
         )
+    lengths = (
+        _lengths(re.findall(r'"([^"]*)"', fields["space units"]), path, notes) if "space units" in fields else None
+    )
     data = fields.get("data file", "")
-    return _beside(data, path) if data else 0
+    return _beside(data, path) if data else 0, np.ones(3) if lengths is None else lengths
 
 
-def _check_meta(path: Path) -> int:
-    """Bytes of a MetaImage's data file, checked before itk follows it."""
+def _lengths(units: list[str], path: Path, notes: list[str]) -> NDArray[np.float64]:
+    if len(units) != 3:
+        raise GeometryError(
+            'the NRRD states its space units not as three names in quotes ("mm" "mm" "mm")',
+            where=path,
+            how="save the volume in millimetres",
+        )
+    # NRRD is ASCII by the letter, and programs write the sign for micro in UTF-8.
+    lengths, note = millimetres([each.encode("latin-1").decode(errors="replace") for each in units], path)
+    notes += [note] if note else []
+    return lengths
+
+
+def _check_meta(path: Path, notes: list[str]) -> tuple[int, NDArray[np.float64]]:
+    """Bytes of a MetaImage's data file, checked before itk follows it, and millimetres of its unit of length."""
     fields = _meta_fields(path)
     if "ndims" not in fields or "elementdatafile" not in fields:
         raise UnreadableFileError("is not a MetaImage, whatever its name says", where=path, how=_AGAIN)
@@ -236,12 +308,19 @@ def _check_meta(path: Path) -> int:
             where=path,
             how="save it anew from the program that it was made with, or as NIfTI",
         )
+    if not {"elementspacing", "elementsize"} & set(fields):
+        notes.append(
+            "the MetaImage does not state how large its voxels are (ElementSpacing): 1 mm is taken for it, and volumes "
+            "in mL are not to be trusted"
+        )
+    lengths, note = millimetres([fields.get("distanceunits", "")] * 3, path)
+    notes += [note] if note else []
     data = fields["elementdatafile"]
     if data.upper() == "LOCAL":
-        return 0
+        return 0, lengths
     if file_size(path) > _MAX_HEADER_BYTES:  # of which not all was looked at
         raise UnreadableFileError("is too long for a header without voxels", where=path, how=_AGAIN)
-    return _beside(data, path)
+    return _beside(data, path), lengths
 
 
 def _beside(name: str, path: Path) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import archive, dicom_file, itk_volume, nifti, picture_file
+from pipelines.readers.raw import file_size
 
 # Kinds that are read, and the names of those that look like somebody's image or scan and are not, with the way out.
 PICTURE, NIFTI, DICOM, ITK, ARCHIVE, OTHER = "picture", "nifti", "dicom", "itk", "archive", "other"
@@ -67,6 +68,21 @@ def unknown_kind(path: Path) -> UnreadableFileError:
     return UnreadableFileError(
         "is not a kind of image that this project reads", where=path, how=way_out(path) or f"give {READ}"
     )
+
+
+def unless_picture(path: Path) -> None:
+    """Refuse, where a picture is due, what the file's name says to be of a kind that is not read.
+
+    Raises:
+        UnreadableFileError: it is not there, or is empty; else with the way out, for a volume too to save it as PNG.
+    """
+    file_size(path)
+    if kind_of(path) == OTHER and (how := way_out(path)):
+        raise UnreadableFileError(
+            "is not a kind of picture that this project reads",
+            where=path,
+            how="save it as PNG" if "NIfTI" in how else how,
+        )
 
 
 def is_folder(path: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.readers.slice_header import SliceHeader
 
 _TOLERANCE = 0.05  # of the spacing, or millimetres in the plane
+_SAME = 0.01  # millimetres
 
 
 class SeriesPart(NamedTuple):
@@ -35,7 +36,8 @@ class SeriesPart(NamedTuple):
 
 def goes_on(one: SeriesPart, other: SeriesPart) -> bool:
     """Whether both make one even stack of the same patient, size, place and kernel, and neither is a whole scan beside
-    the other: one lies above the other, or fills the other's gaps."""
+    the other: one lies above the other, fills the other's gaps, or is of the same series, shares slices with it and has
+    others besides."""
     a, b = one.first, other.first
     alike = (
         a.patient == b.patient
@@ -53,9 +55,12 @@ def goes_on(one: SeriesPart, other: SeriesPart) -> bool:
     if high[0] > low[-1]:
         return bool(high[0] - low[-1] <= 1.5 * step)
     together = np.sort(np.concatenate([low, high]))
+    apart = together[np.diff(together, prepend=-np.inf) > _SAME]
+    if a.series == b.series and len(apart) < len(together):
+        return _even(apart) and len(apart) > max(len(low), len(high))
     return bool(_even(together) and not (_even(one.heights) and _even(other.heights)))
 
 
 def _even(heights: np.ndarray) -> bool:
     gaps = np.diff(heights)
-    return not gaps.size or bool(gaps.min() > 0.01 and np.ptp(gaps) <= max(0.1, _TOLERANCE * float(np.median(gaps))))
+    return not gaps.size or bool(gaps.min() > _SAME and np.ptp(gaps) <= max(0.1, _TOLERANCE * float(np.median(gaps))))

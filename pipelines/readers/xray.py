@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.errors import IntensityError, UnsupportedImageError
 from pipelines.readers.address import Place, locate, told_of
 from pipelines.readers.dicom_picture import read_xray_dicom
-from pipelines.readers.kinds import DICOM, ITK, NIFTI, kind_of
+from pipelines.readers.kinds import DICOM, ITK, NIFTI, kind_of, unless_picture
 from pipelines.readers.picture import read_picture
 
 SMALLEST = 28  # pixels a side, as in PneumoniaMNIST
@@ -161,6 +161,7 @@ def _check_kind(path: Path) -> None:
             where=path,
             how="give the file of the frontal view",
         )
+    unless_picture(path)
 
 
 def _way_round(look: NDArray, where: str | os.PathLike[str]) -> bool:

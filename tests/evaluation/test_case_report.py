@@ -9,6 +9,7 @@ from pipelines.evaluation.case_report import (
     COLOURS,
     LUNG_RANGE_L,
     TILES,
+    extent_notes,
     measure_case,
     overlay,
     volume_notes,
@@ -54,6 +55,39 @@ def test_a_lung_that_no_person_has_is_said(lung_ml, said):
 @pytest.mark.parametrize("lung_ml", [None, 300.0, 3_600.0, 12_000.0])
 def test_a_lung_that_a_person_may_have_is_not(lung_ml):
     assert volume_notes(lung_ml) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "said"),
+    [
+        ((512, 512, 40), (0.7, 0.7, 0.5), "20 mm high (40 voxels of 0.5 mm)"),  # slices 5 mm apart, in centimetres
+        ((512, 512, 40), (0.07, 0.7, 5.0), "35.84 mm wide (512 voxels of 0.07 mm)"),
+        ((512, 512, 1), (0.7, 0.07, 5.0), "35.84 mm deep"),
+        ((512, 512, 40), (7.0, 0.7, 5.0), "3584 mm wide"),
+        ((512, 512, 300), (0.7, 0.7, 10.0), "3000 mm high"),
+    ],
+)
+def test_a_scan_of_a_size_that_no_chest_has_is_said(shape, spacing, said):
+    (note,) = extent_notes(shape, spacing)
+    assert said in note
+    assert "voxel size is wrong" in note
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [
+        ((512, 512, 1), (0.66, 0.66, 5.0)),  # NEMA CT1
+        ((512, 512, 1), (0.468, 0.468, 10.0)),  # NEMA CT2
+        ((512, 512, 3), (0.81, 0.81, 1.0)),  # three slices
+        ((128, 128, 1), (0.66, 0.66, 5.0)),  # pydicom's CT_small
+        ((512, 512, 9), (0.7, 0.7, 1.0)),
+        ((512, 512, 60), (0.35, 0.35, 1.25)),  # an infant
+        ((512, 512, 1800), (0.98, 0.98, 1.0)),  # a whole body
+        ((400, 400, 1), None),
+    ],
+)
+def test_single_slices_slabs_and_whole_bodies_are_not(shape, spacing):
+    assert extent_notes(shape, spacing) == []
 
 
 @pytest.mark.parametrize("side", [0, 2])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -117,3 +118,21 @@ def test_a_wide_window_is_rated_as_a_lung_window_is(tmp_path: Path, slice_: tupl
         found[window] = report(writer, path, np.array([[0.98], [0.01], [0.01]]))
     assert [each["class"] for each in found.values()] == ["normal", "normal"]
     assert [len(each["notes"]) for each in found.values()] == [0, 1]
+
+
+@pytest.mark.parametrize(("step", "said"), [(0.5, True), (5.0, False)])
+def test_a_scan_that_is_too_low_for_a_chest_is_noted_along_its_own_axis(
+    tmp_path: Path, phantom: Any, step: float, said: bool
+) -> None:
+    """Slices 5 mm apart, stated in centimetres: the lungs' volume alone may still be a person's."""
+    side = 400 / phantom.array.shape[0]
+    affine = np.array([[0, side, 0, 0], [0, 0, side, 0], [step, 0, 0, 0], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(phantom.array.transpose(2, 0, 1).astype(np.int16), affine)
+    image.set_qform(affine, 1)
+    nib.save(image, tmp_path / "a.nii")
+    mask = phantom.label.transpose(2, 0, 1)[None]
+    notes = report(PredictionWriter(str(tmp_path / "out")), tmp_path / "a.nii", mask)["notes"]
+    slices = mask.shape[1]
+    words = f"{slices * step:.4g} mm high ({slices} voxels of {step:.3g} mm)"
+    assert any(words in note for note in notes) is said
+    assert any(" mm high" in note for note in notes) is said

@@ -166,6 +166,24 @@ def test_a_name_twice_is_refused(tmp_path):
     refused(tmp_path / "a.zip", "twice")
 
 
+@pytest.mark.parametrize("ending", [".zip", ".tar"])
+@pytest.mark.parametrize(
+    "names",
+    [["a" * 300 + ".png"], ["d/" * 3000 + "a.png"], ["x", "x/a.png"], ["x/a.png", "x"]],
+    ids=lambda each: each[0][:5],
+)
+def test_a_name_that_cannot_be_written_is_the_archives_fault(tmp_path, ending, names):
+    path = pack(tmp_path / f"a{ending}", dict.fromkeys(names, b"x"))
+    refused(path, "whose name cannot be written here")
+    assert len(str(look_through(path)[0].fault)) < 250 + len(str(path))
+
+
+def test_a_name_in_no_script(tmp_path):
+    path = pack(tmp_path / "a.zip", {"ü.png": b"x"})
+    path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xff\xff"))
+    refused(path, "no known script")
+
+
 @pytest.mark.parametrize("ending", [".zip", *TARS])
 @pytest.mark.parametrize("kept", [0.3, 0.6])
 def test_a_truncated_archive_loses_no_slice_in_silence(tmp_path, series, ending, kept):
@@ -199,8 +217,8 @@ def test_a_locked_archive_says_so(tmp_path):
 
 
 def test_an_archive_without_images(tmp_path):
-    refused(pack(tmp_path / "a.zip", {"notes.txt": b"x"}), "holds no images")
-    refused(pack(tmp_path / "b.zip", {}), "holds no images")
+    refused(pack(tmp_path / "a.zip", {"notes.txt": b"x"}), "the archive holds no images")
+    refused(pack(tmp_path / "b.zip", {}), "the archive holds no images")
 
 
 def test_no_more_than_two_stay_unpacked(tmp_path, grey):

@@ -31,6 +31,17 @@ def test_missing_empty_and_no_picture(tmp_path):
     refused(tmp_path / "text.jpg", UnreadableFileError, "is not a PNG")
 
 
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("a.gif", "save it as PNG"), ("a.npy", "save it as PNG"), ("a.nef", "develop it"), ("a.png.part", "download end")],
+)
+def test_a_kind_of_picture_that_is_not_read(tmp_path, name, way):
+    Image.fromarray(noisy()).save(tmp_path / name, "GIF")
+    refused(tmp_path / name, UnreadableFileError, f"not a kind of picture that this project reads; .*{way}")
+    (tmp_path / name).write_bytes(b"")
+    refused(tmp_path / name, UnreadableFileError, "the file is empty")
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "TIFF"])
 def test_truncated_colour(tmp_path, form, kept):

@@ -36,6 +36,17 @@ def test_missing_empty_and_no_picture_at_all(tmp_path: Path) -> None:
     refused(tmp_path / "gif.png", UnreadableFileError, "is not a PNG")
 
 
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("a.gif", "save it as PNG"), ("a.npy", "save it as PNG"), ("a.nef", "develop it"), ("a.png.part", "download end")],
+)
+def test_a_kind_of_picture_that_is_not_read(tmp_path: Path, name: str, way: str) -> None:
+    Image.fromarray(PLANE).save(tmp_path / name, "GIF")
+    refused(tmp_path / name, UnreadableFileError, f"not a kind of picture that this project reads; .*{way}")
+    (tmp_path / name).write_bytes(b"")
+    refused(tmp_path / name, UnreadableFileError, "the file is empty")
+
+
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP"])
 def test_an_xray_that_is_cut_off(tmp_path: Path, form: str, kept: float) -> None:

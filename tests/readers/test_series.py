@@ -9,7 +9,7 @@ from monai.data import ITKReader, PydicomReader
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from pipelines.errors import UnreadableFileError
-from pipelines.readers import read_case
+from pipelines.readers import look_through, read_case
 
 
 def _world(affine: np.ndarray, index: tuple[int, int, int]) -> np.ndarray:
@@ -200,6 +200,12 @@ def test_files_beside_the_series(write_series, ct, tmp_path):
     case = read_case(folder)
     np.testing.assert_array_equal(case.array, ct)
     assert case.notes == ("1 files beside the series were passed over: README",)
+    (folder / "mask.nii.gz").write_bytes(b"whatever")
+    assert read_case(folder).notes == (
+        "1 files beside the series were passed over: README",
+        "1 files beside the series are no part of it, but cases of their own: mask.nii.gz",
+    )
+    assert [each.path for each in look_through(folder)] == [folder, folder / "mask.nii.gz"]
 
 
 def test_names_without_suffix(write_series, ct):

@@ -99,6 +99,29 @@ def test_a_file_that_is_named_as_the_slices_are_and_is_none_is_refused(series, s
     assert of(series, some)[0].name in str(caught.value)
 
 
+LETTERS = ["slice_{}", "{}", "{}_slice", "CT-{}-axial", "IMA{}", "IM0001{}", "thorax {}.x", "a{}"]
+
+
+@pytest.mark.parametrize("name", LETTERS)
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"<html>login</html>"], ids=["empty", "cut", "page"])
+def test_slices_that_letters_count(series, some, name, content):
+    for number, path in enumerate(of(series, [0, 1, 2, 3, 4])):
+        path.rename(series / name.format("abcde"[number]))
+    of(series, some)[0].write_bytes(content)
+    with pytest.raises(UnreadableFileError) as caught:
+        read_case(series)
+    assert of(series, some)[0].name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LETTERS)
+@pytest.mark.parametrize("beside", ["notes", "README", "CT_b", "slices", "IMAGES", "md_5", "LICENSE", "x.txt", "b.txt"])
+def test_what_lies_beside_slices_that_letters_count_is_none_of_them(series, ct, name, beside):
+    for number, path in enumerate(of(series, [0, 1, 2, 3, 4])):
+        path.rename(series / name.format("vwxyz"[number]))
+    (series / beside).write_bytes(b"about these slices")
+    np.testing.assert_array_equal(read_case(series).array, ct)
+
+
 @pytest.mark.parametrize("ending", [".gz", ".part", ".crdownload", "~"])
 @pytest.mark.parametrize("series", ["dcm", "none"], indirect=True)
 def test_a_slice_that_is_packed_or_half_downloaded_is_refused(series, some, ending):
@@ -133,7 +156,12 @@ def test_a_file_for_each_slice_beside_it_is_none(series, ct, name):
     (series / name).write_bytes(b"about this slice")
     case = read_case(series)
     np.testing.assert_array_equal(case.array, ct)
-    assert case.notes == (f"1 files beside the series were passed over: {name}",)
+    (note,) = case.notes
+    assert note == (
+        f"1 files beside the series are no part of it, but cases of their own: {name}"
+        if name.endswith(".jpg")
+        else f"1 files beside the series were passed over: {name}"
+    )
 
 
 def test_a_file_as_large_as_the_slices_is_one_of_them(write_series):
@@ -154,7 +182,10 @@ def test_what_is_no_slice_is_passed_over_with_a_note(series, ct):
     (series / "preview.jpg").write_bytes(b"\xff\xd8\xff" + bytes(50))
     case = read_case(series)
     np.testing.assert_array_equal(case.array, ct)
-    assert case.notes == ("3 files beside the series were passed over: README.TXT, preview.jpg, viewer.exe",)
+    assert case.notes == (
+        "2 files beside the series were passed over: README.TXT, viewer.exe",
+        "1 files beside the series are no part of it, but cases of their own: preview.jpg",
+    )
 
 
 def test_an_unreadable_slice_is_refused(series, monkeypatch, place):
