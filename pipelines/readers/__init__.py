@@ -9,10 +9,11 @@ from pipelines.readers.finder import Found, find_cases, look_through
 from pipelines.readers.intensity import classify
 from pipelines.readers.label import LABELS, read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
-from pipelines.readers.xray import NOT_FRONTAL, XrayPicture, judge_xray, read_xray
+from pipelines.readers.xray import LIKE_A_SLICE, NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
 __all__ = [
     "LABELS",
+    "LIKE_A_SLICE",
     "NOT_FRONTAL",
     "PICTURE_AFFINE",
     "CaseImage",
