@@ -116,7 +116,7 @@ def outcome(network: Classifier, planes: list[NDArray], labels: NDArray) -> dict
     refused, frontal = np.zeros(len(planes), dtype=bool), np.ones(len(planes), dtype=bool)
     for k, plane in enumerate(planes):
         try:
-            frontal[k] = judge_xray(plane, "")
+            frontal[k] = not judge_xray(plane, "")
         except PipelinesError:
             refused[k] = True
     quality = np.array([bool(xray_doubts(plane)) for plane in planes]) & ~refused

@@ -69,7 +69,7 @@ def answer(grey: NDArray) -> str:
     if found.fault:
         words = {"are black": "clipped", "equalised": "equalised", "a negative": "negative"}
         return next((kind for word, kind in words.items() if word in found.fault), "other fault")
-    return "doubtful" if found.doubtful else "stretched" if found.wide else "passed"
+    return "doubtful" if found.doubtful else "stretched" if found.wide or found.lung is not None else "passed"
 
 
 def pictures(data: Path, every: int) -> Iterator[tuple[str, NDArray]]:

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
     Raises:
         UsageError: no such run, or several; it did not finish, was not tested, or is of no bundle here.
         UnreadableFileError, WeightsError: the checkpoint is gone, damaged, or another network's.
-        TrackingError: the store cannot be read or written.
+        ConfigError: the network cannot be exported.
+        TrackingError: the store cannot be read or written. Whatever fails, no model without a version is left.
     """
     if alias not in ALIASES:
         raise UsageError(f"there is no alias {alias!r}", how=f"choose {' or '.join(ALIASES)}")
@@ -99,9 +100,8 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     try:
         before = _version_at(client, run.experiment, alias)
-        found = _version_of(client, run)
+        version = _version_of(client, run) or _register(client, uri, run, network, definition, example, checkpoint)
         _describe_model(client, run.experiment, bundle)
-        version = found or _register(client, uri, run, network, definition, example, checkpoint)
         for key, value in key_facts(run).items():
             client.set_model_version_tag(run.experiment, version, key, value)
         client.update_model_version(run.experiment, version, _words(run))
@@ -247,17 +247,31 @@ def _register(
         if calibration_path(checkpoint).is_file():
             files.append(calibration_path(weights))
             files[-1].write_bytes(calibration_path(checkpoint).read_bytes())
-        with the_store(uri):
-            # `mlflow.start_run` would begin the run anew, and move its end: the run is named, not begun
-            made = client.create_logged_model(
-                client.get_run(run.run_id).info.experiment_id, run.network, run.run_id, key_facts(run), dict(run.params)
-            )
+        # `mlflow.start_run` would begin the run anew, and move its end: the run is named, not begun
+        made = client.create_logged_model(
+            client.get_run(run.run_id).info.experiment_id, run.network, run.run_id, key_facts(run), dict(run.params)
+        )
+        with the_store(uri), _or_nothing(client, run.experiment, made.model_id):
             info = Model.log(
                 None, registered, name=run.network, run_id=run.run_id, model_id=made.model_id,
                 registered_model_name=run.experiment,
                 network=network, definition=definition, example=example, files=files,
             )  # fmt: skip
     return str(info.registered_model_version)
+
+
+@contextmanager
+def _or_nothing(client: MlflowClient, model: str, logged: str) -> Iterator[None]:
+    """What fails in here leaves neither the logged model ``logged``, nor a registered model without a version."""
+    there = _there(client, model)
+    try:
+        yield
+    except BaseException:  # Ctrl-C too
+        with suppress(MlflowException, OSError):  # the store is away: what failed first is told
+            client.delete_logged_model(logged)
+            if not there and _there(client, model) and not client.search_model_versions(f"name = '{model}'"):
+                client.delete_registered_model(model)
+        raise
 
 
 def key_facts(run: Run) -> dict[str, str]:
@@ -308,10 +322,8 @@ def _words(run: Run) -> str:
 
 
 def _describe_model(client: MlflowClient, model: str, bundle: Path) -> None:
-    """Make the registered model, or describe it if nobody has."""
-    if not _there(client, model):
-        client.create_registered_model(model, description=description(bundle))
-    elif not client.get_registered_model(model).description:
+    """Describe the registered model if nobody has."""
+    if not client.get_registered_model(model).description:
         client.update_registered_model(model, description(bundle))
 
 

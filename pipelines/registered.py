@@ -17,6 +17,7 @@ from typing import Any
 import mlflow.pytorch
 import numpy as np
 import torch
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from monai.bundle import ConfigParser
@@ -114,19 +115,29 @@ def save_model(
         definition: of the network.
         example: a batch of two or more (``torch.export`` takes a batch of one for a constant).
         files: the weights as ``.safetensors``, and what belongs to them.
+
+    Raises:
+        ConfigError: ``torch.export`` cannot write the network down.
     """
     place = Path(path).parent / DEFINITION
     place.write_text(json.dumps(definition, indent=2) + "\n", encoding="utf-8")
-    mlflow.pytorch.save_model(
-        network,
-        path,
-        mlflow_model=mlflow_model,
-        signature=signature_of(network, example, free=False),
-        input_example=example,
-        extra_files=[str(place), *map(str, files)],
-        serialization_format="pt2",
-        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
-    )
+    try:
+        mlflow.pytorch.save_model(
+            network,
+            path,
+            mlflow_model=mlflow_model,
+            signature=signature_of(network, example, free=False),
+            input_example=example,
+            extra_files=[str(place), *map(str, files)],
+            serialization_format="pt2",
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
+        )
+    except (MlflowException, OSError):
+        raise  # of the store or the disk
+    except Exception as error:  # torch.export has no error of its own
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        what = f"torch.export cannot write this network down ({reason[:300]})"
+        raise ConfigError(what, where=definition.get("_target_"), how="promote a run of another network") from error
     mlflow_model.signature = signature_of(network, example)
     flavour = mlflow_model.flavors["python_function"]
     flavour |= {"loader_module": __name__, "data": FILES}

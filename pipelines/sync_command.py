@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.bundle import Project, bundles_in, work_folder
-from pipelines.errors import TrackingError, UsageError
+from pipelines.errors import PipelinesError, TrackingError, UsageError
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 
 def _sync(args: argparse.Namespace, project: Project) -> int:
+    from pipelines.tracking.entries import CUT
     from pipelines.tracking.journal import journals, send_file
     from pipelines.tracking.run_writer import short_and_quiet
     from pipelines.tracking.store import chosen_uri
@@ -40,17 +41,33 @@ def _sync(args: argparse.Namespace, project: Project) -> int:
         folders = [args.folder]
     else:
         folders = [Path.cwd(), *(Path(work_folder(each)) / "models" for each in bundles_in(project.bundles).values())]
-    waiting = sorted({path.resolve() for each in folders for path in journals(each, below=True)})
+    waiting: set[Path] = set()
     faults = 0
-    for path in waiting:
+    for each in folders:
+        try:
+            waiting |= {path.resolve() for path in journals(each, below=True)}
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            faults += _say(error, each, "the folder cannot be read")
+    for path in sorted(waiting):
         try:
             with short_and_quiet():
                 sent = send_file(path, uri, forced=forced)
-        except TrackingError as error:
-            sys.stderr.write(f"error: {error}\n")
-            faults += 1
+        except Exception as error:  # whatever is wrong with one journal: the others are sent
+            faults += _say(error, path, "the journal cannot be sent")
             continue
-        sys.stdout.write(f"{sent.run}: {sent.entries} entries written to {sent.uri}\n")
-    if not waiting:
+        lost = f"; {CUT}" if sent.cut else ""
+        sys.stdout.write(f"{sent.run}: {sent.entries} entries written to {sent.uri}{lost}\n")
+    if not waiting and not faults:
         sys.stdout.write("nothing is waiting: every run is in its store\n")
     return TrackingError.exit_code if faults else 0
+
+
+def _say(error: Exception, where: Path, what: str) -> int:
+    """One sentence; 1, to count it."""
+    from pipelines.tracking.store import redact
+
+    if not isinstance(error, PipelinesError):
+        reason = next(iter(redact(str(error)).strip().splitlines()), "") or type(error).__name__
+        error = TrackingError(f"{what} ({reason[:300]})", where=where)
+    sys.stderr.write(f"error: {error}\n")
+    return 1

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipelines.__main__ import main
 from pipelines.bundle import Project
@@ -204,6 +205,35 @@ def test_what_cannot_be_promoted_is_said(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="python -m pipelines sync HERE"):
         promote(runs.uri, "running", BUNDLES)
     assert promote(runs.uri, "untested", BUNDLES, untested=True).version == "1"
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "raised"),
+    [
+        ("torch.export.export", AssertionError("no graph of this\n..."), ConfigError),
+        ("mlflow.MlflowClient._create_model_version", MlflowException("the registry is away"), TrackingError),
+        ("mlflow.MlflowClient._create_model_version", KeyboardInterrupt("Ctrl-C"), KeyboardInterrupt),
+    ],
+)
+def test_a_promotion_that_fails_leaves_no_empty_model(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, place: str, fault: BaseException, raised: type[BaseException]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise fault
+
+    runs.add("one")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        with pytest.raises(raised, match=str(fault).partition("\n")[0]):
+            promote(runs.uri, "one", BUNDLES)
+    assert runs.client.search_registered_models() == []
+    assert runs.client.search_logged_models([runs.experiment]) == []
+    promote(runs.uri, "one", BUNDLES)
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        with pytest.raises(raised):
+            promote(runs.uri, runs.add("two"), BUNDLES)
+    assert [str(each.version) for each in runs.client.search_model_versions()] == ["1"], "what was there stays"
 
 
 def find_by_name(runs: Runs, name: str) -> str:

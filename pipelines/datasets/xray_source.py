@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, RawCase, RawFolder
 from pipelines.errors import DatalistError, UnreadableFileError
-from pipelines.readers import NOT_FRONTAL, judge_xray, read_xray
+from pipelines.readers import judge_xray, read_xray
 
 XRAY_CLASSES = {0: "normal", 1: "pneumonia"}
 SUBTYPES = ("bacteria", "virus")
@@ -103,7 +103,7 @@ def read_xray_file(raw: RawCase) -> XrayPixels:
     plane = np.ascontiguousarray(np.rint(read.array.T).astype(np.uint8))
     data = file_bytes(raw.image)
     copied = not read.notes and data.startswith(b"\xff\xd8\xff")
-    return XrayPixels(plane, hashlib.sha256(data).hexdigest(), copied, (*read.notes, *doubts(read.frontal)))
+    return XrayPixels(plane, hashlib.sha256(data).hexdigest(), copied, (*read.notes, *_noted(read.doubts)))
 
 
 def read_xray_plane(plane: NDArray[np.uint8], where: Path) -> XrayPixels:
@@ -112,13 +112,13 @@ def read_xray_plane(plane: NDArray[np.uint8], where: Path) -> XrayPixels:
     Raises:
         PipelinesError: as `judge_xray`.
     """
-    frontal = judge_xray(plane.T, where)
-    return XrayPixels(plane, hashlib.sha256(plane.tobytes()).hexdigest(), False, doubts(frontal))
+    doubts = _noted(judge_xray(plane.T, where))
+    return XrayPixels(plane, hashlib.sha256(plane.tobytes()).hexdigest(), False, doubts)
 
 
-def doubts(frontal: bool) -> tuple[str, ...]:
-    """The note on a picture that may be none of a chest from the front."""
-    return () if frontal else (f"{NOT_FRONTAL}; look at it",)
+def _noted(doubts: tuple[str, ...]) -> tuple[str, ...]:
+    """The notes on a picture that may be none of a chest from the front."""
+    return tuple(f"{doubt}; look at it" for doubt in doubts)
 
 
 def file_bytes(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipelines.errors import ConfigError
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
-from pipelines.readers import NOT_FRONTAL, XrayPicture, read_xray
+from pipelines.readers import XrayPicture, read_xray
 from pipelines.transforms import TemperatureScaled, xray_doubts
 
 
@@ -87,7 +87,7 @@ class PictureClassWriter(CaseWriter):
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         said = int(self.calibration.predict(probabilities, self.names)[0])
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
-        reasons = [*([] if case.frontal else [NOT_FRONTAL]), *xray_doubts(case.array)]
+        reasons = [*case.doubts, *xray_doubts(case.array)]
         if probabilities[0, said] < self.refer_below:
             reasons.append(f"the class that is said has less than {self.refer_below:g}")
         report = {

@@ -21,6 +21,7 @@ from pipelines.tracking.store import redact
 logger = logging.getLogger(__name__)
 
 INCOMPLETE = "incomplete"  # tag: set when a run begins, taken away when all of it is written
+CUT = "the disk was full, and so what followed was not kept, nor how the run ended"  # its value: nobody can complete it
 _COUNT, _KEY = "evaluations", "evaluation_key"  # tags: how many there were, and which is in the run
 _ITEMS_A_CALL = 100  # MLflow's limit
 _CONTEXT = "mlflow.data.context"

@@ -27,7 +27,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipelines.errors import TrackingError
-from pipelines.tracking.entries import Entry, is_complete
+from pipelines.tracking.entries import CUT, INCOMPLETE, Entry, is_complete
 from pipelines.tracking.run_file import RunRecord, read_run_file, write_run_file
 from pipelines.tracking.store import experiment_id, open_store, redact, sqlite_path
 
@@ -60,6 +60,7 @@ class Head:
         run_id: None if the store never answered: then the rest says how the run is begun.
         owner: whether the writer began the run and ends it; an evaluation only adds to one.
         started: milliseconds since 1970.
+        cut: the disk was full, or failed: what came after what the journal holds is lost.
     """
 
     uri: str
@@ -72,6 +73,7 @@ class Head:
     network: str = ""
     started: int = 0
     key: str = field(default_factory=lambda: f"{int(time.time() * 1000)}-{secrets.token_hex(4)}")
+    cut: bool = False
 
 
 class Journal:
@@ -108,6 +110,7 @@ class Journal:
         except OSError as error:
             if self._place is not None:
                 logger.warning("%s: what the store lacks cannot be kept there (%s)", self._place, error)
+                self._mark_cut()
             self._place = None
         self.entries.append(kept)
 
@@ -135,6 +138,17 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _append(self._file, asdict(self.head))
         _append(self._file, line)
+
+    def _mark_cut(self) -> None:
+        """Say so in the head, whose bytes are there: a full disk takes other ones in their place."""
+        if self._file is None or self._made is None:
+            return
+        if os.fstat(self._file.fileno()).st_size < len(_line(asdict(self.head))):
+            _remove(self._made)  # not even its head was written
+            return
+        with suppress(OSError):
+            fcntl.fcntl(self._file, fcntl.F_SETFL, 0)  # no longer appended to
+            os.pwrite(self._file.fileno(), _line(asdict(replace(self.head, cut=True)), b" \n"), 0)
 
     def _copy(self, path: Path) -> Path:
         """A copy under the file's own name, which is its name among the artefacts: the original may be written over."""
@@ -182,15 +196,19 @@ def head_of(path: Path) -> Head | None:
 
 @dataclass(frozen=True)
 class Sent:
-    """A journal that was written to its store: the run's name (or id), the store, how many entries."""
+    """A journal that was written to its store: the run's name (or id), the store, how many entries, and whether what
+    came after them is lost."""
 
     run: str
     uri: str
     entries: int
+    cut: bool = False
 
 
 def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
     """Send a journal that lies on disk and remove it; a run whose process left no end is closed as KILLED.
+
+    Where the disk was full, nobody knows how the run ended: it stays open, and its tag ``incomplete`` says why.
 
     Args:
         path: of its ``journal.jsonl``.
@@ -210,7 +228,10 @@ def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
             client = open_store(uri)
             run_id = send(client, uri, head, entries)
             if head.owner and not any(entry.kind == "end" for entry in entries):
-                _close_as_killed(client, run_id)
+                if head.cut:
+                    client.set_tag(run_id, INCOMPLETE, CUT)
+                else:
+                    _close_as_killed(client, run_id)
             name = str(client.get_run(run_id).info.run_name or run_id)
         except Exception as error:  # whatever a store, its driver or the network raises
             reason = redact(str(error).strip().partition("\n")[0])[:300]
@@ -223,7 +244,7 @@ def send_file(path: Path, configured: str, *, forced: bool = False) -> Sent:
             except OSError as error:
                 logger.warning("run %s is in the store, but %s cannot name it (%s)", name, path.parents[2], error)
         _remove(path.parent)
-        return Sent(name, redact(uri), len(entries))
+        return Sent(name, redact(uri), len(entries), head.cut)
 
 
 class _held:
@@ -240,8 +261,10 @@ class _held:
             raise TrackingError(f"the journal cannot be read ({error.strerror})", where=self.path) from error
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             self.file.close()
+            if not isinstance(error, BlockingIOError):
+                raise TrackingError(f"the journal cannot be locked ({error.strerror})", where=self.path) from error
             how = "it writes what is missing itself, once the store answers"
             raise TrackingError("its training is still running", where=self.path, how=how) from None
         return self.file
@@ -251,19 +274,25 @@ class _held:
 
 
 def _read(path: Path, file: TextIO) -> tuple[Head, list[Entry]]:
-    lines = file.read().splitlines()
+    try:
+        lines = file.read().splitlines()
+    except OSError as error:
+        raise TrackingError(f"the journal cannot be read ({error.strerror})", where=path) from error
     found = []
     for number, line in enumerate(lines):
         try:
             found.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines) - 1 and number:  # the process ended while it wrote
                 break
             raise TrackingError("the journal is damaged", where=path, how=f"see line {number + 1}") from None
     try:
-        return Head(**found[0]), [_located(Entry(**each), path.parent.resolve()) for each in found[1:]]
-    except (IndexError, KeyError, TypeError, ValueError):
+        head, entries = Head(**found[0]), [_located(Entry(**each), path.parent.resolve()) for each in found[1:]]
+        if not all(isinstance(each, str) for each in (head.uri, head.run_id or "", head.key)):
+            raise TypeError(head)
+    except (IndexError, KeyError, TypeError, ValueError, OSError, RuntimeError):
         raise TrackingError("this is no journal of a run", where=path) from None
+    return head, entries
 
 
 def _located(entry: Entry, place: Path) -> Entry:
@@ -305,8 +334,12 @@ def _name_run(path: Path, head: Head, run_id: str) -> None:
         write_run_file(folder, RunRecord(run_id, head.experiment, head.uri, head.network, started))
 
 
+def _line(content: Mapping[str, object], end: bytes = b"\n") -> bytes:
+    return json.dumps(content).encode() + end
+
+
 def _append(file: FileIO, line: Mapping[str, object]) -> None:
-    text = (json.dumps(line) + "\n").encode()
+    text = _line(line)
     if file.write(text) != len(text):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -24,7 +24,7 @@ from mlflow.store.db import utils as database
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipelines.errors import TrackingError
-from pipelines.tracking.entries import INCOMPLETE, Entry, dataset_entry, evaluation_entry, is_complete
+from pipelines.tracking.entries import CUT, INCOMPLETE, Entry, dataset_entry, evaluation_entry, is_complete
 from pipelines.tracking.journal import UNSENT, Head, Journal, head_of, journals, send, send_file
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.tracking.store import experiment_id, open_store, redact
@@ -300,7 +300,8 @@ def _sweep(client: MlflowClient, uri: str) -> None:
             heads = [head_of(path) for path in journals(Path(folder).parent)]
             if run.info.run_id in [head.run_id for head in heads if head is not None]:
                 continue  # it says more than we know, and cannot be sent yet
-        if client.get_run(run.info.run_id).info.status != "RUNNING":
+        now = client.get_run(run.info.run_id)
+        if now.info.status != "RUNNING" or now.data.tags.get(INCOMPLETE) == CUT:
             continue
         logger.info("run %s was left by a process that is gone: closed as KILLED", run.info.run_name)
         client.set_tag(run.info.run_id, "exit_reason", "found dead by a later run")

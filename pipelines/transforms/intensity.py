@@ -14,6 +14,7 @@ from pipelines.errors import IntensityError
 from pipelines.transforms.window import Window, judge_window
 
 SOFT_TISSUE = 0.74  # 40 HU in the lung window
+DARKEST_LUNG = 0.074  # some -900 HU
 BRIGHT, MIN_BRIGHT = 0.55, 0.05  # above -230 HU in that window; the share of a picture that must be so
 PLACEABLE = (
     "export the slice in a lung window, air dark (centre -600, width 1500), or give the DICOM series or NIfTI volume"
@@ -62,7 +63,8 @@ def anchor_soft_tissue(scaled: np.ndarray) -> np.ndarray:
 
 
 def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
-    """Brightens a picture made in a wide window, as a whole, until its soft tissue lies where it is expected.
+    """Changes a picture made in a wide window, as a whole, until its soft tissue lies where it is expected, and where
+    the lungs are too light for a lung window, the darkest of them too.
 
     Args:
         scaled: (…), 0..1.
@@ -71,6 +73,9 @@ def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
     Returns:
         float32 of the same shape, 0..1; unchanged where the window is not wide.
     """
+    if window.tissue is not None and window.lung is not None:
+        slope = (SOFT_TISSUE - DARKEST_LUNG) * 255 / (window.tissue - window.lung)
+        return np.clip(DARKEST_LUNG + (scaled - window.lung / 255) * slope, 0.0, 1.0).astype(np.float32)
     if not window.wide or window.tissue is None:
         return scaled
     return np.clip(scaled * (SOFT_TISSUE * 255 / window.tissue), 0.0, 1.0).astype(np.float32)
@@ -114,4 +119,5 @@ class ScaleCTd(MapTransform):
         window = judge_window(grey[0])
         if window.fault and not self.any_window:
             raise IntensityError(window.fault, where=where, how=PLACEABLE)
-        return stretch_wide_window(scaled, window) if window.wide else anchor_soft_tissue(scaled)
+        stretched = window.wide or window.lung is not None
+        return stretch_wide_window(scaled, window) if stretched else anchor_soft_tissue(scaled)

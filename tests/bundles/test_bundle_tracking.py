@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bundle_under_test import Bundle
+from bundle_under_test import Bundle, listing
 from config_reading import at, components, has, items, references
 from conftest import Chain, Runs
 from mlflow.entities import Run
@@ -156,3 +157,21 @@ def test_store_is_a_database_under_the_project(bundle: Bundle, monkeypatch: pyte
     uri = workflow.parser.get_parsed_content("tracking_uri")
     assert uri == tracking_uri(bundle.root.parents[1])
     assert re.fullmatch(r"sqlite:////.*\.db", uri)
+
+
+def test_monais_tracking_writes_nothing_into_an_installed_package(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ``--tracking mlflow`` keeps the config of the run as a file."""
+    site, here = tmp_path / "site" / "bundles", tmp_path / "cwd"
+    shutil.copytree(bundle.configs, site / bundle.name / "configs")
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("pipelines.bundle._SHIPPED", site)
+    before = listing(tmp_path / "site")
+    for kind, *names in (("train", "train"), ("train", "train", "evaluate"), ("infer", "inference")):
+        Bundle(site / bundle.name).workflow(kind, *names, tracking="mlflow", dataset_dir=here)
+    assert listing(tmp_path / "site") == before
+    kept = {str(Path(path).parent) for path in listing(here)}
+    assert f"{bundle.name}/eval" in kept
+    assert all(folder.startswith(bundle.name) for folder in kept)

@@ -15,7 +15,8 @@ from pipelines.datasets import make_lung_phantom
 from pipelines.errors import IntensityError
 from pipelines.predict_command import EXIT_SOME_NOT_DONE
 
-WINDOWS = {"lung": (-1350, 150), "wide": (-1024, 1500), "mediastinal": (-160, 240), "bone": (-500, 1300)}
+WINDOWS = {"lung": (-1250, 250), "light": (-1400, 200), "wide": (-1024, 1500)}
+WINDOWS |= {"mediastinal": (-160, 240), "bone": (-500, 1300)}
 NETWORKS = {"covid_ct_lesion_segmentation": "tiny_unet", "covid_ct_severity_classification": "severity_shufflenet"}
 
 
@@ -38,15 +39,15 @@ def test_each_window_gets_its_answer(project: Path, tmp_path: Path, folder: Path
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     found = {Path(line["input"]).name.split(".")[0]: line for line in lines}
     assert {name for name, line in found.items() if line["status"] == "done"} == {
-        "lung", "lung_volume", "wide", "wide_volume",
+        "lung", "lung_volume", "light", "light_volume", "wide", "wide_volume",
     }  # fmt: skip
     for name in ("mediastinal", "mediastinal_volume", "bone", "bone_volume"):
         assert found[name]["status"] == "refused"
         assert "lungs are black, as in a mediastinal" in found[name]["error"]
         assert "export the slice in a lung window" in found[name]["error"]
-    for name in ("wide", "wide_volume"):
+    for name in ("wide", "wide_volume", "light", "light_volume"):
         notes = json.loads(Path(found[name]["report"]).read_text())["notes"]
-        assert any("wide window" in note for note in notes)
+        assert any("wide lung window" in note or "wide window" in note for note in notes)
     assert not any("window" in note for note in json.loads(Path(found["lung"]["report"]).read_text())["notes"])
 
 

@@ -10,8 +10,9 @@ import tifffile
 from PIL import Image
 from xray_pictures import chest, clouds
 
-from pipelines.errors import IntensityError, PipelinesError
-from pipelines.readers import judge_xray, read_xray
+from pipelines.datasets import make_lung_phantom
+from pipelines.errors import IntensityError, PipelinesError, UnsupportedImageError
+from pipelines.readers import LIKE_A_SLICE, NOT_FRONTAL, judge_xray, read_xray
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +81,14 @@ def test_a_tiff_that_says_white_is_zero_is_shown_as_it_says(tmp_path: Path, plan
 def test_an_even_border_changes_nothing(plane: np.ndarray, grey: int) -> None:
     for border in ((20, 20), (0, 40), (30, 0)):
         sides = [(border[0], border[0]), (border[1], border[1])]
-        assert judge_xray(np.pad(plane, sides, constant_values=grey).T, "a")
+        assert judge_xray(np.pad(plane, sides, constant_values=grey).T, "a") == ()
         with pytest.raises(IntensityError, match="looks like a negative"):
             judge_xray(np.pad(255 - plane, sides, constant_values=grey).T, "a")
 
 
 @pytest.mark.parametrize("gamma", [0.4, 2.5])
 def test_another_exposure_is_no_negative(plane: np.ndarray, gamma: float) -> None:
-    assert judge_xray(255 * (plane.T / 255) ** gamma, "a")
+    assert judge_xray(255 * (plane.T / 255) ** gamma, "a") == ()
     with pytest.raises(IntensityError, match="looks like a negative"):
         judge_xray(255 - 255 * (plane.T / 255) ** gamma, "a")
 
@@ -96,7 +97,7 @@ def test_another_exposure_is_no_negative(plane: np.ndarray, gamma: float) -> Non
 def test_phantoms_of_every_size_are_chests_and_their_negatives_are_refused(pneumonia: bool) -> None:
     for seed, size in enumerate((32, 48, 64, 160, 300)):
         drawn = chest(seed, (size, size), pneumonia)
-        assert judge_xray(drawn.T, "a")
+        assert judge_xray(drawn.T, "a") == ()
         with pytest.raises(IntensityError, match="looks like a negative"):
             judge_xray(255 - drawn.T, "a")
 
@@ -113,13 +114,13 @@ def test_what_may_be_no_chest_from_the_front_is_let_through_with_a_doubt(
     }
     Image.fromarray(np.ascontiguousarray(pictures[kind])).save(tmp_path / "a.png")
     read = read_xray(tmp_path / "a.png")
-    assert read.frontal is False
+    assert (read.frontal, read.doubts) == (False, (NOT_FRONTAL,))
     assert read.notes == ()
 
 
 def judged(plane: np.ndarray) -> str:
     try:
-        return "chest" if judge_xray(plane, "a") else "doubt"
+        return "doubt" if judge_xray(plane, "a") else "chest"
     except PipelinesError as error:
         return "negative" if "negative" in str(error) else str(error)
 
@@ -136,15 +137,61 @@ def test_no_real_picture_is_refused_and_every_negative_is(shared_data: Path, eve
         for name, plane in turned.items():
             found = judged(plane)
             counts[name, found] = counts.get((name, found), 0) + 1
-    assert counts["as it is", "chest"] >= 0.998 * len(paths)
+    assert counts["as it is", "chest"] >= 0.997 * len(paths)
     assert ("as it is", "negative") not in counts
     assert counts["upside down", "doubt"] >= 0.9 * len(paths)
     assert counts["negative", "negative"] == len(paths)
     assert counts["on its side", "doubt"] == len(paths)
 
 
+@pytest.mark.parametrize("window", [(-1000, 400), (-160, 240), (-500, 1300)])
+def test_a_slice_of_a_ct_is_called_one_and_never_passes(window: tuple[int, int]) -> None:
+    """It is like the negative of an X-ray, and inverted like an X-ray."""
+    low, high = window
+    scan = make_lung_phantom(1, size=160, slices=7).array
+    shown = np.clip(255.0 * (scan[:, :, 3] - low) / (high - low), 0, 255).astype(np.float32)
+    for plane in (shown, 255 - shown):
+        for turned in (plane, np.rot90(plane), np.rot90(plane, 2)):
+            assert slice_or_not(turned) == "slice"
+
+
+def test_what_looks_like_a_negative_and_has_the_edges_of_a_slice_is_told_of_both(plane: np.ndarray) -> None:
+    edges = 255 - np.where(plane.T > 120, 200.0, 40.0) - np.arange(120) / 12
+    with pytest.raises(UnsupportedImageError, match=r"looks like a slice of a CT .* or like a negative; .* invert it"):
+        judge_xray(edges, "a")
+    assert judge_xray(255 - edges, "a") == (LIKE_A_SLICE,), "inverted it does not pass"
+
+
+def slice_or_not(plane: np.ndarray) -> str:
+    try:
+        return "slice" if judge_xray(plane, "a") == (LIKE_A_SLICE,) else "other"
+    except UnsupportedImageError:
+        return "slice"
+    except IntensityError:
+        return "other"
+
+
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
+def test_real_slices_are_told_from_real_xrays(shared_data: Path, every: int) -> None:
+    kinds = {  # the least and the most that look like slices
+        "chest_xray/train/*/*.jpeg": (0.0, 0.005),
+        "chest_xray_lungs/adults/images/*": (0.0, 0.005),
+        "lung_ct_lesions/images/*": (0.9, 1.0),
+        "covid_ct_seg/plain/images/*": (0.99, 1.0),
+        "covid_ct_seg/equalised/images/*": (0.98, 1.0),
+    }
+    for kind, (least, most) in kinds.items():
+        paths = sorted(shared_data.glob(kind))
+        paths = paths[:: every if len(paths) > 100 else 1]
+        assert paths, kind
+        for negative in (False, True):
+            greys = [np.asarray(Image.open(path).convert("L"), dtype=np.float32).T for path in paths]
+            found = [slice_or_not(255 - grey if negative else grey) == "slice" for grey in greys]
+            assert least <= np.mean(found) <= most, kind
+
+
 def test_a_picture_upside_down_is_in_doubt(plane: np.ndarray) -> None:
     upright = plane.T.astype(np.float32)
-    assert judge_xray(upright, "a.png")
-    assert not judge_xray(upright[::-1, ::-1], "a.png")
-    assert judge_xray(upright[::-1], "a.png"), "left and right are not told apart"
+    assert judge_xray(upright, "a.png") == ()
+    assert judge_xray(upright[::-1, ::-1], "a.png") == (NOT_FRONTAL,)
+    assert judge_xray(upright[::-1], "a.png") == (), "left and right are not told apart"

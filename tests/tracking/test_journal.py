@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import math
 import os
+import pydoc
 import shutil
 import socket
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_training import artifacts, runs
 
+from pipelines.__main__ import main
 from pipelines.errors import TrackingError
 from pipelines.tracking import log_evaluation
-from pipelines.tracking.entries import Entry
-from pipelines.tracking.journal import Head, Journal, journals, send_file
+from pipelines.tracking.entries import CUT, Entry
+from pipelines.tracking.journal import JOURNAL, Head, Journal, journals, send_file
+from pipelines.tracking.processes import this_process
 from pipelines.tracking.run_file import RunRecord, write_run_file
-from pipelines.tracking.run_writer import send_waiting
+from pipelines.tracking.run_writer import RunWriter, send_waiting
 from pipelines.tracking.store import experiment_id, open_store
 
 
@@ -129,6 +136,108 @@ def test_a_journal_that_met_a_full_disk_is_held_and_removed(
     assert len(journal.entries) == 2, "the training goes on, and writes both when the store is back"
     journal.clear()
     assert not (tmp_path / "unsent").exists()
+
+
+@pytest.mark.parametrize("free", [0, 40, 5000])
+def test_a_run_whose_journal_met_a_full_disk_stays_open(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free: int
+) -> None:
+    """Bytes that the disk takes: none, a part of the head, the head and some entries. It ended, but nobody can say."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = open_store(store)
+    tags = {**this_process(), "watched_pid": "4000000", "tracker": "imaging-bundles", "incomplete": "not ended"}
+    tags["watched_unsent"] = str(tmp_path / "models" / "unsent")
+    run_id = client.create_run(experiment_id(client, store, "tiny"), tags=tags).info.run_id
+    monkeypatch.setattr("pipelines.tracking.journal.FileIO", lambda *given: FullDisk(*given, free=free))
+    journal = Journal(Head(store, run_id, owner=True, description='"cut": false'), tmp_path / "models")
+    for epoch in range(1, 100):
+        journal.add(Entry("metrics", {"values": {"loss": 0.5}, "step": epoch}))
+    journal.add(Entry("end", {"status": "FINISHED"}))
+    journal.close()
+    if free < 5000:
+        assert journals(tmp_path / "models") == [], "nothing that a sync could not read"
+        return
+    assert main(["sync", str(tmp_path)]) == 0
+    assert "the disk was full" in capsys.readouterr().out
+    for _ in range(2):
+        run = client.get_run(run_id)
+        assert (run.info.status, run.data.tags["incomplete"]) == ("RUNNING", CUT)
+        assert 10 < len(client.get_metric_history(run_id, "loss")) < 99, "what is known"
+        later = RunWriter(store)
+        later.start("tiny", "next", {})  # looks for runs whose process is gone
+        later.end("FINISHED")
+    assert journals(tmp_path / "models") == []
+
+
+class FullDisk(FileIO):
+    """A file on a disk that takes ``free`` bytes more."""
+
+    def __init__(self, *given: Any, free: int) -> None:
+        super().__init__(*given)
+        self.free = free
+
+    def write(self, content: Any) -> int:
+        if self.free == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = super().write(content[: self.free])
+        self.free -= written
+        return written
+
+
+def test_a_journal_that_is_broken_in_any_way_is_said_and_stops_no_other(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    run_id = begun(store, tmp_path / "models")
+    head = json.dumps({"uri": store, "run_id": run_id})
+    broken = [
+        "", "[" * 100_000, "null", "[1]", '{"uri": 5}', '{"uri": null, "run_id": "1"}',
+        json.dumps({"uri": store, "run_id": 5}),
+        f"{head}\nnull", f"{head}\n" + '{"kind": "nothing", "data": {}}', f"{head}\n" + '{"kind": "tags", "data": 5}',
+        f"{head}\n" + '{"kind": "file", "data": {"path": "a\\u0000b", "folder": ""}}',
+        f"{head}\n" + json.dumps({"kind": "file", "data": {"path": "a" * 5000, "folder": 3}}) + "\n{}",
+    ]  # fmt: skip
+    for number, text in enumerate(broken):
+        path = tmp_path / "broken" / "unsent" / f"{number:02d}" / JOURNAL
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    (tmp_path / "broken" / "unsent" / "folder" / JOURNAL).mkdir(parents=True)
+    whole = Journal(Head(store, run_id), tmp_path / "whole")
+    whole.add(Entry("tags", {"sent": "yes"}))
+    whole.close()
+    assert main(["sync", str(tmp_path)]) == TrackingError.exit_code
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == len(broken) + 1
+    assert all(line.startswith("error: ") and "journal.jsonl: " in line for line in said.err.splitlines())
+    assert "1 entries written" in said.out
+    assert open_store(store).get_run(run_id).data.tags["sent"] == "yes"
+
+
+@pytest.mark.parametrize("place", ["pipelines.tracking.journal._read", "fcntl.flock"])
+def test_a_disk_that_fails_is_said_by_sync_and_stops_no_other(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    run_id = begun(store, tmp_path / "models")
+    for name in ("a", "b"):
+        journal = Journal(Head(store, run_id), tmp_path / name)
+        journal.add(Entry("tags", {name: "yes"}))
+        journal.close()
+    real, failed = pydoc.locate(place), []
+
+    def fails_once(*given: Any) -> Any:
+        if not failed:
+            failed.append(given)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*given)
+
+    monkeypatch.setattr(place, fails_once)
+    assert main(["sync", str(tmp_path)]) == TrackingError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Input/output error" in line
+    assert "b" in open_store(store).get_run(run_id).data.tags
+    assert main(["sync", str(tmp_path)]) == 0
+    assert "a" in open_store(store).get_run(run_id).data.tags
 
 
 def begun(store: str, folder: Path) -> str:

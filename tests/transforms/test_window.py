@@ -14,8 +14,10 @@ from pipelines.datasets import make_lung_phantom
 from pipelines.errors import IntensityError
 from pipelines.readers import read_case
 from pipelines.transforms import ScaleCTd, judge_window
+from pipelines.transforms.intensity import anchor_soft_tissue
 
-LUNG_WINDOWS = [(-1000, 400), (-1350, 150), (-1250, 250), (-1400, 200), (-950, 450), (-1200, 0), (-1024, 600)]
+LUNG_WINDOWS = [(-1000, 400), (-1250, 250), (-950, 450), (-1200, 0), (-1024, 600)]
+LIGHT_WINDOWS = [(-1400, 200), (-1500, 100)]  # lung windows that begin far below air
 WIDE_WINDOWS = [(-1000, 1000), (-1024, 1500), (-1024, 3071)]
 CLIPPED_WINDOWS = [(-160, 240), (-200, 300), (-500, 1300)]  # mediastinal, soft tissue, bone
 EQUALISED = "contrast was equalised"
@@ -45,6 +47,22 @@ def test_lung_windows_pass(scan: np.ndarray, window: tuple[float, float]) -> Non
         found = judge_window(windowed(scan[:, :, z : z + 1], window))
         assert (found.fault, found.note, found.wide) == (None, None, False)
     assert judge_window(windowed(scan, window)).fault is None
+
+
+@pytest.mark.parametrize("window", LIGHT_WINDOWS, ids=str)
+def test_a_lung_window_with_light_lungs_is_stretched_to_where_lungs_are_dark(
+    scan: np.ndarray, window: tuple[float, float]
+) -> None:
+    grey = windowed(scan, window)
+    found = judge_window(grey)
+    assert (found.fault, found.doubtful, found.wide) == (None, False, False)
+    assert "wide lung window" in str(found.note)
+    placed, expected = scaled(grey), scaled(windowed(scan, (-1000, 400)))
+    inside = (scan > -950) & (scan < 100)
+    assert np.median(np.abs(placed - expected)[inside]) < 0.04
+    lung = (scan > -900) & (scan < -800)
+    assert np.median(np.abs(placed - expected)[lung]) < 0.05
+    assert np.median(np.abs(anchor_soft_tissue(grey / 255) - expected)[lung]) > 0.15, "as it was before"
 
 
 @pytest.mark.parametrize("window", WIDE_WINDOWS, ids=str)
@@ -132,6 +150,14 @@ def test_real_pictures_in_lung_windows_pass_as_they_are(chosen: dict[str, list[n
     for grey in chosen["lung"]:
         found = judge_window(grey)
         assert (found.fault, found.note, found.wide) == (None, None, False)
+
+
+def test_real_pictures_in_lung_windows_are_seldom_taken_for_wider_ones(shared_data: Path) -> None:
+    paths = sorted((shared_data / "lung_ct_lesions" / "images").glob("*.jpg"))
+    greys = [np.asarray(Image.open(path).convert("L"), dtype=np.float32).T[:, :, None] for path in paths]
+    assert sum(judge_window(grey).lung is not None for grey in greys) <= 1
+    wider = [np.rint((grey / 255 * 1400 + 400) / 1600 * 255) for grey in greys]  # -1000..400 becomes -1400..200
+    assert np.mean([judge_window(grey).lung is not None for grey in wider]) >= 0.9
 
 
 def test_real_pictures_in_a_wide_window_are_stretched_and_said(chosen: dict[str, list[np.ndarray]]) -> None:
