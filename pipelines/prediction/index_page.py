@@ -77,7 +77,7 @@ class IndexPage:
         begun = time.monotonic()
         content = self._template.render(
             title=self.title,
-            rows=self._rows,
+            rows=sorted(self._rows, key=lambda row: row.status == "done"),  # what is to be seen to comes first
             counts=sorted(Counter(row.status for row in self._rows).items()),
             ended=ended,
             folder=self.folder.absolute().name,
