@@ -57,9 +57,10 @@ class EvaluationReport:
       ("volume": distances in millimetres by its affine; "picture": in pixels, as also where there is no kind) and
       ``filename_or_obj``, which is read again for the pictures where preprocessing changed the grid.
 
-    Of a case it keeps the numbers, of the worst ones a slice, and on request the mask (``MaskKeeper``). After the epoch ``engine.state.metrics`` has
-    ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each metric of ``case_metrics``. With
-    more than one process all gather, the first one writes, and a case that a sampler gave twice counts once.
+    Of a case it keeps the numbers, of the worst ones a slice, and on request the mask (``MaskKeeper``). After the epoch
+    ``engine.state.metrics`` has ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each
+    metric of ``case_metrics``. With more than one process all gather, the first one writes, and a case that a sampler
+    gave twice counts once.
 
     Args:
         output_dir: folder for the files of ``write_evaluation``.

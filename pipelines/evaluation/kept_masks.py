@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,4 +129,4 @@ def _file_name(case: str) -> str:
 
 def _path(loaded: Any) -> str | None:
     found = loaded.meta.get("filename_or_obj") if isinstance(loaded, MetaTensor) else None
-    return os.path.abspath(str(found)) if found else None
+    return str(Path(str(found)).absolute()) if found else None
