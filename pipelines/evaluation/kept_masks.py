@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -63,7 +63,7 @@ class MaskKeeper:
         """Begin anew; the masks of a data set that is known to be too large are not even written."""
         self.kept = []
         data = getattr(engine.state.dataloader, "dataset", None)
-        self.wanted = self.most > 0 and not (hasattr(data, "__len__") and len(data) > self.most)
+        self.wanted = self.most > 0 and not (isinstance(data, Sized) and len(data) > self.most)
 
     def add(self, case: str, mask: NDArray, affine: NDArray | None, image: Any, label: Any) -> None:
         """Write a case's mask.
