@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from pipelines.comparison import disagreement, plots
+from pipelines.comparison import disagreement, outlines, plots
 from pipelines.comparison.cases import ItemTable, read_cases, read_items
 from pipelines.comparison.contests import Contest, classification_contests, segmentation_contest
 from pipelines.comparison.costs import Cost, measure_costs, recorded_cost
@@ -26,18 +26,27 @@ from pipelines.evaluation.metric_names import higher_is_better
 
 logger = logging.getLogger(__name__)
 
+_DISAGREEMENT = "Where they disagree most"
 _RUNS_DRAWN = 3  # of a row, in learning curves,
 _ROWS_WITH_SEEDS = 6  # of at most so many rows; of more only one run each
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture for the page: a heading, what is seen, the same for who cannot see it, and its data URI."""
+    """A picture for the page.
+
+    Attributes:
+        title: the heading; empty where the picture belongs under the one before.
+        caption: what is seen. alt: the same for who cannot see it.
+        uri: the picture as a data URI.
+        command: that shows more of it; empty for none.
+    """
 
     title: str
     caption: str
     alt: str
     uri: str
+    command: str = ""
 
 
 @dataclass
@@ -161,9 +170,18 @@ class _Details:
             some = next(t for t in tables[next(iter(values))] if t is not None)
             by_label = {self.rows[place].label: each for place, each in values.items()}
             chosen = disagreement.divided_cases(by_label, sorted(some.cases))
-            found, reason = disagreement.draw_cases(self.rows[0].first, chosen, self.metric)
-            self._disagreement(found, reason, bool(chosen), "The true outline is drawn. Predicted masks are not kept "
-                               f"with runs. Below each name: the largest and the smallest {self.metric}.")  # fmt: skip
+            self._outlined({self.rows[place].label: self.rows[place] for place in values}, chosen)
+
+    def _outlined(self, rows: Mapping[str, Row], chosen: Sequence[disagreement.Divided]) -> None:
+        """A picture a case, with what each network outlined where its run kept that."""
+        pictures = outlines.CasePictures(self.store, rows, self.metric)
+        found, reason = pictures.read(chosen)
+        if not self._can_be_drawn(found, reason, bool(chosen)):
+            return
+        for place, each in enumerate(found):
+            title, more = ("", "") if place else (_DISAGREEMENT, f" {pictures.explained}")
+            figure = outlines.figure_of(each)
+            self._plot(figure, title, each.caption + more, each.alt, as_svg=False, command=each.command)
 
     def _classification(self) -> None:
         tables = {place: [read_items(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
@@ -202,18 +220,18 @@ class _Details:
             by_label: dict[str, ItemTable] = {self.rows[place].label: table for place, table in chosen.items()}
             divided = disagreement.divided_items(by_label)
             found, reason = disagreement.draw_items(self.rows[0].first, items[0], divided)
-            self._disagreement(found, reason, bool(divided), "Below each name: the true class, and who says what.")
+            if self._can_be_drawn(found, reason, bool(divided)):
+                names = "; ".join(f"{each.case}: {', '.join(each.lines)}" for each in found)
+                caption = "Below each name: the true class, and who says what."
+                self._plot(disagreement.figure_of(found), _DISAGREEMENT, caption, names, as_svg=False)
 
-    def _disagreement(
-        self, found: Sequence[disagreement.Disagreement], reason: str, any_chosen: bool, caption: str
-    ) -> None:
+    def _can_be_drawn(self, found: Sequence[object], reason: str, any_chosen: bool) -> bool:
+        """Whether there are pictures of cases; a note where there are none."""
         if not any_chosen:
             self.section.notes.append("There is no case on which these networks disagree.")
         elif not found:
             self.section.notes.append(f"No pictures of cases on which networks disagree: {reason or 'none was found'}.")
-        else:
-            names = "; ".join(f"{each.case}: {', '.join(each.lines)}" for each in found)
-            self._plot(disagreement.figure_of(found), "Where they disagree most", caption, names, as_svg=False)
+        return any_chosen and bool(found)
 
     def _quality_and_cost(self) -> None:
         costs = {
@@ -257,8 +275,11 @@ class _Details:
         caption = f"{' and '.join(histories)} against epochs, a line a run (of a row {which})."
         self._plot(plots.learning_curves(self.drawn, histories), "Learning curves", caption, _listed(self.drawn, ends))
 
-    def _plot(self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True) -> None:
-        self.section.plots.append(Plot(title, caption, f"{title}. {alt}", _data_uri(figure, as_svg)))
+    def _plot(
+        self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True, command: str = ""
+    ) -> None:
+        words = f"{title}. {alt}" if title else alt
+        self.section.plots.append(Plot(title, caption, words, _data_uri(figure, as_svg), command))
 
 
 def _watched(rows: Sequence[Row], metric: str) -> list[str]:
