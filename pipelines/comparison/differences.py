@@ -43,7 +43,9 @@ def differences(rows: Sequence[Row]) -> list[str]:
             rest = ", ".join(name.replace("_", " ") for name in names[_SHOWN:])
             said.append(f"{rest}: see the origin of the rows")
     if alone:
-        said.append(f"how it was trained is not recorded, only its evaluation: {_few([row.label for row in alone])}")
+        said.append(
+            f"not known, since only an evaluation is recorded: how {_few([r.label for r in alone])} was trained"
+        )
     return said
 
 

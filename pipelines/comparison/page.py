@@ -26,7 +26,7 @@ APART = (
     "to a network and to the cases that it was measured on: 0.90 on one test set and 0.85 on another say nothing of "
     "which network is better."
 )
-DIFFERING = "Not the network alone differs between these rows. Any of this may be the reason too:"
+DIFFERING = "Beside the network, this differs between the rows or is not known, and may be the reason:"
 PHANTOM = (
     "These data are phantoms, drawings made by this project. Figures measured on them show that the commands work, and "
     "nothing of how good a network is."
