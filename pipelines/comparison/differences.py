@@ -43,9 +43,8 @@ def differences(rows: Sequence[Row]) -> list[str]:
             rest = ", ".join(name.replace("_", " ") for name in names[_SHOWN:])
             said.append(f"{rest}: see the origin of the rows")
     if alone:
-        said.append(
-            f"not known, since only an evaluation is recorded: how {_few([r.label for r in alone])} was trained"
-        )
+        named = _few([row.label for row in alone])
+        said.append(f"not known, since only an evaluation is recorded: how {named} was trained")
     return said
 
 
