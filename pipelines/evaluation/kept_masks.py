@@ -6,9 +6,9 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import IO, Any, TypedDict
 
 import nibabel as nib
 import numpy as np
@@ -117,6 +117,41 @@ class MaskKeeper:
         for file, content in ((NAMES, labels), (INDEX, ordered)):
             write_file(self.folder / file, text(json.dumps(content, indent=1) + "\n"))
         return f"Predicted masks are in {FOLDER}/, on the grid that was measured; {FOLDER}/{INDEX} lists them."
+
+
+def pool_masks(evaluations: Sequence[Path], output_dir: Path) -> None:
+    """Put the masks of several evaluations, as the folds of a cross-validation are, into the folder of one of them all.
+
+    Nothing is put there where one of them kept none, or a case is in two of them.
+
+    Args:
+        evaluations: folders of evaluations of the same classes.
+        output_dir: another folder; what lies in its ``masks/`` goes.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    target = output_dir / FOLDER
+    for path in target.glob("*"):
+        path.unlink(missing_ok=True)
+    sources = [each / FOLDER for each in evaluations]
+    if not sources or not all((source / INDEX).is_file() for source in sources):
+        return
+    lists = [json.loads((source / INDEX).read_text(encoding="utf-8")) for source in sources]
+    pooled = [entry for entries in lists for entry in entries]
+    if len({entry["mask"] for entry in pooled}) < len(pooled):
+        return
+    make_folder(target)
+    for source, entries in zip(sources, lists, strict=True):
+        for entry in entries:
+            write_file(target / entry["mask"], _copy_of(source / entry["mask"]))
+    write_file(target / NAMES, _copy_of(sources[0] / NAMES))
+    ordered = sorted(pooled, key=lambda each: each["case"])
+    write_file(target / INDEX, text(json.dumps(ordered, indent=1) + "\n"))
+
+
+def _copy_of(path: Path) -> Callable[[IO[bytes]], object]:
+    return lambda file: file.write(path.read_bytes())
 
 
 def _file_name(case: str) -> str:

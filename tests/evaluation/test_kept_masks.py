@@ -23,6 +23,7 @@ from PIL import Image
 from pipelines.bundle import leave_process_group
 from pipelines.errors import OutputError
 from pipelines.evaluation import EvaluationReport
+from pipelines.evaluation.kept_masks import pool_masks
 from pipelines.readers import read_label
 from pipelines.readers.raw import Grid
 
@@ -147,6 +148,23 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "masks").write_text("a file in the folder's place")
     with pytest.raises(OutputError, match="masks"):
         evaluate([item("a")], tmp_path, keep_masks=5)
+
+
+def test_folds_are_pooled_whole_or_not_at_all(tmp_path: Path) -> None:
+    folds = [tmp_path / "fold0", tmp_path / "fold1"]
+    for folder, names in zip(folds, ("ac", "b"), strict=True):
+        evaluate([item(name) for name in names], folder, keep_masks=5)
+    pool_masks(folds, tmp_path / "all")
+    assert [entry["case"] for entry in listed(tmp_path / "all")] == ["a", "b", "c"]
+    masks = tmp_path / "all" / "masks"
+    assert (masks / "b.nii.gz").read_bytes() == (folds[1] / "masks" / "b.nii.gz").read_bytes()
+    assert (masks / "labels.json").read_bytes() == (folds[0] / "masks" / "labels.json").read_bytes()
+    evaluate([item("a")], folds[1], keep_masks=5)  # a case in two folds
+    pool_masks(folds, tmp_path / "all")
+    assert list(masks.iterdir()) == []
+    evaluate([item("b")], folds[1], keep_masks=0)
+    pool_masks(folds, tmp_path / "all")
+    assert list(masks.iterdir()) == []
 
 
 def _work(rank: int, folder: str) -> None:
