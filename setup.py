@@ -1,13 +1,14 @@
-"""The packages, and the bundles as data of one of them: setup.cfg, which has the rest, cannot say both."""
+"""The packages, and bundles and cards as data of two of them: setup.cfg, which has the rest, cannot say both."""
 
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["pipelines*"]), "pipelines.bundles"],
-    package_dir={"pipelines.bundles": "bundles"},
+    packages=[*find_packages(include=["pipelines*"]), "pipelines.bundles", "pipelines.data_cards"],
+    package_dir={"pipelines.bundles": "bundles", "pipelines.data_cards": "data"},
     package_data={
         "pipelines.comparison": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
+        "pipelines.data_cards": ["*.yaml"],
         # not what trainings left in models/NETWORK/
         "pipelines.bundles": [
             "*/LICENSE", "*/configs/*", "*/configs/*/*", "*/docs/*", "*/models/*.safetensors", "*/models/*.json",

@@ -31,6 +31,7 @@ from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval, write_evaluation
 from pipelines.evaluation.files import cases_digest
+from pipelines.evaluation.kept_masks import pool_masks
 from pipelines.evaluation.report import EvaluationRow, flatten
 from pipelines.readers import read_case
 from pipelines.tracking import PARENT_RUN, tracking_uri
@@ -89,15 +90,17 @@ def keep(parent: RunWriter, args: argparse.Namespace, rows: list[dict]) -> None:
         for row in rows
     ]
     summary = write_evaluation(pooled, folder, notes=["each case was measured once, by networks that never saw it"])
+    folds = sorted({row["fold"] for row in rows})
+    pool_masks([args.out / args.network / f"fold{fold}" / "evaluation" for fold in folds], folder)
     files = [str(CONFIGS / "inference.yaml"), str(CONFIGS / "networks" / f"{args.network}.yaml")]
     network = ConfigParser(ConfigParser.load_config_files(files)).get_parsed_content("network_def")
     about = {"network": args.network, "epochs": args.epochs, "parameters": parameter_count(network)}
-    parent.params({**about, "folds": len({row["fold"] for row in rows})})
+    parent.params({**about, "folds": len(folds)})
     parent.metrics(flatten(summary))
     log_data(parent, args.prepared / "datalist.json", "cross-validation")
     parent.tags({"test_cases": cases_digest(folder / "cases.csv"), "network": args.network})
-    for path in sorted(folder.iterdir()):
-        parent.file(path, "evaluation")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        parent.file(path, (Path("evaluation") / path.parent.relative_to(folder)).as_posix())
     parent.text(table(args.network, rows) + "\n", "folds.md")
 
 

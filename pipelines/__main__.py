@@ -14,6 +14,7 @@ from pipelines import (
     card_command,
     compare_command,
     data_command,
+    list_command,
     predict_command,
     promote_command,
     sync_command,
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ui_command.add_parser(commands, _project)
     sync_command.add_parser(commands, _project)
+    list_command.add_parser(commands, _project)
     bundles_command.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

@@ -19,8 +19,7 @@ from pipelines.comparison.ranking import measured
 from pipelines.comparison.runs import Run
 from pipelines.datasets import files
 from pipelines.errors import PipelinesError
-from pipelines.evaluation.pictures import telling_slice
-from pipelines.readers import read_case, read_colour, read_label, read_picture
+from pipelines.readers import read_case, read_colour, read_picture
 from pipelines.readers.picture_file import SUFFIXES
 from pipelines.transforms import scale_ct
 
@@ -29,42 +28,51 @@ logger = logging.getLogger(__name__)
 MOST = 6
 _COLUMNS = 3
 _SIDE = 420  # pixels at most of an embedded picture
-_ORANGE = "#E69F00"
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A case on whose value the rows are far apart: the value of each row that has one, by its label."""
+
+    case: str
+    values: Mapping[str, float]
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The labels with the largest and the smallest value."""
+        return max(self.values, key=self.values.__getitem__), min(self.values, key=self.values.__getitem__)
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One case: what it is, what the networks made of it, and its picture.
+    """One slice or picture of a classification: what it is, what the networks made of it, and its picture.
 
     Attributes:
         lines: what is said under the picture, a line each.
-        image: rows x columns (x 3), uint8. outline: rows x columns, the true mask; None for a classification.
+        image: rows x columns (x 3), uint8.
     """
 
     case: str
     lines: tuple[str, ...]
     image: NDArray[np.uint8]
-    outline: NDArray[np.bool_] | None
 
 
-def divided_cases(values: Mapping[str, NDArray[np.float64]], cases: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """The cases whose values lie farthest apart between rows, with the largest and the smallest.
+def divided_cases(values: Mapping[str, NDArray[np.float64]], cases: Sequence[str]) -> list[Divided]:
+    """The cases whose values lie farthest apart between rows.
 
     Args:
         values: for each row's label (N,) values. cases: (N,) names.
     """
     stacked = np.stack(list(values.values()))
-    labels = list(values)
     usable = np.isfinite(stacked).sum(axis=0) > 1
     apart = np.where(usable, np.nanmax(np.nan_to_num(stacked, nan=-np.inf), axis=0), -np.inf)
     apart = apart - np.where(usable, np.nanmin(np.nan_to_num(stacked, nan=np.inf), axis=0), 0.0)
-    found: list[tuple[str, tuple[str, ...]]] = []
+    found: list[Divided] = []
     for place in np.argsort(-apart, kind="stable")[:MOST]:
         if not apart[place] > 0:
             break
-        column = stacked[:, place]
-        most, least = int(np.nanargmax(column)), int(np.nanargmin(column))
-        found.append((cases[place], (f"{column[most]:.3f} {labels[most]}", f"{column[least]:.3f} {labels[least]}")))
+        known = {label: float(each[place]) for label, each in values.items() if np.isfinite(each[place])}
+        found.append(Divided(cases[place], known))
     return found
 
 
@@ -88,31 +96,11 @@ def divided_items(tables: Mapping[str, ItemTable]) -> list[tuple[int, tuple[str,
     return found
 
 
-def draw_cases(run: Run, chosen: Sequence[tuple[str, tuple[str, ...]]], metric: str) -> tuple[list[Disagreement], str]:
-    """Pictures of a segmentation's cases with the true outline; and why there are none, or fewer.
-
-    Args:
-        run: whose parameters say where the data are. metric: its first word is the class outlined.
-    """
-    items, reason = _items(run)
-    found = []
-    for case, lines in chosen:
-        if case not in items:
-            continue
-        try:
-            image, outline = _slice_with_most(items[case], metric)
-        except (PipelinesError, OSError, ValueError, IndexError) as error:
-            reason = reason or f"{case} cannot be drawn ({error})"
-            continue
-        found.append(_smaller(Disagreement(case, lines, image, outline)))
-    return found, reason
-
-
 def draw_items(
     run: Run, table: ItemTable, chosen: Sequence[tuple[int, tuple[str, ...]]]
 ) -> tuple[list[Disagreement], str]:
     """Pictures of a classification's slices or pictures; and why there are none, or fewer."""
-    items, reason = _items(run)
+    items, reason = measured_items(run)
     found = []
     for place, lines in chosen:
         case, name = table.cases[place], table.items[place]
@@ -121,11 +109,11 @@ def draw_items(
         try:
             path = str(items[case]["image"])
             number = int(name.rpartition("#")[2]) if name != case else 0
-            image = _picture(path) if _is_picture(path) else _planes(path)[0][:, :, number].T
+            image = picture_of(path) if is_picture(path) else _plane(path, number)
         except (PipelinesError, OSError, ValueError, IndexError) as error:
             reason = reason or f"{name} cannot be drawn ({error})"
             continue
-        found.append(_smaller(Disagreement(name, lines, image, None)))
+        found.append(_smaller(Disagreement(name, lines, image)))
     return found, reason
 
 
@@ -141,14 +129,12 @@ def figure_of(found: Sequence[Disagreement]) -> Figure:
         axes.set_axis_off()
     for axes, each in zip(grid.flat, found, strict=False):
         axes.imshow(each.image, cmap="gray", vmin=0, vmax=255)
-        if each.outline is not None and each.outline.any():
-            axes.contour(each.outline.astype(np.float32), levels=[0.5], colors=_ORANGE, linewidths=1.3)
-        lines = [_plain(line) for line in (each.case, *each.lines)]
+        lines = [plain(line) for line in (each.case, *each.lines)]
         axes.set_title("\n".join(lines), fontsize=7, parse_math=False, loc="left")
     return figure
 
 
-def _items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
+def measured_items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
     """The run's test cases by name, where the data it was measured on still lie where it says."""
     if measured(run).get("data_fingerprint") != run.params.get("data_fingerprint"):
         return {}, "the run was measured on other data than the training's, and does not say where they lie"
@@ -162,37 +148,23 @@ def _items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
     return {name: item for item in items for name in (item["case"], f"'{item['case']}")}, ""  # see files.table
 
 
-def _slice_with_most(item: Mapping[str, Any], metric: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The slice with most of the class, rows x columns, and the class's mask there."""
-    path, label = str(item["image"]), str(item["label"])
-    if _is_picture(path):
-        image = _picture(path)
-        mask = _of_class(read_label(label)[:, :, 0], metric).T
-        if mask.shape != image.shape[:2]:
-            raise ValueError("the mask is not on the picture's grid")
-        return image, mask
-    planes, axial = _planes(path, label)
-    mask = _of_class(axial, metric)
-    place = telling_slice(mask, mask)
-    return planes[:, :, place].T, mask[:, :, place].T
-
-
-def _of_class(label: NDArray, metric: str) -> NDArray[np.bool_]:
-    """Where the label has the class of a metric: lung is 1; lesion is the highest value, 1 where there is no lung."""
-    return np.asarray(label == 1 if metric.startswith("lung") else label == max(int(label.max()), 1))
-
-
-def _planes(path: str, label: str | None = None) -> tuple[NDArray[np.uint8], NDArray]:
+def _plane(path: str, number: int) -> NDArray[np.uint8]:
+    """A slice of a volume, rows x columns."""
     case = read_case(path)
-    scaled = (scale_ct(case.axial(case.array), case.intensity) * 255).astype(np.uint8)
-    return scaled, scaled if label is None else case.axial(read_label(label, case))
+    return grey_of(case.axial(case.array)[:, :, number], case.intensity).T
 
 
-def _is_picture(path: str) -> bool:
+def grey_of(array: NDArray, intensity: str) -> NDArray[np.uint8]:
+    """Values of a CT as it is shown, 0..255."""
+    return (scale_ct(array, intensity) * 255).astype(np.uint8)
+
+
+def is_picture(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
-def _picture(path: str) -> NDArray[np.uint8]:
+def picture_of(path: str) -> NDArray[np.uint8]:
+    """A picture, rows x columns (x 3), upright."""
     try:
         return read_colour(path).array.transpose(2, 1, 0).astype(np.uint8)
     except PipelinesError:  # smaller than a camera's picture, or not in 8 bits
@@ -201,14 +173,13 @@ def _picture(path: str) -> NDArray[np.uint8]:
 
 def _smaller(found: Disagreement) -> Disagreement:
     step = max(1, math.ceil(max(found.image.shape[:2]) / _SIDE))
-    outline = None if found.outline is None else found.outline[::step, ::step]
-    return Disagreement(found.case, found.lines, found.image[::step, ::step], outline)
+    return Disagreement(found.case, found.lines, found.image[::step, ::step])
 
 
 def _few(labels: Sequence[str]) -> str:
     return ", ".join(labels[:2]) + (f" and {len(labels) - 2} more" if len(labels) > 2 else "")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown if len(shown) <= 54 else f"{shown[:53]}…"

@@ -26,6 +26,7 @@ APART = (
     "to a network and to the cases that it was measured on: 0.90 on one test set and 0.85 on another say nothing of "
     "which network is better."
 )
+DIFFERING = "Beside the network, this differs between the rows or is not known, and may be the reason:"
 PHANTOM = (
     "These data are phantoms, drawings made by this project. Figures measured on them show that the commands work, and "
     "nothing of how good a network is."
@@ -62,6 +63,7 @@ class _Part:
     phantom: bool
     facts: tuple[tuple[str, str], ...]
     verdict: Sequence[str]
+    differing: Sequence[str]
     notes: Sequence[str]
     tables: Sequence[Table]
     contests: Sequence[tuple[Table, Table, Sequence[str]]]
@@ -90,6 +92,7 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         left_out=_left_out(comparison.left_out),
         apart=APART,
         phantom=PHANTOM,
+        differing=DIFFERING,
         made=f"{comparison.made:%Y-%m-%d %H:%M}",
     )
     contents = {"md": _markdown(comparison, parts), "csv": _csv(comparison), "html": html}
@@ -127,6 +130,7 @@ def _part(number: int, section: Section, comparison: Comparison) -> _Part:
             ("Rows and runs", f"{len(ranking.rows)} and {sum(len(row.runs) for row in ranking.rows)}"),
         ),
         section.verdict,
+        section.differing,
         notes,
         (
             quality_table(ranking, shown_metrics(ranking, comparison.asked), rows, section.upsets),
@@ -204,6 +208,8 @@ def _markdown(comparison: Comparison, parts: Sequence[_Part]) -> str:
         lines += [f"**{PHANTOM}**", ""] if part.phantom else []
         lines += [f"- {name}: {markdown_cell(value)}" for name, value in part.facts] + [""]
         lines += [" ".join(markdown_cell(each) for each in part.verdict), ""]
+        if part.differing:
+            lines += [DIFFERING, "", *(f"- {markdown_cell(each)}" for each in part.differing), ""]
         for each in part.tables:
             lines += _markdown_table(each)
         for grid, pairs, notes in part.contests:

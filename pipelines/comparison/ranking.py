@@ -262,7 +262,7 @@ def _rows(store: Store, runs: Sequence[Run]) -> list[Row]:
     for run in runs:
         overlays = _overlays(store, run)
         knobs = json.dumps(choices(run.params), sort_keys=True)
-        key = (run.experiment, run.network, overlays, knobs, *_trained_on(run))
+        key = (run.experiment, run.network, overlays, knobs, *trained_on(run))
         found.setdefault(key, Row([], overlays)).runs.append(run)
     for row in found.values():
         row.runs.sort(key=lambda run: (_number(run.params.get("seed", "")), -(run.started or 0)))
@@ -288,7 +288,8 @@ def _set_repeats_apart(row: Row) -> None:
         row.notes.append(f"trained {number} times {which}: the latest counts, and the others are no seeds of their own")
 
 
-def _trained_on(run: Run) -> tuple[str, ...]:
+def trained_on(run: Run) -> tuple[str, ...]:
+    """What tells one training's data from another's; all empty where it was not recorded."""
     names = ("data_fingerprint", "data_split", "data_training_cases", "data_validation_cases", "data_test_digest")
     return tuple(run.params.get(name, "") for name in names)
 
@@ -323,10 +324,10 @@ def _label(rows: Sequence[Row]) -> None:
             parts.append(row.first.experiment)
         if len({other.overlays for other in twins}) > 1:
             parts.append(row.overlays or "train")
-        if len({_trained_on(other.first) for other in twins}) > 1:
+        if len({trained_on(other.first) for other in twins}) > 1:
             data = row.first.params.get("data_fingerprint", "").rpartition(":")[2][:8]
             parts.append(f"trained on {row.first.params.get('data_name', '?')} {data}".rstrip())
-        if len({(other.first.experiment, other.overlays, *_trained_on(other.first)) for other in twins}) < len(twins):
+        if len({(other.first.experiment, other.overlays, *trained_on(other.first)) for other in twins}) < len(twins):
             mine = choices(row.first.params)
             others = [choices(other.first.params) for other in twins]
             differing = [name for name in mine if len({other.get(name) for other in others}) > 1]

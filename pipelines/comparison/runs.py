@@ -131,9 +131,9 @@ class Store:
         Args:
             name: its path among the run's artefacts, such as ``evaluation/cases.csv``.
         """
-        if run.artifact_uri.startswith("file:"):  # no copy, and no word of MLflow's on what is missing
-            path = Path(unquote(urlsplit(run.artifact_uri).path)) / name
-            return path if path.is_file() else None
+        local = _local(run)
+        if local is not None:  # no copy, and no word of MLflow's on what is missing
+            return local / name if (local / name).is_file() else None
         target = Path(self._folder.name) / run.run_id / Path(name).parent
         target.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,6 +145,11 @@ class Store:
             logger.debug("%s of run %s: %s", name, run.run_id, error)
             return None
         return Path(fetched)
+
+    def folder(self, run: Run, name: str) -> Path | None:
+        """The folder of artefacts of this name, where it is on this machine for good; None where it is not."""
+        local = _local(run)
+        return local / name if local is not None and (local / name).is_dir() else None
 
     def history(self, run: Run, metric: str) -> list[tuple[int, float]]:
         """(epoch, value) of a metric, in order; the last value counts where an epoch has several."""
@@ -162,6 +167,12 @@ class Store:
             token = page.token
             if not token:
                 return found
+
+
+def _local(run: Run) -> Path | None:
+    """Where a run's artefacts lie, if that is a folder of this machine."""
+    is_file = run.artifact_uri.startswith("file:")
+    return Path(unquote(urlsplit(run.artifact_uri).path)) if is_file else None
 
 
 def _as_run(run: MlflowRun, names: Mapping[str, str], children: int) -> Run:

@@ -14,36 +14,39 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from pipelines.comparison import disagreement, plots
+from pipelines.comparison import disagreement, outlines, plots
 from pipelines.comparison.cases import ItemTable, read_cases, read_items
-from pipelines.comparison.contests import (
-    BOOTSTRAP,
-    FEWEST_PATIENTS,
-    Contest,
-    classification_contests,
-    segmentation_contest,
-)
+from pipelines.comparison.contests import Contest, classification_contests, segmentation_contest
 from pipelines.comparison.costs import Cost, measure_costs, recorded_cost
+from pipelines.comparison.differences import differences
 from pipelines.comparison.ranking import Ranking, Row
 from pipelines.comparison.runs import Store
-from pipelines.comparison.tables import with_interval
-from pipelines.evaluation.metric_names import has_order, higher_is_better
+from pipelines.comparison.verdict import verdict
+from pipelines.evaluation.metric_names import higher_is_better
 
 logger = logging.getLogger(__name__)
 
-_MANY = 10  # rows from which choosing the best of them on the test cases is worth a warning
+_DISAGREEMENT = "Where they disagree most"
 _RUNS_DRAWN = 3  # of a row, in learning curves,
 _ROWS_WITH_SEEDS = 6  # of at most so many rows; of more only one run each
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture for the page: a heading, what is seen, the same for who cannot see it, and its data URI."""
+    """A picture for the page.
+
+    Attributes:
+        title: the heading; empty where the picture belongs under the one before.
+        caption: what is seen. alt: the same for who cannot see it.
+        uri: the picture as a data URI.
+        command: that shows more of it; empty for none.
+    """
 
     title: str
     caption: str
     alt: str
     uri: str
+    command: str = ""
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Section:
         costs: of each row of the ranking.
         worked_out: how many rows, the best, were measured, tested and drawn.
         verdict: sentences: what to use, and how sure that is.
+        differing: what else differs between the rows that were worked out, an entry each.
         notes: what is missing or limited, and why.
     """
 
@@ -63,6 +67,7 @@ class Section:
     contests: list[Contest] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -114,7 +119,8 @@ def work_out(store: Store, ranking: Ranking, styles: Mapping[str, plots.Style], 
         )
     if len(rows) > 1:
         _Details(store, section, rows, styles, options).add()
-    section.verdict = _verdict(section, rows)
+    section.verdict = verdict(ranking, rows, section.contest, costs)
+    section.differing = differences(rows)
     return section
 
 
@@ -164,9 +170,18 @@ class _Details:
             some = next(t for t in tables[next(iter(values))] if t is not None)
             by_label = {self.rows[place].label: each for place, each in values.items()}
             chosen = disagreement.divided_cases(by_label, sorted(some.cases))
-            found, reason = disagreement.draw_cases(self.rows[0].first, chosen, self.metric)
-            self._disagreement(found, reason, bool(chosen), "The true outline is drawn. Predicted masks are not kept "
-                               f"with runs. Below each name: the largest and the smallest {self.metric}.")  # fmt: skip
+            self._outlined({self.rows[place].label: self.rows[place] for place in values}, chosen)
+
+    def _outlined(self, rows: Mapping[str, Row], chosen: Sequence[disagreement.Divided]) -> None:
+        """A picture a case, with what each network outlined where its run kept that."""
+        pictures = outlines.CasePictures(self.store, rows, self.metric)
+        found, reason = pictures.read(chosen)
+        if not self._can_be_drawn(found, reason, bool(chosen)):
+            return
+        for place, each in enumerate(found):
+            title, more = ("", "") if place else (_DISAGREEMENT, f" {pictures.explained}")
+            figure = outlines.figure_of(each)
+            self._plot(figure, title, each.caption + more, each.alt, as_svg=False, command=each.command)
 
     def _classification(self) -> None:
         tables = {place: [read_items(self.store, run) for run in row.runs] for place, row in enumerate(self.rows)}
@@ -205,18 +220,18 @@ class _Details:
             by_label: dict[str, ItemTable] = {self.rows[place].label: table for place, table in chosen.items()}
             divided = disagreement.divided_items(by_label)
             found, reason = disagreement.draw_items(self.rows[0].first, items[0], divided)
-            self._disagreement(found, reason, bool(divided), "Below each name: the true class, and who says what.")
+            if self._can_be_drawn(found, reason, bool(divided)):
+                names = "; ".join(f"{each.case}: {', '.join(each.lines)}" for each in found)
+                caption = "Below each name: the true class, and who says what."
+                self._plot(disagreement.figure_of(found), _DISAGREEMENT, caption, names, as_svg=False)
 
-    def _disagreement(
-        self, found: Sequence[disagreement.Disagreement], reason: str, any_chosen: bool, caption: str
-    ) -> None:
+    def _can_be_drawn(self, found: Sequence[object], reason: str, any_chosen: bool) -> bool:
+        """Whether there are pictures of cases; a note where there are none."""
         if not any_chosen:
             self.section.notes.append("There is no case on which these networks disagree.")
         elif not found:
             self.section.notes.append(f"No pictures of cases on which networks disagree: {reason or 'none was found'}.")
-        else:
-            names = "; ".join(f"{each.case}: {', '.join(each.lines)}" for each in found)
-            self._plot(disagreement.figure_of(found), "Where they disagree most", caption, names, as_svg=False)
+        return any_chosen and bool(found)
 
     def _quality_and_cost(self) -> None:
         costs = {
@@ -260,8 +275,11 @@ class _Details:
         caption = f"{' and '.join(histories)} against epochs, a line a run (of a row {which})."
         self._plot(plots.learning_curves(self.drawn, histories), "Learning curves", caption, _listed(self.drawn, ends))
 
-    def _plot(self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True) -> None:
-        self.section.plots.append(Plot(title, caption, f"{title}. {alt}", _data_uri(figure, as_svg)))
+    def _plot(
+        self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True, command: str = ""
+    ) -> None:
+        words = f"{title}. {alt}" if title else alt
+        self.section.plots.append(Plot(title, caption, words, _data_uri(figure, as_svg), command))
 
 
 def _watched(rows: Sequence[Row], metric: str) -> list[str]:
@@ -269,82 +287,6 @@ def _watched(rows: Sequence[Row], metric: str) -> list[str]:
     names = [f"val_{metric}"]
     names += [n.removeprefix("best_") for row in rows for n in row.first.metrics if n.startswith("best_val_")]
     return [name for name in names if any(name in row.first.metrics for row in rows)][:1]
-
-
-def _verdict(section: Section, rows: Sequence[Row]) -> list[str]:
-    """What a reader wants to know first, from nothing but what was tested."""
-    ranking, best, contest = section.ranking, rows[0], section.contest
-    if not best.values(ranking.metric):
-        return ["No row has a value of the metric: there is no ranking."]
-    if not has_order(ranking.metric):
-        return [f"There is no ranking: {ranking.metric} has no better and worse."]
-    said, leader = [], 0
-    loses_to = [] if contest is None or 0 not in contest.rows else contest.outcomes(0)["better"]
-    if contest is not None and loses_to:
-        said.append(
-            f"{best.label} has the best mean {ranking.metric}, {with_interval(best, ranking.metric)}, and is not the "
-            f"best: it loses to {_names(rows, loses_to)} on the cases that both have ({contest.test}, the bootstrap, "
-            "and its interval). Means over different cases do not compare."
-        )
-        unbeaten = [place for place in contest.rows if not contest.outcomes(place)["better"]]
-        if not unbeaten:
-            return [*said, "Each of the rows loses to another one: none is the best."]
-        leader = unbeaten[0]
-        lead = f"Of the rows that lose to none, {rows[leader].label} has the best mean: "
-        said.append(f"{lead}{with_interval(rows[leader], ranking.metric)}.")
-    else:
-        said.append(f"{best.label} ranks first in {ranking.metric}: {with_interval(best, ranking.metric)}.")
-    if len(ranking.rows) == 1:
-        return [*said, "It is the only row on these data: there is nothing to compare it with."]
-    if contest is None or leader not in contest.rows:
-        said.append("It could not be tested against the others on the same cases, so the order may be chance.")
-    else:
-        said += _standing(section, rows, contest, leader)
-    if len(ranking.rows) >= _MANY:
-        said.append(f"The best of {len(ranking.rows)} is partly the luckiest: its score here is likely too high.")
-    if all(len(row.runs) == 1 for row in rows):
-        said.append("Each row is a single training: how much of a difference is the seed's is not known.")
-    return said
-
-
-def _standing(section: Section, rows: Sequence[Row], contest: Contest, leader: int) -> list[str]:
-    """How all others stand to the row that leads, each of them named once."""
-    said = []
-    outcomes = contest.outcomes(leader)
-    beaten, open_to, untested = (outcomes[name] for name in ("beats", "open", "untested"))
-    if beaten:
-        tests = "the bootstrap" if contest.test == BOOTSTRAP else f"{contest.test} and the bootstrap"
-        said.append(f"It beats {_names(rows, beaten)} ({tests}, corrected by Holm, and its interval).")
-    if open_to:
-        said.append(f"No difference is shown to {_names(rows, open_to)}: that is not proof that there is none.")
-    few = [place for place in untested if (pair := contest.result(leader, place)) and pair[0].too_few]
-    if few:
-        said.append(
-            f"Too few patients to tell it from {_names(rows, few)}: a winner needs at least {FEWEST_PATIENTS}, and the "
-            "order may be chance."
-        )
-    missing = [place for place in range(len(rows)) if place not in contest.rows]
-    rest = sorted({*untested, *missing} - set(few))
-    if rest:
-        said.append(f"It could not be tested against {_names(rows, rest)}.")
-    return [*said, *_cheapest(section, rows, [leader, *open_to, *few])]
-
-
-def _cheapest(section: Section, rows: Sequence[Row], places: Sequence[int]) -> list[str]:
-    """Among the first of these places and those that cannot be told from it, the one with the fewest parameters."""
-    known = [place for place in places if math.isfinite(section.costs[place].parameters)]
-    if len(places) < 2 or not known:
-        return []
-    least = min(known, key=lambda place: section.costs[place].parameters)
-    if least == places[0]:
-        return ["None of these has fewer parameters."]
-    cost = section.costs[least]
-    time = f", {cost.time_ratio:.2f} times the first's time" if math.isfinite(cost.time_ratio) else ""
-    return [f"Of those not told apart, {rows[least].label} has the fewest parameters ({cost.parameters:,.0f}{time})."]
-
-
-def _names(rows: Sequence[Row], places: Sequence[int]) -> str:
-    return ", ".join(rows[place].label for place in places)
 
 
 def _points(costs: Sequence[float], quality: Sequence[float]) -> int:

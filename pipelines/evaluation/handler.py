@@ -18,6 +18,7 @@ from monai.data.utils import affine_to_spacing
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError, PipelinesError
+from pipelines.evaluation.kept_masks import KeptMask, MaskKeeper
 from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
 from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
@@ -56,9 +57,10 @@ class EvaluationReport:
       ("volume": distances in millimetres by its affine; "picture": in pixels, as also where there is no kind) and
       ``filename_or_obj``, which is read again for the pictures where preprocessing changed the grid.
 
-    Of a case it keeps the numbers, and of the worst ones a slice. After the epoch ``engine.state.metrics`` has
-    ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each metric of ``case_metrics``. With
-    more than one process all gather, the first one writes, and a case that a sampler gave twice counts once.
+    Of a case it keeps the numbers, of the worst ones a slice, and on request the mask (``MaskKeeper``). After the epoch
+    ``engine.state.metrics`` has ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each
+    metric of ``case_metrics``. With more than one process all gather, the first one writes, and a case that a sampler
+    gave twice counts once.
 
     Args:
         output_dir: folder for the files of ``write_evaluation``.
@@ -70,9 +72,10 @@ class EvaluationReport:
         group_key: of the items' group (a diagnosis), where results are also wanted by group; None for none.
         n_worst: how many of the worst cases, by lesion Dice, are drawn; 0 for none.
         n_resamples: bootstrap samples of the intervals.
+        keep_masks: predictions are kept in ``masks/`` where there are at most so many cases; 0 keeps none.
 
     Raises:
-        ValueError: n_worst is negative, or no class is called lesion.
+        ValueError: n_worst or keep_masks is negative, or no class is called lesion.
         ConfigError: while running, where an item lacks a key or is no label map.
         DatalistError: while running, where a case has no patient or no name, or there was no case.
         GeometryError, LabelError: while running, from ``case_metrics``, with the case's name.
@@ -91,9 +94,11 @@ class EvaluationReport:
         nsd_tolerance: Mapping[str, float] = NSD_TOLERANCE,
         iou_threshold: float | None = None,
         group_key: str | None = None,
+        keep_masks: int = 0,
     ) -> None:
-        if n_worst < 0:
-            raise ValueError(f"n_worst must be 0 or more, got {n_worst}")
+        for name, number in (("n_worst", n_worst), ("keep_masks", keep_masks)):
+            if number < 0:
+                raise ValueError(f"{name} must be 0 or more, got {number}")
         self.output_dir = Path(output_dir)
         self.key_pred = key_pred
         self.key_label = key_label
@@ -111,6 +116,7 @@ class EvaluationReport:
         self._lesion = lesion[0]
         self._rows: list[EvaluationRow] = []
         self._worst: list[_Candidate] = []
+        self._masks = MaskKeeper(self.output_dir, keep_masks, self.classes)
 
     def attach(self, engine: Engine) -> None:
         """Listen to an evaluator. Values are there before the handlers of ``COMPLETED`` look for them."""
@@ -120,6 +126,7 @@ class EvaluationReport:
 
     def _start(self, engine: Engine) -> None:
         self._rows, self._worst = [], []
+        self._masks.start(engine)
 
     def _collect(self, engine: Engine) -> None:
         outputs, batch = engine.state.output, engine.state.batch
@@ -153,6 +160,7 @@ class EvaluationReport:
         if self.group_key is not None:
             row["group"] = str(item.get(self.group_key, "unknown"))
         self._rows.append(row)
+        self._masks.add(case, prediction, affine, image, item[self.key_label])
         self._keep_if_bad(case, metrics["lesion_dice"], prediction, label, image, meta, affine)
 
     def _names(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
@@ -225,7 +233,9 @@ class EvaluationReport:
         del self._worst[self.n_worst :]
 
     def _finish(self, engine: Engine) -> None:
-        rows, pictures = _gathered(self._rows, [_picture(candidate) for candidate in self._worst])
+        rows, pictures, kept = _gathered(
+            self._rows, [_picture(candidate) for candidate in self._worst], self._masks.kept
+        )
         if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
             summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
         else:
@@ -235,6 +245,8 @@ class EvaluationReport:
             )
             if self.iou_threshold is not None:
                 notes.append(f"Thresholded IoU: an IoU below {self.iou_threshold:g} counts as 0.")
+            if rows and (self._masks.most or self._masks.folder.is_dir()):
+                notes.append(self._masks.finish(kept, len(rows)))
             summary = write_evaluation(
                 rows,
                 self.output_dir,
@@ -281,12 +293,16 @@ def _picture(candidate: _Candidate) -> CasePicture:
     )
 
 
-def _gathered(rows: list[EvaluationRow], pictures: list[CasePicture]) -> tuple[list[EvaluationRow], list[CasePicture]]:
-    """Rows and pictures of all processes, each case once; in one process, these."""
+def _gathered(
+    rows: list[EvaluationRow], pictures: list[CasePicture], kept: list[KeptMask]
+) -> tuple[list[EvaluationRow], list[CasePicture], list[KeptMask]]:
+    """Rows, pictures and masks of all processes, each case once; in one process, these."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows, pictures
+        return rows, pictures, kept
     parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, (rows, pictures))
-    by_case = {row["case"]: row for part_rows, _ in parts for row in part_rows}
-    picture_by_case = {picture.case: picture for _, part_pictures in parts for picture in part_pictures}
-    return sorted(by_case.values(), key=lambda row: row["case"]), list(picture_by_case.values())
+    torch.distributed.all_gather_object(parts, (rows, pictures, kept))
+    by_case = {row["case"]: row for part in parts for row in part[0]}
+    picture_by_case = {picture.case: picture for part in parts for picture in part[1]}
+    mask_by_case = {mask["case"]: mask for part in parts for mask in part[2]}
+    ordered = sorted(by_case.values(), key=lambda row: row["case"])
+    return ordered, list(picture_by_case.values()), list(mask_by_case.values())

@@ -12,13 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 # Sky blue and orange of Okabe and Ito (https://jfly.uni-koeln.de/color/): told apart with any colour vision, and in
 # grey by line style.
-_Style = tuple[str, Literal["solid", "dashed"]]
-_LABEL: _Style = ("#56B4E9", "solid")
-_PREDICTION: _Style = ("#E69F00", "dashed")
+Style = tuple[str, Literal["solid", "dashed"]]
+LABEL: Style = ("#56B4E9", "solid")
+PREDICTION: Style = ("#E69F00", "dashed")
 _COLUMNS = 3
 _NAME_LETTERS = 36
 
@@ -91,14 +92,30 @@ def draw_cases(pictures: Sequence[CasePicture], file: IO[bytes]) -> None:
         axes.set_axis_off()
     for axes, picture in zip(grid.flat, pictures, strict=False):
         _draw_case(axes, picture)
+    add_legend(figure, "label", "prediction")
+    figure.savefig(file, format="png")
+
+
+def add_legend(figure: Figure, label: str, prediction: str) -> None:
+    """Below a figure's pictures, what the two outlines are called."""
     handles = [
         Line2D([], [], color=colour, linestyle=style, label=name)
-        for name, (colour, style) in (("label", _LABEL), ("prediction", _PREDICTION))
+        for name, (colour, style) in ((label, LABEL), (prediction, PREDICTION))
     ]
     legend = figure.legend(handles=handles, loc="outside lower center", ncols=2, facecolor="black", edgecolor="black")
     for text in legend.get_texts():
         text.set_color("white")
-    figure.savefig(file, format="png")
+
+
+def outline(axes: Axes, mask: NDArray[np.bool_], style: Style) -> None:
+    """Draw where a mask (rows x columns) ends, at the picture's border too; nothing of an empty one."""
+    if not mask.any():
+        return
+    framed = np.pad(mask.astype(np.float32), 1)  # so that outlines close at the border
+    rows, columns = (np.arange(-1, size - 1) for size in framed.shape)
+    colour, line = style
+    drawn = axes.contour(columns, rows, framed, levels=[0.5], colors=colour, linestyles=line, linewidths=1.2)
+    drawn.set_path_effects([Stroke(linewidth=2.4, foreground="black", alpha=0.55), Normal()])  # seen on white skin too
 
 
 def _draw_case(axes: Axes, picture: CasePicture) -> None:
@@ -109,18 +126,7 @@ def _draw_case(axes: Axes, picture: CasePicture) -> None:
     dice = f"{picture.dice:.3f}" if math.isfinite(picture.dice) else "undefined"
     # a dollar in a name is no formula
     axes.set_title(f"{name}\nDice {dice}", fontsize=9, parse_math=False)
-    for mask, (colour, style) in ((picture.label, _LABEL), (picture.prediction, _PREDICTION)):
-        if mask.any():
-            framed = np.pad(mask.astype(np.float32), 1)  # so that outlines close at the border
-            rows, columns = (np.arange(-1, size - 1) for size in framed.shape)
-            axes.contour(
-                columns,
-                rows,
-                framed,
-                levels=[0.5],
-                colors=colour,
-                linestyles=style,
-                linewidths=1.2,
-            )
+    for mask, style in ((picture.label, LABEL), (picture.prediction, PREDICTION)):
+        outline(axes, mask, style)
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)

@@ -117,7 +117,8 @@ class EvaluationTracker:
         experiment: the bundle's name, for weights that no run in the store has trained.
         description: of that experiment, for MLflow's pages.
         output_dir: the folder that evaluation writes to; its files that match ``patterns`` are kept with the run.
-        patterns: which files, searched for in subfolders too. Predicted volumes are large, and not among them.
+        patterns: which files, searched for in subfolders too. Of predictions there are those that the evaluation keeps
+            in ``masks/``.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
         network, network_name, datalist, label_rule: as ``log_evaluation``.
     """
@@ -129,7 +130,7 @@ class EvaluationTracker:
         experiment: str = "evaluation",
         description: str = "",
         output_dir: str | os.PathLike[str] | None = None,
-        patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md"),
+        patterns: Sequence[str] = ("*.csv", "*.json", "*.png", "*.md", "masks/*.nii.gz"),
         tracking_uri: str | None = None,
         network: torch.nn.Module | None = None,
         network_name: str | None = None,

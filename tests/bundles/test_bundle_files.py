@@ -156,6 +156,13 @@ def test_tensors_are_described_in_full(bundle: Bundle) -> None:
         assert list(tensor["channel_def"]) == [str(channel) for channel in range(tensor["num_channels"])], name
 
 
+def test_metadata_say_how_large_each_network_is(bundle: Bundle) -> None:
+    """``pipelines list`` reads it from there, without building a network; the card and the configs say the same."""
+    assert bundle.metadata["network_parameters"] == bundle.sizes
+    record = json.loads((bundle.root / "docs" / "model_card.json").read_text(encoding="utf-8"))
+    assert record["parameters"] == bundle.sizes[record["network"]]
+
+
 def test_kind_in_the_name_is_the_kind_of_the_output(bundle: Bundle) -> None:
     """MONAI Label reads the kind from the folder's name."""
     if bundle.task not in {"segmentation", "classification", "detection"}:

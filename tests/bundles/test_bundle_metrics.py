@@ -73,7 +73,8 @@ def measured(bundle: Bundle, phantoms: Path, tmp_path: Path) -> dict[str, Any]:
     workflow = bundle.workflow("train", "train", "evaluate", **network, **knobs)
     workflow.initialize()
     workflow.run()
-    return {"masks": masks, "labels": labels, "metrics": workflow.evaluator.state.metrics}
+    metrics, items = workflow.evaluator.state.metrics, json.loads((data / "datalist.json").read_text())["test"]
+    return {"masks": masks, "labels": labels, "metrics": metrics, "items": items, "folder": tmp_path}
 
 
 def test_figures_worked_out_by_hand(bundle: Bundle, measured: dict[str, Any]) -> None:
@@ -97,6 +98,23 @@ def test_figures_equal_counts_on_the_original_grid(bundle: Bundle, measured: dic
             accuracy.append((said == true).mean())
         for metric, values in {"dice": dice, "specificity": specificity, "accuracy": accuracy}.items():
             assert measured["metrics"][f"test_{name}_{metric}"] == pytest.approx(np.mean(values)), (name, metric)
+
+
+def test_the_masks_that_are_kept_are_those_of_predict_beside_what_they_are_of(
+    bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    kept = measured["folder"] / "evaluation" / "masks"
+    listed = {each["case"]: each for each in json.loads((kept / "cases.json").read_text())}
+    assert listed.keys() == {item["case"] for item in measured["items"]}
+    data = measured["folder"] / bundle.dataset
+    for item, mask in zip(measured["items"], measured["masks"], strict=True):
+        entry = listed[item["case"]]
+        assert (entry["image"], entry["label"]) == (str(data / item["image"]), str(data / item["label"]))
+        np.testing.assert_array_equal(read(kept / entry["mask"]), mask)
+        if entry["mask"].endswith(".nii.gz"):
+            np.testing.assert_allclose(nib.load(kept / entry["mask"]).affine, nib.load(entry["image"]).affine)
+    names = bundle.config("inference")["label_names"]
+    assert json.loads((kept / "labels.json").read_text()) == {str(value): name for value, name in names.items()}
 
 
 def test_background_is_never_averaged_in(bundle: Bundle, measured: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ def test_metrics_and_files_land_in_the_training_run(
     (output / "worst").mkdir(parents=True)
     (output / "worst" / "case.png").write_bytes(b"png")
     (output / "mask.nii.gz").write_bytes(b"large")
+    (output / "masks").mkdir()
+    (output / "masks" / "case.nii.gz").write_bytes(b"kept")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")  # the run is where run.json says
     evaluation = EvaluationTracker(tmp_path / "models" / "any.pt", output_dir=output)
     evaluator = tiny_evaluator(torch.nn.Linear(4, 1), handlers=[evaluation])
@@ -34,8 +36,9 @@ def test_metrics_and_files_land_in_the_training_run(
     assert run.data.metrics["test_val_error"] == pytest.approx(evaluator.state.metrics["val_error"])
     assert (run.info.status, run.info.end_time) == ("FINISHED", before.info.end_time)
     assert artifacts(store, run.info.run_id, "evaluation") == {
-        "evaluation/worst", "evaluation/cases.csv", "evaluation/command.txt"
+        "evaluation/masks", "evaluation/worst", "evaluation/cases.csv", "evaluation/command.txt"
     }  # fmt: skip
+    assert artifacts(store, run.info.run_id, "evaluation/masks") == {"evaluation/masks/case.nii.gz"}
     assert artifacts(store, run.info.run_id, "evaluation/worst") == {"evaluation/worst/case.png"}
     assert not (tmp_path / "other.db").exists()
     assert list(Path().iterdir()) == []
