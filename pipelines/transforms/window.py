@@ -148,7 +148,7 @@ def judge_window(array: NDArray) -> Window:
     floors = [each.lung for each in measured if each.lung is not None]
     if floors and np.median(floors) > _LIGHT:
         lung = tissue * float(np.median(floors))
-        note = f"the darkest of the lungs is at grey {lung:.0f} of 255 (a wide lung window): stretched to a lung window"
+        note = f"the darkest of the lungs is at grey {lung:.0f} of 255: the greys were stretched until lungs are dark"
         return Window(tissue, None, note, lung=lung)
     return Window(tissue)
 

@@ -46,10 +46,12 @@ def report(writer: Any, path: Path, pred: np.ndarray) -> dict[str, Any]:
 
 def test_a_true_mask_is_not_doubted(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     hu, label = slice_
-    found = report(PredictionWriter(str(tmp_path)), save(hu, (-1350, 150), tmp_path / "a.png"), label[None, :, :, None])
-    assert found["doubt"] is None
-    assert found["notes"] == []
-    assert found["extent"] > 0.05
+    for window, words in (((-1000, 400), []), ((-1350, 150), ["the darkest of the lungs is at grey"])):
+        found = report(PredictionWriter(str(tmp_path)), save(hu, window, tmp_path / "a.png"), label[None, :, :, None])
+        assert found["doubt"] is None
+        assert len(found["notes"]) == len(words)
+        assert all(note.startswith(each) for note, each in zip(found["notes"], words, strict=True))
+        assert found["extent"] > 0.05
 
 
 def test_a_wide_window_is_noted_and_its_extent_given(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
@@ -112,7 +114,7 @@ def test_a_slice_whose_window_cannot_be_told_is_referred(tmp_path: Path) -> None
 
 def test_a_wide_window_is_rated_as_a_lung_window_is(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     found = {}
-    for window in ((-1350, 150), (-1024, 3071)):
+    for window in ((-1000, 400), (-1024, 3071)):
         writer = ClassWriter(str(tmp_path), SCALE.names, SCALE.thresholds, [0.0, 0.08, 0.4])
         path = save(slice_[0], window, tmp_path / "a.png")
         found[window] = report(writer, path, np.array([[0.98], [0.01], [0.01]]))

@@ -47,7 +47,7 @@ def test_each_window_gets_its_answer(project: Path, tmp_path: Path, folder: Path
         assert "export the slice in a lung window" in found[name]["error"]
     for name in ("wide", "wide_volume", "light", "light_volume"):
         notes = json.loads(Path(found[name]["report"]).read_text())["notes"]
-        assert any("wide lung window" in note or "wide window" in note for note in notes)
+        assert any("until lungs are dark" in note or "wide window" in note for note in notes)
     assert not any("window" in note for note in json.loads(Path(found["lung"]["report"]).read_text())["notes"])
 
 

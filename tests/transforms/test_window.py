@@ -56,7 +56,7 @@ def test_a_lung_window_with_light_lungs_is_stretched_to_where_lungs_are_dark(
     grey = windowed(scan, window)
     found = judge_window(grey)
     assert (found.fault, found.doubtful, found.wide) == (None, False, False)
-    assert "wide lung window" in str(found.note)
+    assert "until lungs are dark" in str(found.note)
     placed, expected = scaled(grey), scaled(windowed(scan, (-1000, 400)))
     inside = (scan > -950) & (scan < 100)
     assert np.median(np.abs(placed - expected)[inside]) < 0.04
