@@ -7,19 +7,16 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from tqdm import tqdm
 
 from pipelines.errors import OutputError, UsageError
+from pipelines.sigterm import SigtermUnwinds
 from pipelines.warm import WarmPython
 
 logger = logging.getLogger(__name__)
@@ -114,7 +111,7 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
     _say(f"{len(steps)} steps; each is a command, which the head of its log shows: {_near(logs)}")
     environment = {**ENVIRONMENT, **os.environ}
     step, log = None, logs / "00_start.log"
-    with _sigterm_unwinds(), log.open("wb") as errors, WarmPython(WARM, environment, errors) as warm:
+    with SigtermUnwinds(), log.open("wb") as errors, WarmPython(WARM, environment, errors) as warm:
         try:
             with _Line("load PyTorch, MONAI and MLflow, once for all steps") as line:
                 while not warm.ready(0.2):
@@ -129,12 +126,15 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
         except KeyboardInterrupt:
             _say(f"interrupted; what was made until now is in {_near(out)}, and another call begins anew")
             return 130
+    python = _near(Path(sys.executable))
     _say(
         f"Done in {time.monotonic() - started:.0f} s. On phantoms, figures show that it works, not how well. Open:\n"
         f"  {_near(_first(out / 'predictions', '*_overlay.png'))}  (lung blue, lesion orange)\n"
         f"  {_near(out / 'comparison' / 'comparison.html')}  (which network is best, and how sure that is)\n"
         f"  {_near(out / NETWORKS[0] / 'evaluation' / 'summary.md')}  (every metric with its interval)\n"
-        f"The tracked runs: make ui. Your own scan: python -m pipelines predict bundles/{BUNDLE} SCAN --out DIR"
+        f"Your own scan: {python} -m pipelines predict bundles/{BUNDLE} SCAN --out DIR; the tracked runs: make ui\n"
+        "Scroll through the scans, look at what was found, correct it:\n"
+        f"  {python} -m pipelines view {_near(out / 'predictions')}"
     )
     return 0
 
@@ -289,17 +289,3 @@ def _near(path: Path) -> str:
 
 def _first(folder: Path, pattern: str) -> Path:
     return next(iter(sorted(folder.rglob(pattern))), folder)
-
-
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """SIGTERM ends the running step too, as Ctrl-C does."""
-
-    def unwind(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -54,6 +54,7 @@ def test_a_line_a_step_and_the_rest_in_logs(steps_of, project, tmp_path, capfd) 
     assert lines[2].endswith(" s")
     assert lines[3] == f"      -> {tmp_path / 'one.png'}"
     assert lines[4].startswith(" 2/2 do two ")
+    assert lines[-1].strip().endswith(f"-m pipelines view {tmp_path / 'demo' / 'predictions'}"), "what comes next"
     assert "INFO" not in out + err
     assert "\r" not in out  # nothing moves where nobody looks
     log = (tmp_path / "demo" / "logs" / "02_two.log").read_text().splitlines()
