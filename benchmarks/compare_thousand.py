@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 
-from pipelines.evaluation.files import cases_digest, table
+from pipelines.evaluation.case_tables import cases_digest
+from pipelines.files import table
 from pipelines.tracking.store import experiment_id, open_store
 
 PROJECT = Path(__file__).resolve().parent.parent

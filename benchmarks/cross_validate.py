@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval, write_evaluation
-from pipelines.evaluation.files import cases_digest
+from pipelines.evaluation.case_tables import cases_digest
 from pipelines.evaluation.kept_masks import pool_masks
 from pipelines.evaluation.report import EvaluationRow, flatten
 from pipelines.readers import read_case

@@ -21,7 +21,7 @@ import yaml
 
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import UnreadableFileError, UsageError
-from pipelines.evaluation.files import markdown_cell, text, write_file
+from pipelines.files import markdown_cell, text, write_file
 from pipelines.promotion import find_run
 from pipelines.transforms import calibration_path
 from pipelines.weights import weights_digest

@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up. A room may import what lies below it, and nothing of its own floor but itself.
 FLOORS = [
     {"errors"},
+    {"files"},
     {"weights"},
     {"bundle", "key_figures", "networks", "readers", "severity", "sigterm", "warm"},
     {"transforms", "inferers"},

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.comparison.runs import Run, Store
-from pipelines.evaluation.files import CASES, ITEMS, cases_digest
+from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest
 
 _FOLDER = "evaluation"
 _WORDS = ("case", "patient", "group")

@@ -15,7 +15,7 @@ from pipelines.comparison.ranking import Row, Scope, shown_metrics
 from pipelines.comparison.runs import Run
 from pipelines.comparison.sections import Plot, Section
 from pipelines.comparison.tables import Table, cost_table, matrix, origin_table, pair_table, quality_table
-from pipelines.evaluation.files import make_folder, markdown_cell, table, text, write_file
+from pipelines.files import make_folder, markdown_cell, table, text, write_file
 
 ROWS_SHOWN = 50  # of a ranking, in the page's tables
 PAIRS_SHOWN = 66  # 12 rows, each against each

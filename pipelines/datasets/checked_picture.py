@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.datasets.datalist import file_digest
 from pipelines.datasets.likeness import content_hash, perceptual_hash
 from pipelines.datasets.raw_case import RawCase
 from pipelines.datasets.report import TILE
 from pipelines.datasets.skin_layouts import LESION
 from pipelines.errors import UnreadableFileError
+from pipelines.files import file_digest
 from pipelines.readers import read_colour, read_mask_of
 
 _COPIED = {"JPEG": ".jpg", "PNG": ".png"}

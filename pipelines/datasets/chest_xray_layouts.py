@@ -11,7 +11,7 @@ from pipelines.datasets.chest_xray_arrays import find_arrays
 from pipelines.datasets.diagnosis_tables import NOT_KNOWN, bad_line, csv_rows
 from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.picture_pairs import PICTURES
-from pipelines.datasets.raw_case import RawCase, hidden_patient, safe_name, visible_files
+from pipelines.datasets.raw_case import RawCase, hidden_patient, visible_files
 from pipelines.datasets.xray_source import (
     XRAY_CLASSES,
     RawXrays,
@@ -21,6 +21,7 @@ from pipelines.datasets.xray_source import (
     subtype_of,
 )
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
+from pipelines.files import safe_name
 
 KNOWN = (
     "train/, val/ and test/ with NORMAL/ and PNEUMONIA/ in each, or NORMAL/ and PNEUMONIA/ alone; one .npz file of "

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipelines.datasets.masks import check_agreement, read_mask, with_reference_lung
 from pipelines.datasets.patient_names import Spellings
-from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, safe_name, stem, visible_files
+from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, stem, visible_files
 from pipelines.errors import PipelinesError, UnreadableFileError
+from pipelines.files import safe_name
 from pipelines.readers import CaseImage
 
 _NIFTI = (".nii", ".nii.gz")

@@ -17,6 +17,7 @@ from typing import Any
 from pipelines.datasets.patient_names import Spellings
 from pipelines.datasets.splits import SECTIONS
 from pipelines.errors import DatalistError
+from pipelines.files import file_digest, text, write_file
 
 DATALIST = "datalist.json"
 LUNG_SOURCES = ("reference", "derived")
@@ -107,23 +108,12 @@ def files(
 
 
 def write_datalist(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically: a reader sees the old list or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write in one step, and onto the disk: a reader sees the old list or the new one, never a part.
 
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_file(path, text(json.dumps(content, indent=2, allow_nan=False) + "\n"), durable=True)
 
 
 def fingerprint(pairs: Iterable[tuple[Path, Path | int]]) -> str:

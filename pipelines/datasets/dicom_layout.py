@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipelines.datasets.masks import read_mask, with_derived_lung, with_reference_lung
 from pipelines.datasets.patient_names import Spellings
-from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, safe_name, stem
+from pipelines.datasets.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, stem
 from pipelines.errors import LabelError, PipelinesError, UnreadableFileError
+from pipelines.files import safe_name
 from pipelines.readers import CaseImage, read_label
 from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom, open_dataset
 

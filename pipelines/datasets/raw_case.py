@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from pipelines.readers import CaseImage
 PATIENTS_UNKNOWN = (
     "Patients are not known: each picture counts as its own patient, so that splits may share patients unseen."
 )
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,6 @@ class RawSet(RawFolder):
     """A raw folder of CT; `build` makes a case's label and raises a PipelinesError where it cannot be trusted."""
 
     build: Callable[[RawCase, CaseImage], BuiltLabel]
-
-
-def safe_name(name: str) -> str:
-    """A file or patient name as a name that is harmless in paths, tables, pages and JSON.
-
-    Where characters had to be replaced, eight digits of the original's hash keep different names different.
-    """
-    safe = _UNSAFE.sub("_", name).lstrip(".-") or "_"
-    if safe == name and len(name) <= 100:
-        return safe
-    return f"{safe[:80]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def hidden_patient(identifier: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipelines.datasets.masks import read_mask, with_derived_lung
 from pipelines.datasets.picture_pairs import pair_pictures
-from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, BuiltLabel, RawCase, RawSet, safe_name
+from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, BuiltLabel, RawCase, RawSet
 from pipelines.errors import PipelinesError
+from pipelines.files import safe_name
 from pipelines.readers import CaseImage
 
 

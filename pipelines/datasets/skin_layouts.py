@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipelines.datasets.diagnosis_tables import Known, picture_key, read_diagnoses, read_isic_truth, read_ph2_table
 from pipelines.datasets.picture_pairs import PICTURES, pair_pictures
-from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, RawCase, RawFolder, safe_name, visible_files
+from pipelines.datasets.raw_case import PATIENTS_UNKNOWN, RawCase, RawFolder, visible_files
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError
+from pipelines.files import safe_name
 
 LESION = "lesion"  # the kind of mask
 DIAGNOSES = "diagnosis.csv"

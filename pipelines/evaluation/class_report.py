@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError, PipelinesError
 from pipelines.evaluation.calibration import calibration_error, tempered
+from pipelines.evaluation.case_tables import shown
 from pipelines.evaluation.class_pictures import SlicePicture, draw_confusion, draw_reliability, draw_slices
 from pipelines.evaluation.classification import class_scores, confusion
-from pipelines.evaluation.files import make_folder, markdown_cell, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry, flatten
+from pipelines.files import make_folder, markdown_cell, table, text, write_file
 from pipelines.readers import read_case
 from pipelines.severity import LUNG_FLOOR_SHARE, UNRATED
 from pipelines.transforms import aerated_share, scale_ct

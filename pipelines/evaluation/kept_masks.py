@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import IO, Any, TypedDict
@@ -17,7 +15,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.evaluation.files import make_folder, text, write_file
+from pipelines.files import make_folder, safe_name, text, write_file
 
 FOLDER = "masks"  # of the evaluation's folder
 INDEX, NAMES = "cases.json", "labels.json"  # in it
@@ -80,7 +78,7 @@ class MaskKeeper:
             return
         values = np.asarray(mask).astype(np.uint8)
         picture = affine is None and (values.ndim == 2 or values.shape[2] == 1)
-        name = f"{_file_name(case)}{ENDINGS[0 if picture else 1]}"
+        name = f"{safe_name(case)}{ENDINGS[0 if picture else 1]}"
         make_folder(self.folder)
         (self.folder / INDEX).unlink(missing_ok=True)  # of an earlier evaluation, whose masks are being replaced
         if picture:
@@ -152,14 +150,6 @@ def pool_masks(evaluations: Sequence[Path], output_dir: Path) -> None:
 
 def _copy_of(path: Path) -> Callable[[IO[bytes]], object]:
     return lambda file: file.write(path.read_bytes())
-
-
-def _file_name(case: str) -> str:
-    """A case's name as a file's: itself where that is harmless, else made so and told apart by a mark."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", case).lstrip(".-")[:_LONGEST]
-    if plain == case:
-        return case
-    return f"{plain or 'case'}-{hashlib.sha256(case.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _path(loaded: Any) -> str | None:

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, PipelinesError
+from pipelines.evaluation.case_tables import shown
 from pipelines.evaluation.class_pictures import BLUE
 from pipelines.evaluation.class_report import ClassificationReport, RatedSlice, arrays
 from pipelines.evaluation.classification import area_under_curve, average_precision, binary_scores, class_scores
-from pipelines.evaluation.files import markdown_cell, shown, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry
+from pipelines.files import markdown_cell, text, write_file
 from pipelines.readers import read_xray
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from typing import NotRequired, TypedDict
 
 from pipelines.errors import DatalistError
 from pipelines.evaluation import metric_names
-from pipelines.evaluation.files import finite, make_folder, markdown_cell, shown, table, text, write_file
+from pipelines.evaluation.case_tables import finite, shown
 from pipelines.evaluation.intervals import Interval, bootstrap_interval
 from pipelines.evaluation.pictures import CasePicture, draw_cases
+from pipelines.files import make_folder, markdown_cell, table, text, write_file
 
 _RULES = (
     "A class that neither label nor prediction has in a case gives no Dice, IoU or NSD there, one that only one "

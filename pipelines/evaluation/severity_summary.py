@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
+from pipelines.evaluation.case_tables import finite, shown
 from pipelines.evaluation.class_pictures import BLUE, draw_confusion
 from pipelines.evaluation.classification import confusion, label_scores
-from pipelines.evaluation.files import finite, make_folder, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
+from pipelines.files import make_folder, table, text, write_file
 from pipelines.severity import SeverityScale
 
 logger = logging.getLogger(__name__)

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError
+from pipelines.evaluation.case_tables import shown
 from pipelines.evaluation.class_pictures import BLUE, SlicePicture, draw_slices
 from pipelines.evaluation.class_report import RatedSlice, arrays
 from pipelines.evaluation.classification import area_under_curve
-from pipelines.evaluation.files import make_folder, shown, table, text, write_file
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.picture_class_report import PictureClassificationReport
 from pipelines.evaluation.report import as_entry, flatten
@@ -34,6 +34,7 @@ from pipelines.evaluation.shortcut_views import (
     see_pictures,
     tree_scores,
 )
+from pipelines.files import make_folder, table, text, write_file
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,7 @@ a truncated file, and resumed, it takes the first validation for the best. Hence
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
 from pipelines.errors import OutputError, UnreadableFileError, WeightsError
+from pipelines.files import make_folder, write_file
 from pipelines.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -32,20 +31,12 @@ def save_atomically(content: Any, path: Path) -> None:
     Raises:
         OutputError: the folder cannot be written or the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    how = "free space or choose another ckpt_dir"
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"the checkpoint cannot be written ({error})", where=path, how="free space or choose another ckpt_dir"
-        ) from error
+        write_file(path, lambda file: torch.save(content, file), durable=True, how=how)
+    except RuntimeError as error:  # torch reports a full disk as one
+        raise OutputError(f"the checkpoint cannot be written ({error})", where=path, how=how) from error
 
 
 class TrainingCheckpoint:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
-from pipelines.evaluation.files import table
+from pipelines.files import table
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
 from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale

@@ -12,8 +12,8 @@ import numpy as np
 from pipelines.errors import ConfigError
 from pipelines.evaluation.case_page import draw_case_page
 from pipelines.evaluation.case_severity import case_severity, one_lung_slices
-from pipelines.evaluation.files import table
 from pipelines.evaluation.severity_summary import read_severities, write_severity_summary
+from pipelines.files import table
 from pipelines.handlers.case_writer import NOT_FOR_CARE, Finding, placed
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.readers import CaseImage, read_label

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipelines.errors import OutputError
-from pipelines.evaluation.files import text, write_file
+from pipelines.files import text, write_file
 from pipelines.key_figures import figures, warnings
 from pipelines.prediction.manifest import Outcome
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipelines.datasets.datalist import file_digest
 from pipelines.errors import OutputError
+from pipelines.files import file_digest
 from pipelines.handlers import WeightsLoader
 from pipelines.readers.finder import SEPARATOR
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 
-from pipelines.evaluation.files import CASES, ITEMS, cases_digest, truth_digest
+from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest, truth_digest
 from pipelines.tracking.run_contents import (
     command_line,
     commit,

@@ -18,7 +18,7 @@ import torch
 import yaml
 from mlflow.entities import Dataset
 
-from pipelines.evaluation.files import names_digest
+from pipelines.evaluation.case_tables import names_digest
 from pipelines.tracking.run_writer import RunWriter
 
 logger = logging.getLogger(__name__)

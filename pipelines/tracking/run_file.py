@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pipelines.files import make_folder, text, write_file
 
 _NAME = "run.json"
 
@@ -27,10 +28,8 @@ def write_run_file(folder: Path, record: RunRecord | None) -> None:
     if record is None:
         path.unlink(missing_ok=True)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{_NAME}.{os.getpid()}.part")
-    part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    make_folder(folder)
+    write_file(path, text(json.dumps(asdict(record), indent=2) + "\n"))
 
 
 def read_run_file(checkpoint: Path) -> RunRecord | None:

@@ -19,6 +19,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.files import text, write_file
 from pipelines.weights import weights_digest
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,12 @@ class Calibration:
     operating_point: OperatingPoint | None = None
 
     def write(self, path: Path) -> None:
-        """Write as JSON, in one step."""
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        """Write as JSON, in one step.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_file(path, text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"))
 
 
 def calibration_path(checkpoint: str | Path) -> Path:

@@ -12,8 +12,8 @@ from mlflow.entities import Metric, Param
 from numpy.typing import ArrayLike
 
 from pipelines.evaluation import PictureClassificationReport, write_evaluation
+from pipelines.evaluation.case_tables import cases_digest
 from pipelines.evaluation.class_report import RatedSlice
-from pipelines.evaluation.files import cases_digest
 from pipelines.evaluation.report import flatten
 from pipelines.tracking.store import experiment_id
 

@@ -187,7 +187,7 @@ def test_what_is_missing_is_said_and_nothing_is_invented(made: Made) -> None:
 
 
 def mark_of(made: Made) -> str:
-    from pipelines.evaluation.files import cases_digest
+    from pipelines.evaluation.case_tables import cases_digest
 
     return cases_digest(made.folder / "evaluation" / "cases.csv")
 

@@ -1,0 +1,55 @@
+"""The tables of an evaluation: their names, marks of the cases and truths in them, and numbers as they are shown."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+CASES = "cases.csv"  # of every evaluation: a row a case, and its column `case`
+ITEMS = ("pictures.csv", "slices.csv")  # of a classification: a row a picture, or a slice
+
+
+def cases_digest(path: Path) -> str:
+    """A mark of the cases of a ``cases.csv``, whatever their order: 12 hexadecimal digits; empty if it names none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names = [row["case"] for row in csv.DictReader(file) if row.get("case")]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return ""
+    return names_digest(names)
+
+
+def names_digest(names: Iterable[str]) -> str:
+    """A mark of names, whatever their order: 12 hexadecimal digits; empty for none."""
+    ordered = sorted(names)
+    return hashlib.sha256("\n".join(ordered).encode()).hexdigest()[:12] if ordered else ""
+
+
+def truth_digest(paths: Iterable[Path]) -> str:
+    """A mark of the truth that cases were measured against, by an evaluation's tables, whatever their order: 12
+    hexadecimal digits; empty if no table has one. It is the class of each slice or picture (``label``), and of each
+    mask the extent of its lesions."""
+    found = set()
+    for path in paths:
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    truth = [f"{name}={row[name]}" for name in ("label", "lesion_extent_label") if row.get(name)]
+                    if truth:
+                        found.add("\t".join([row.get("case") or "", row.get("slice") or "", *truth]))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:12] if found else ""
+
+
+def shown(value: float) -> str:
+    """A number to read, a dash where there is none."""
+    return f"{value:.4f}" if math.isfinite(value) else "–"
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,105 @@
+"""Files written whole or not at all, under safe names, with text from outside made harmless."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+from pipelines.errors import OutputError
+
+# A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST = 100  # letters of a safe name
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder cannot be made ({error.strerror})", where=path) from error
+
+
+def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool = False, how: str = "") -> None:
+    """Fill a file beside the target and put it there in one step, so that nobody sees half of it.
+
+    Args:
+        fill: writes the content.
+        durable: wait until it is on the disk, so that it outlives a power cut.
+        how: the way out, for the error.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            fill(file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        what = f"the file cannot be written ({error.strerror or error})"
+        raise OutputError(what, where=path, how=how) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def text(content: str) -> Callable[[IO[bytes]], object]:
+    """What fills a file with text; file names that are not UTF-8 arrive as surrogates, which no encoding takes."""
+    return lambda file: file.write(content.encode("utf-8", errors="backslashreplace"))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV table: names that a spreadsheet would take for a formula start with an apostrophe; NaN and None are empty
+    cells."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_cell(each) for each in head])
+    writer.writerows([_cell(each) for each in row] for row in rows)
+    return buffer.getvalue()
+
+
+def markdown_cell(content: str) -> str:
+    """A name from outside as text and nothing else: no markup, link or table cell of its own."""
+    plain = html.escape("".join(letter if letter.isprintable() else "\ufffd" for letter in content), quote=False)
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|!#" else letter for letter in plain)
+
+
+def safe_name(name: str) -> str:
+    """A file or patient name as a name that is harmless in paths, tables, pages and JSON.
+
+    Where characters had to be replaced, eight digits of the original's hash keep different names different.
+    """
+    safe = _UNSAFE.sub("_", name).lstrip(".-") or "_"
+    if safe == name and len(name) <= _LONGEST:
+        return safe
+    return f"{safe[:80]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
+    return repr(float(value)) if isinstance(value, float) else str(value)

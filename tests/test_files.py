@@ -1,0 +1,51 @@
+"""Files are whole or not there, and their names are harmless."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import OutputError
+from pipelines.files import make_folder, safe_name, table, text, write_file
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "a.txt"
+    write_file(path, text("old"), durable=durable)
+
+    def full(file) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"No space left on device.*free some"):
+        write_file(path, full, durable=durable, how="free some")
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        make_folder(tmp_path / "file" / "below")
+
+
+def test_a_table_runs_nothing_in_a_spreadsheet() -> None:
+    said = table(["=a", "b"], [["-1+1", -1.5], [None, float("nan")], ["a,b", 2]])
+    assert said.splitlines() == ["'=a,b", "'-1+1,-1.5", ",", '"a,b",2']
+
+
+@pytest.mark.parametrize("name", ["=cmd", "../../etc", "<b>", os.fsdecode(b"caf\xe9"), "a b", "", "x" * 300, ".hidden"])
+def test_safe_names_are_safe_and_stay_apart(name: str) -> None:
+    safe = safe_name(name)
+    assert safe.isascii()
+    assert 0 < len(safe) <= 100
+    assert safe[0] not in ".-=+@"
+    assert not set(safe) & set("/\\<>|= ")
+    assert safe != safe_name(name + "?")
+
+
+def test_a_harmless_name_stays() -> None:
+    assert safe_name("radiopaedia_10_85902_1") == "radiopaedia_10_85902_1"
