@@ -6,7 +6,7 @@
 Pictures are of validation patients, whom the weights have not seen (`chest_default.py`), one a patient, as many normal
 as with pneumonia. Each is changed by steps in 8 bits at its own size, read as `predict` reads it, and classified at the
 stored temperature and operating point. First comes the range of the pictures that the weights were trained on: the
-percentiles from which `pipelines/transforms/xray_quality.py` has its limits.
+percentiles from which `pipelines/tasks/chest_xray/quality.py` has its limits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipelines.errors import PipelinesError
 from pipelines.handlers import PictureClassWriter
 from pipelines.prediction import open_inference
 from pipelines.readers import judge_xray, read_xray
-from pipelines.transforms import XrayQuality, measure_xray, xray_doubts
+from pipelines.tasks.chest_xray.quality import XrayQuality, measure_xray, xray_doubts
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"

@@ -27,17 +27,17 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from pipelines.datasets.likeness import near_pairs, perceptual_hash
 from pipelines.demo import ALLOCATOR
 from pipelines.evaluation import bootstrap_interval, write_evaluation
 from pipelines.evaluation.case_tables import cases_digest
 from pipelines.evaluation.kept_masks import pool_masks
 from pipelines.evaluation.report import EvaluationRow, flatten
+from pipelines.preparation.likeness import near_pairs, perceptual_hash
 from pipelines.readers import read_case
+from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tracking import PARENT_RUN, tracking_uri
 from pipelines.tracking.run_contents import commit, log_data, parameter_count, versions
 from pipelines.tracking.run_writer import RunWriter
-from pipelines.transforms import scale_ct
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -3,7 +3,7 @@
     python benchmarks/ct_windows.py DATA [--every 3]
 
 DATA holds `covid_ct_seg/` (`slices.csv`, `plain/`, `equalised/`), `lung_ct_lesions/images/` and `ct_dicom/` (real data;
-a part that is missing is left out). The limits of `pipelines/transforms/window.py` were fitted to the patients of the
+a part that is missing is left out). The limits of `tasks/lung_ct/window.py` were fitted to the patients of the
 rows "first"; those of "others" (of `lung_ct_lesions`, whose patients are unknown, every other picture) had been looked
 at too, as percentiles of all. What is made here of pictures in lung windows is made from their greys: soft tissue is
 taken to be at 40 HU of -1000..400. Phantoms and real DICOM slices are windowed from Hounsfield units.
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.exposure import equalize_adapthist, equalize_hist
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.readers import read_case
-from pipelines.transforms import judge_window
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.window import judge_window
 
 LOOKED_AT = {"coronacases_001", "coronacases_004", "coronacases_005", "radiopaedia_10"}
 ANSWERS = ("passed", "stretched", "doubtful", "clipped", "equalised", "negative", "other fault")

@@ -19,8 +19,8 @@ import nibabel as nib
 import numpy as np
 from skimage.transform import resize
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.networks import LesionUNet, TinyUNet
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.weights import save_weights
 
 PROJECT = Path(__file__).resolve().parent.parent

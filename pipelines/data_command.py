@@ -70,8 +70,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from pipelines.datasets import prepare_chest_xray, prepare_covid_ct, prepare_skin_lesions
-    from pipelines.datasets.splits import SECTIONS
+    from pipelines.preparation.splits import SECTIONS
+    from pipelines.tasks.chest_xray.prepare import prepare_chest_xray
+    from pipelines.tasks.dermoscopy.prepare import prepare_skin_lesions
+    from pipelines.tasks.lung_ct.prepare import prepare_covid_ct
 
     options = {key: getattr(args, key) for key in (*_SHARED, "skip_bad")}
     if args.dataset in SKIN_DATASETS:
@@ -90,7 +92,9 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _phantom(args: argparse.Namespace) -> int:
-    from pipelines.datasets import phantom_chest_xray, phantom_covid_ct, phantom_isic2016
+    from pipelines.tasks.chest_xray.phantoms import phantom_chest_xray
+    from pipelines.tasks.dermoscopy.phantoms import phantom_isic2016
+    from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
 
     options = {key: getattr(args, key) for key in (*_SHARED, "cases", "size", "raw")}
     if args.dataset in (*SKIN_DATASETS, CHEST_XRAY):

@@ -20,6 +20,8 @@ from pipelines.demo import ALLOCATOR
 from pipelines.tracking.store import checked_uri, open_store
 from pipelines.warm import WarmPython
 
+pytest_plugins = ["raw_folders"]  # fixtures: raw data of every task, to be prepared and to be spoilt
+
 PROJECT = Path(__file__).resolve().parent.parent
 # what commands import, early or late: the heavy ones that MONAI, ignite and MLflow import late are named
 _WARM = ["fire", "monai.bundle", "torch._dynamo", "torch.distributed.run", "torch.onnx", "onnxscript"]

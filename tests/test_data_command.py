@@ -7,8 +7,13 @@ import pytest
 
 from pipelines import data_command
 from pipelines.data_command import add_parser
-from pipelines.datasets import chest_xray, covid_ct, dicom_layout, load_datalist, skin_lesions, skin_phantoms
 from pipelines.errors import UnreadableFileError, UsageError
+from pipelines.preparation.datalist import load_datalist
+from pipelines.tasks.chest_xray import prepare as chest_xray
+from pipelines.tasks.dermoscopy import phantoms as skin_phantoms
+from pipelines.tasks.dermoscopy import prepare as skin_lesions
+from pipelines.tasks.lung_ct import dicom_layout
+from pipelines.tasks.lung_ct import prepare as covid_ct
 
 PROJECT = Path(__file__).resolve().parent.parent
 

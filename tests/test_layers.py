@@ -16,7 +16,9 @@ FLOORS = [
     {"errors"},
     {"files"},
     {"weights"},
-    {"bundle", "key_figures", "networks", "readers", "severity", "sigterm", "warm"},
+    {"bundle", "key_figures", "networks", "readers", "sigterm", "warm"},
+    {"preparation"},
+    {"tasks"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
@@ -121,3 +123,24 @@ def test_modules_are_small_and_named_after_what_they_hold(folder: str) -> None:
 def test_tests_mirror_the_package() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert {name for name in rooms if not list((PROJECT / "tests" / name).glob("test_*.py"))} == set()
+
+
+def test_no_task_knows_another() -> None:
+    for path in (PACKAGE / "tasks").rglob("*.py"):
+        own = dotted(path).split(".")[2:3]
+        foreign = {
+            each for each in imports(path) if each.startswith("pipelines.tasks.") and each.split(".")[2:3] != own
+        }
+        assert foreign == set(), path
+
+
+LIGHT = ("preparation", "readers", "tasks")  # what prepares data and lists bundles starts at once
+
+
+@pytest.mark.parametrize("path", [each for each in MODULES if room(dotted(each)) in LIGHT], ids=dotted)
+def test_reading_and_preparing_import_no_torch(path: Path) -> None:
+    heavy = {"torch", "monai", "ignite", "mlflow", "torchvision"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.split(".")[0] for name in names} & heavy

@@ -18,11 +18,11 @@ from mlflow.exceptions import MlflowException
 from pipelines.__main__ import main
 from pipelines.bundle import Project
 from pipelines.comparison.runs import Run, Store
-from pipelines.datasets import make_lung_phantom
 from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, UsageError
 from pipelines.networks import TinyUNet
 from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
 from pipelines.registered import build, signature_of
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
 BUNDLE = "covid_ct_lesion_segmentation"

@@ -13,8 +13,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.networks import TinyUNet
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.weights import save_weights
 
 GIB = 2**30

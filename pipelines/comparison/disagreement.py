@@ -21,7 +21,7 @@ from pipelines.datasets import files
 from pipelines.errors import PipelinesError
 from pipelines.readers import read_case, read_colour, read_picture
 from pipelines.readers.picture_file import SUFFIXES
-from pipelines.transforms import scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
 
 logger = logging.getLogger(__name__)
 

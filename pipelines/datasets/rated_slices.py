@@ -13,7 +13,7 @@ from torch.utils.data import Sampler, WeightedRandomSampler
 from tqdm import tqdm
 
 from pipelines.errors import ConfigError, DatalistError
-from pipelines.severity import UNRATED
+from pipelines.tasks.lung_ct.severity import UNRATED
 
 BALANCING = ("sampling", "loss", "none")
 

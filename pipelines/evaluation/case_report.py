@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from pipelines.severity import slice_counts, volume_extent, volume_floor
-from pipelines.transforms import scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.severity import slice_counts, volume_extent, volume_floor
 
 COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
 TILES = 12  # slices shown of a volume

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.severity import SeverityScale, slice_counts, slice_extents, volume_extent, volume_floor
-from pipelines.transforms.lungs import body_mask
+from pipelines.tasks.lung_ct.lungs import body_mask
+from pipelines.tasks.lung_ct.severity import SeverityScale, slice_counts, slice_extents, volume_extent, volume_floor
 
 NO_LUNG = "too little lung to divide by: not rated"
 ONE_SIDE = 0.05  # of a slice's lung: with less than this on a side, there is no lung there

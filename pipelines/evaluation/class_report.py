@@ -25,8 +25,9 @@ from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry, flatten
 from pipelines.files import make_folder, markdown_cell, table, text, write_file
 from pipelines.readers import read_case
-from pipelines.severity import LUNG_FLOOR_SHARE, UNRATED
-from pipelines.transforms import aerated_share, scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.lungs import aerated_share
+from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, UNRATED
 from pipelines.transforms.temperature import TemperatureScaled
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numpy.typing import NDArray
 from skimage.morphology import convex_hull_image
 
-from pipelines.transforms import derive_lung_mask
+from pipelines.tasks.lung_ct.lungs import derive_lung_mask
 
 # Of the lungs: more lesion than that, and they do not breathe. BasicUNet finds no more in any of COVID-SemiSeg's 50.
 MOST_LESION = 0.9

@@ -19,7 +19,7 @@ from pipelines.evaluation.class_pictures import BLUE, draw_confusion
 from pipelines.evaluation.classification import confusion, label_scores
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.files import make_folder, table, text, write_file
-from pipelines.severity import SeverityScale
+from pipelines.tasks.lung_ct.severity import SeverityScale
 
 logger = logging.getLogger(__name__)
 

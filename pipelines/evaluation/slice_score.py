@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.classification import class_scores
-from pipelines.severity import UNRATED
+from pipelines.tasks.lung_ct.severity import UNRATED
 
 logger = logging.getLogger(__name__)
 

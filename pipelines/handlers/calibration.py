@@ -21,7 +21,7 @@ from pipelines.evaluation.calibration import (
     operating_threshold,
     tempered,
 )
-from pipelines.severity import UNRATED
+from pipelines.tasks.lung_ct.severity import UNRATED
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import weights_digest
 

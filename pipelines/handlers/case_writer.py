@@ -21,7 +21,8 @@ from PIL import Image
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
-from pipelines.transforms import Window, judge_window, scale_ct, stretch_wide_window
+from pipelines.tasks.lung_ct.intensity import scale_ct, stretch_wide_window
+from pipelines.tasks.lung_ct.window import Window, judge_window
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
 from pipelines.files import table
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
-from pipelines.severity import LUNG_FLOOR_SHARE, SeverityScale
-from pipelines.transforms import TemperatureScaled, aerated_share
+from pipelines.tasks.lung_ct.lungs import aerated_share
+from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, SeverityScale
+from pipelines.transforms import TemperatureScaled
 
 SHOWN = 12  # slices of a volume in its picture
 _NO_LUNG = "too little aerated lung: none is in view, or all of it is opaque"

@@ -16,7 +16,8 @@ from PIL import Image
 from pipelines.errors import ConfigError
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import XrayPicture, read_xray
-from pipelines.transforms import TemperatureScaled, xray_doubts
+from pipelines.tasks.chest_xray.quality import xray_doubts
+from pipelines.transforms import TemperatureScaled
 
 
 class PictureClassWriter(CaseWriter):

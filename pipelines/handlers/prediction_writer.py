@@ -13,7 +13,7 @@ from pipelines.evaluation import implausible
 from pipelines.evaluation.case_report import extent_notes, measure_case, overlay, volume_notes, volume_overlay
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
 from pipelines.readers import CaseImage
-from pipelines.transforms import Window
+from pipelines.tasks.lung_ct.window import Window
 
 
 class PredictionWriter(CaseWriter):

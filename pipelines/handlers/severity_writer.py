@@ -17,7 +17,7 @@ from pipelines.files import table
 from pipelines.handlers.case_writer import NOT_FOR_CARE, Finding, placed
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.readers import CaseImage, read_label
-from pipelines.severity import SeverityScale
+from pipelines.tasks.lung_ct.severity import SeverityScale
 
 FORMATS = ("png", "pdf")
 NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."

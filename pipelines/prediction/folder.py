@@ -10,12 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import OutputError, PipelinesError, SeriesError, UnreadableFileError
 from pipelines.handlers import WRITING
 from pipelines.prediction.index_page import IndexPage
 from pipelines.prediction.manifest import INTERRUPTED, Manifest, Outcome, input_digest, read_manifest, recipe_of
 from pipelines.prediction.model import Model, fault_behind
+from pipelines.preparation.cases import look_for_cases
 
 logger = logging.getLogger(__name__)
 

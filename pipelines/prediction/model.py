@@ -20,10 +20,10 @@ from monai.bundle import ConfigWorkflow
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
 from pipelines.prediction.opening import open_inference
+from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import on_grid_of
 
 Progress = Callable[[int, int], object]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from pipelines.transforms.lungs import body_mask, derive_lung_mask
+from pipelines.tasks.lung_ct.lungs import body_mask, derive_lung_mask
 
 MARGIN = 0.04  # of the box's side, added on each side: the pleura stays in the frame
 MIN_LUNG_BOX = 0.5  # of the box of the body: one lung alone, a trachea or bowel gas is no ground to crop by

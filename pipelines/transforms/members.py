@@ -9,7 +9,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipelines.severity import slice_counts
+from pipelines.tasks.lung_ct.severity import slice_counts
 
 
 class SplitMembersd(MapTransform):

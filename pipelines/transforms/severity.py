@@ -10,7 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipelines.severity import LUNG_FLOOR_SHARE, UNRATED, SeverityScale, slice_counts, slice_extents
+from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, UNRATED, SeverityScale, slice_counts, slice_extents
 
 
 class SeverityLabeld(MapTransform):
@@ -18,7 +18,7 @@ class SeverityLabeld(MapTransform):
 
     Args:
         keys: label maps (1, X, Y, Z) or (1, X, Y): 0 background, 1 lung, 2 lesion; slices lie along the last axis.
-        thresholds: extents at which the second, third … class begin, 0..1 (``pipelines.severity.SeverityScale``).
+        thresholds: extents at which the second, third … class begin, 0..1 (``SeverityScale``).
         names: of the classes; None numbers them.
         floor_share: slices with less lung than this part of their area are not rated.
 

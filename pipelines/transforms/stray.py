@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
-from pipelines.transforms.lungs import body_mask, gas_in_slice, is_whole_body
+from pipelines.tasks.lung_ct.lungs import body_mask, gas_in_slice, is_whole_body
 
 _MOST_STRAY = 0.3  # of what is called lung or lesion: more is not stray, and the body was not found
 

@@ -22,8 +22,8 @@ from bundle_under_test import BUNDLES, PROJECT, Bundle
 from PIL import Image
 
 from pipelines.__main__ import main
-from pipelines.datasets.splits import SECTIONS
 from pipelines.prediction import fast_options, predict
+from pipelines.preparation.splits import SECTIONS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 PHANTOM = "phantom"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bundle_under_test import PROJECT, SIDE, Bundle
 
-from pipelines.datasets import make_lung_phantom
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 STEPS = 80  # of 16 slices
 DICE = {"val_lung_dice": 0.8, "val_lesion_dice": 0.5}  # of whole volumes that were not in training

@@ -20,8 +20,8 @@ from pipelines.comparison import Options, ranking
 from pipelines.comparison.disagreement import Divided, divided_cases
 from pipelines.comparison.outlines import CasePictures, OutlinedCase, Panel, figure_of
 from pipelines.comparison.runs import Store
-from pipelines.datasets import make_lung_phantom
 from pipelines.evaluation.kept_masks import MaskKeeper
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 
 def keep(made: Made, masks: dict[str, NDArray], paths: dict[str, tuple[Path, Path]], affine: NDArray | None) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from monai.transforms import Compose, Lambdad, RandFlipd, RandGaussianNoised
 
-from pipelines.datasets import RatedSlices, class_weights, files, phantom_covid_ct, slice_sampler, slice_weights
-from pipelines.datasets.lung_phantom import make_lung_phantom, plan_extents
+from pipelines.datasets import RatedSlices, class_weights, files, slice_sampler, slice_weights
 from pipelines.errors import ConfigError, DatalistError
-from pipelines.severity import SCALES, slice_counts, slice_extents
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
+from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
+from pipelines.tasks.lung_ct.severity import SCALES, slice_counts, slice_extents
 from pipelines.transforms import LoadCTd, LoadLabeld, SeverityLabeld
 
 SCALE = SCALES["normal_mild_severe"]

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.errors import ConfigError
 from pipelines.handlers import ClassWriter
 from pipelines.readers import read_case
-from pipelines.transforms import aerated_share, scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.lungs import aerated_share
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 NAMES, THRESHOLDS, TYPICAL = ["normal", "mild", "severe"], [0.001, 0.25], [0.0, 0.08, 0.4]
 

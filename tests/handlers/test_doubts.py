@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.evaluation import implausible
 from pipelines.handlers import ClassWriter, PredictionWriter, SeverityWriter
 from pipelines.readers import read_case
-from pipelines.severity import SCALES
-from pipelines.transforms import scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.severity import SCALES
 
 SCALE = SCALES["normal_mild_severe"]
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.datasets import make_chest_xray_phantom
 from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
 from pipelines.handlers import PictureClassWriter
 from pipelines.networks import ChestCNN, SmallAlexNet, TransferClassifier
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest
 

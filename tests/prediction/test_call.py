@@ -19,7 +19,6 @@ from PIL import Image
 
 from pipelines import load_bundle
 from pipelines.__main__ import main
-from pipelines.datasets import make_chest_xray_phantom, make_lung_phantom, phantom_covid_ct, phantom_isic2016
 from pipelines.errors import (
     ConfigError,
     GeometryError,
@@ -29,7 +28,11 @@ from pipelines.errors import (
     UsageError,
 )
 from pipelines.prediction import Model, Result
-from pipelines.transforms import scale_ct
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
+from pipelines.tasks.dermoscopy.phantoms import phantom_isic2016
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
 
 CT, SKIN, XRAY = "covid_ct_lesion_segmentation", "skin_lesion_segmentation", "chest_xray_pneumonia_classification"
 

@@ -17,12 +17,12 @@ from PIL import Image
 
 from pipelines import prediction
 from pipelines.__main__ import main
-from pipelines.datasets import make_lung_phantom
 from pipelines.errors import GeometryError, IntensityError, OutputError, UnreadableFileError, UsageError, WeightsError
 from pipelines.networks import LesionUNet, MobileNetV2UNet, SeverityShuffleNet, TinyUNet
 from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.prediction import inference_overlays
-from pipelines.transforms import scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.weights import save_weights
 
 

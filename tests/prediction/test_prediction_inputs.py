@@ -16,11 +16,12 @@ import pytest
 from pydicom.uid import generate_uid
 
 from pipelines.__main__ import main
-from pipelines.datasets import make_lung_phantom, phantom_covid_ct
-from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import OutputError, SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
 from pipelines.predict_command import EXIT_SOME_NOT_DONE
+from pipelines.preparation.cases import look_for_cases
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
 

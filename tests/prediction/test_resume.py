@@ -14,11 +14,11 @@ from PIL import Image
 
 import pipelines.prediction.folder
 from pipelines.__main__ import main
-from pipelines.datasets import make_lung_phantom
 from pipelines.networks import TinyUNet
 from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.prediction import read_manifest
-from pipelines.transforms import scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
 

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipelines.datasets import make_chest_xray_phantom
 from pipelines.errors import UnreadableFileError, UnsupportedImageError
 from pipelines.readers import read_case, read_colour, read_xray
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from pipelines.datasets import make_chest_xray_phantom
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers import find_cases, read_case, read_colour, read_xray
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 PLANE = np.asarray(Image.fromarray(make_chest_xray_phantom(1, 120, pneumonia=True).picture).resize((60, 72)))
 ROWS, COLUMNS = np.mgrid[0:50, 0:60]

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from pydicom.uid import BasicTextSRStorage, generate_uid
 
-from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError
+from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import Found, look_through, read_case
 
 

@@ -12,8 +12,8 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from pipelines.datasets.inference import look_for_cases
 from pipelines.errors import SeriesError
+from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import find_cases, look_through, read_case
 
 

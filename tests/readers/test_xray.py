@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image
 from xray_pictures import chest, clouds
 
-from pipelines.datasets import make_lung_phantom
 from pipelines.errors import IntensityError, PipelinesError, UnsupportedImageError
 from pipelines.readers import LIKE_A_SLICE, NOT_FRONTAL, judge_xray, read_xray
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 
 @pytest.fixture(scope="module")

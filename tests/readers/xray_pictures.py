@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from pipelines.datasets import make_chest_xray_phantom
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 
 def chest(seed: int = 0, size: tuple[int, int] = (120, 90), pneumonia: bool = False) -> np.ndarray:

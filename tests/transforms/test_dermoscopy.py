@@ -8,8 +8,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
+from pipelines.preparation.drawing import stamp_discs
+from pipelines.tasks.dermoscopy.looks import add_dark_corners, add_ink, add_marks, add_sticker, stamp_curves
 from pipelines.transforms import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
-from pipelines.transforms.dermoscopy import add_dark_corners, add_ink, add_marks, add_sticker, stamp_curves, stamp_discs
 
 LOOKS = [RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned]
 

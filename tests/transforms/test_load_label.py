@@ -13,8 +13,9 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from PIL import Image
 
-from pipelines.datasets import files, make_lung_phantom
+from pipelines.datasets import files
 from pipelines.errors import GeometryError, LabelError
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.transforms import LoadCTd, LoadLabeld, LoadPictured
 
 LPS = np.diag([-2.0, -2.0, 5.0, 1.0])

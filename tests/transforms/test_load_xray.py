@@ -12,8 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from PIL import Image
 
-from pipelines.datasets import make_chest_xray_phantom
 from pipelines.errors import IntensityError
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.transforms import LoadXrayd
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.errors import ConfigError
-from pipelines.severity import UNRATED
+from pipelines.tasks.lung_ct.severity import UNRATED
 from pipelines.transforms import SeverityLabeld
 
 

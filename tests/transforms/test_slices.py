@@ -8,7 +8,8 @@ import torch
 from monai.data import MetaTensor
 
 from pipelines.errors import IntensityError
-from pipelines.transforms import RandSlicesd, ScaleCTd, scale_ct
+from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.transforms import RandSlicesd, ScaleCTd
 
 
 def make_case() -> dict[str, torch.Tensor]:

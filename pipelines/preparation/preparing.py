@@ -1,0 +1,381 @@
+"""What preparing any dataset is: everything checked first, then a folder that appears in one piece."""
+
+from __future__ import annotations
+
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
+from pipelines.preparation.datalist import DATALIST, fingerprint, write_datalist
+from pipelines.preparation.likeness import near_pairs
+from pipelines.preparation.new_folder import check_target, new_folder
+from pipelines.preparation.patient_names import Spellings
+from pipelines.preparation.phantom_mark import PHANTOM_MARK
+from pipelines.preparation.raw_case import RawCase, RawFolder
+from pipelines.preparation.report import Colour, Findings, plain, write_contact_sheet, write_report
+from pipelines.preparation.splits import RULE, SECTIONS, Split, SplitCase, fold_cases, split_cases, split_warnings
+
+logger = logging.getLogger(__name__)
+
+MAX_SHOWN_FAULTS = 20
+MAX_NOTED = 20  # cases with the same note that the report lists one by one
+
+
+class Checked(Protocol):
+    """A case that may be written, small enough to keep for all cases at once."""
+
+    @property
+    def raw(self) -> RawCase: ...
+    @property
+    def case(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """picture or volume"""
+
+    @property
+    def share(self) -> float:
+        """lesion over what it can fill (0..1); 0 where there are no masks"""
+
+    @property
+    def content(self) -> str:
+        """equal for equal images"""
+
+    @property
+    def look(self) -> NDArray[np.bool_]:
+        """see `perceptual_hash`"""
+
+    @property
+    def tile(self) -> NDArray[np.uint8]: ...
+    @property
+    def tile_label(self) -> NDArray[np.uint8]: ...
+    @property
+    def caption(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def image_name(self) -> str:
+        """path in the prepared folder"""
+
+
+F = TypeVar("F", bound=RawFolder)
+C = TypeVar("C", bound=Checked)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written: the folder, cases a split, faults that were skipped and warnings (plain sentences)."""
+
+    folder: Path
+    split: Split
+    left_out: list[str]
+    warnings: list[str]
+
+
+class Preparation(ABC, Generic[F, C]):
+    """One kind of data: how it is found, checked, written and described; `run` does the rest.
+
+    Attributes:
+        name: of the dataset, as it stands in the datalist.
+        about: what the data are, a sentence.
+        labels: value of a mask to name; empty in a dataset of classes.
+        classes: number to name, where each case is of a class and has no mask. Of equal images of one class one is
+            kept then, and of one in an official set that one; elsewhere equal images are a fault.
+        rule: of the splits, for the datalist.
+        outlines: label values and colours for the contact sheet: a line around all that has the value or a higher one.
+    """
+
+    name: str
+    about: ClassVar[str]
+    labels: ClassVar[Mapping[int, str]] = {}
+    classes: ClassVar[Mapping[int, str]] = {}
+    rule: ClassVar[str] = RULE
+    outlines: ClassVar[Sequence[tuple[int, Colour]]] = ()
+
+    @abstractmethod
+    def find(self, raw: Path) -> F:
+        """The cases below a raw folder. Raises UnreadableFileError, UsageError."""
+
+    @abstractmethod
+    def check(self, folder: F, raw: RawCase) -> C:
+        """Read a case. Raises a PipelinesError of the kind of its first fault."""
+
+    @abstractmethod
+    def write(self, checked: C, folder: Path) -> None:
+        """Write a case's files. Raises UnreadableFileError where the raw data changed since."""
+
+    @abstractmethod
+    def label(self, checked: C) -> str | int:
+        """The path of a case's mask in the prepared folder, or its class."""
+
+    @abstractmethod
+    def facts(self, checked: C) -> dict[str, Any]:
+        """What a datalist's entry says beside image, label, patient and case."""
+
+    @abstractmethod
+    def counts(self, checked: Mapping[str, C], split: Split) -> dict[str, dict[str, Any]]:
+        """Numbers of each section, for the datalist."""
+
+    @abstractmethod
+    def tables(self, checked: Mapping[str, C], split: Split) -> list[str]:
+        """The report's lines on each section, in Markdown."""
+
+    @abstractmethod
+    def case_table(self, checked: Mapping[str, C], split: Split) -> list[str]:
+        """The report's table with a line a case, in Markdown."""
+
+    def head(self) -> dict[str, Any]:
+        """What the datalist says of the dataset beside what all say."""
+        return {}
+
+    def stratum(self, checked: C) -> str:
+        """What is spread evenly over the splits beside the lesion share; "" for nothing."""
+        return ""
+
+    def warnings(self, checked: Mapping[str, C], split: Split) -> list[str]:
+        """What is allowed and still weakens figures, beside what `split_warnings` finds."""
+        return []
+
+    def run(
+        self,
+        raw: Path,
+        out: Path,
+        *,
+        seed: int,
+        validation: float,
+        test: float,
+        folds: int,
+        skip_bad: bool,
+        force: bool,
+    ) -> Prepared:
+        """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
+
+        Args:
+            raw: a folder (or a file) in a layout that `find` knows.
+            out: where the prepared folder goes; absent, empty, or with `force` a prepared folder.
+            seed, validation, test: see `split_cases`.
+            folds: also write datalist_fold0.json ... for cross-validation; 0 for none.
+            skip_bad: leave faulty cases out, and list them in the report.
+
+        Raises:
+            PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
+        """
+        raw, out = Path(raw).absolute(), Path(out).absolute()
+        if folds == 1 or folds < 0:
+            raise UsageError("cross-validation needs at least two folds", where=str(folds))
+        check_target(out, is_prepared, force)
+        if out.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(out.resolve()):
+            raise UsageError("raw and prepared data lie inside each other", where=out, how="choose another --out")
+        try:
+            found = _one_spelling(self.find(raw))
+        except OSError as error:
+            raise UnreadableFileError(
+                f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
+            ) from None
+        checked, faults, twins = self._check_all(found)
+        if faults and not skip_bad:
+            raise _joined(faults, len(found.cases), raw)
+        if not checked:
+            raise _joined(faults, len(found.cases), raw) if faults else DatalistError("there are no cases", where=raw)
+        for value, name in self.classes.items():
+            if all(c.raw.label != value for c in checked.values()):
+                raise DatalistError(
+                    f"no case is {name}: the class is empty", where=raw, how=f"add cases that are {name}"
+                )
+        facts = [self._split_case(c) for c in checked.values()]
+        split = split_cases(facts, validation=validation, test=test, seed=seed)
+        fold_splits = fold_cases(facts, folds, validation=validation, seed=seed) if folds else []
+
+        kind = next(iter(checked.values())).kind
+        warnings = found.notes + split_warnings(split, facts, kind) + self.warnings(checked, split)
+        left_out = [str(fault) for fault in faults]
+        phantom = (raw / PHANTOM_MARK).is_file()
+        looks = {name: c.look for name, c in checked.items()}
+        near = near_pairs(looks, split)
+        for k, part in enumerate(fold_splits):
+            pairs = near_pairs(looks, part)
+            if pairs:
+                shown = "; ".join(f"{first} and {second}" for first, second, _ in pairs[:5])
+                warnings.append(f"Fold {k} has {len(pairs)} pairs that look alike in different splits: {shown}.")
+        source = "drawn by `data phantom`" if phantom else str(raw)
+        findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, twins)
+        with new_folder(out, is_prepared, force) as folder:
+            (folder / "images").mkdir()
+            if self.labels:
+                (folder / "labels").mkdir()
+            for c in checked.values():
+                self.write(c, folder)
+            lists = {DATALIST: split} | {f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)}
+            for name, part in lists.items():
+                content = self._datalist(folder, checked, part, findings, seed)
+                write_datalist(folder / name, content)
+                if name == DATALIST:
+                    self._report(folder / "report.md", checked, part, findings, content)
+            write_contact_sheet(folder / "contact_sheet.png", checked, split, self.outlines)
+        for text in warnings:
+            logger.warning("%s", text)
+        return Prepared(out, split, left_out, warnings)
+
+    def _split_case(self, c: C) -> SplitCase:
+        return SplitCase(
+            case=c.case,
+            patient=c.raw.patient,
+            share=c.share,
+            official_test=c.raw.official_test,
+            stratum=self.stratum(c),
+            group="" if c.raw.label is None else self.classes[c.raw.label],
+            official_validation=c.raw.official_validation,
+        )
+
+    def _check_all(self, found: F) -> tuple[dict[str, C], list[PipelinesError], list[str]]:
+        """The cases that may be written, by name; what is wrong; and which equal images were left out."""
+        faults = list(found.faults)
+        checked: dict[str, C] = {}
+        contents: dict[str, C] = {}
+        twins: list[str] = []
+        cases = found.cases
+        if self.classes:  # of equal images the first is kept
+            cases = sorted(cases, key=lambda raw: (not raw.official_test, not raw.official_validation))
+        for raw in cases:
+            logger.info("checking %s", raw.case)
+            try:
+                case = self.check(found, raw)
+            except PipelinesError as fault:
+                faults.append(fault)
+                continue
+            former = contents.setdefault(case.content, case)
+            if former is not case and self.classes and former.raw.label == raw.label:
+                twins.append(f"{raw.case} equals {former.case}")
+            elif former is not case:
+                faults.append(self._equal(former.raw, raw))
+                if raw.label != former.raw.label and not former.raw.official_test:
+                    checked.pop(former.case, None)  # nobody knows which class is right
+            elif raw.case in checked:
+                faults.append(
+                    DatalistError(f"another case is called {raw.case}", where=raw.image, how="rename one of the two")
+                )
+            else:
+                checked[raw.case] = case
+        return checked, faults, twins
+
+    def _equal(self, former: RawCase, raw: RawCase) -> DatalistError:
+        what = f"the image equals {former.image}"
+        if former.label is None or raw.label is None:
+            return DatalistError(what, where=raw.image, how="keep one of the two")
+        what += f", which is said to be {self.classes[former.label]}, and this one {self.classes[raw.label]}"
+        return DatalistError(what, where=raw.image, how="find out which is right, and keep that one")
+
+    def _datalist(
+        self, folder: Path, checked: Mapping[str, C], split: Split, findings: Findings, seed: int
+    ) -> dict[str, Any]:
+        listed = [checked[name] for section in SECTIONS for name in split[section]]
+        labels = (label if isinstance(label, int) else folder / label for label in map(self.label, listed))
+        named = {"classes": self.classes} if self.classes else {"labels": self.labels}
+        about = "Drawn phantoms, for trying commands only." if findings.phantom else self.about
+        content: dict[str, Any] = {
+            "name": f"{self.name}_phantom" if findings.phantom else self.name,
+            "description": f"{about} Layout: {findings.layout}.",
+            "fingerprint": fingerprint(zip((folder / c.image_name for c in listed), labels, strict=True)),
+            **{key: {str(value): word for value, word in names.items()} for key, names in named.items()},
+            **self.head(),
+            "phantom": findings.phantom,
+            "counts": self.counts(checked, split),
+            "split": {"seed": seed, "rule": self.rule, "patients_known": findings.patients_known},
+            "left_out": [plain(text) for text in findings.left_out],
+        }
+        for section in SECTIONS:
+            content[section] = [
+                {
+                    "image": c.image_name,
+                    "label": self.label(c),
+                    "patient": c.raw.patient,
+                    "case": c.case,
+                    **self.facts(c),
+                }
+                for c in (checked[name] for name in split[section])
+            ]
+        return content
+
+    def _report(
+        self, path: Path, checked: Mapping[str, C], split: Split, findings: Findings, content: Mapping[str, Any]
+    ) -> None:
+        noted: dict[str, list[str]] = {}
+        for c in checked.values():
+            for note in c.notes:
+                noted.setdefault(note, []).append(c.case)
+        notes = []
+        for note, cases in noted.items():
+            if len(cases) > MAX_NOTED:
+                notes.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
+            else:
+                notes += [f"{case}: {note}" for case in cases]
+        write_report(path, content, findings, self.tables(checked, split), notes, self.case_table(checked, split))
+
+
+def _one_spelling(found: F) -> F:
+    """The folder with one name a patient, and a note of those that were written in several ways."""
+    spellings = Spellings()
+    cases = [replace(raw, patient=spellings(raw.patient)) for raw in found.cases]
+    notes = [
+        f"{plain(first)} and {', '.join(map(plain, others))} are taken as one patient: the names differ only in case, "
+        "spaces or Unicode form. Rename them if they are not."
+        for first, others in spellings.joined.items()
+    ]
+    return replace(found, cases=cases, notes=[*found.notes, *notes])
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder was written by `Preparation.run`: it holds a datalist with a fingerprint."""
+    try:
+        content = json.loads((folder / DATALIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and str(content.get("fingerprint", "")).startswith("sha256:")
+
+
+def matching_layouts(raw: Path, finders: Sequence[Callable[[Path], F | None]]) -> list[F]:
+    """What each finder that knows a raw folder's layout makes of it.
+
+    Raises:
+        UnreadableFileError: no such folder. UsageError: the layout is that of a folder further in.
+    """
+    if not raw.is_dir():
+        raise UnreadableFileError(
+            "there is no such folder", where=raw, how="give the folder that the dataset was unpacked in"
+        )
+    found = [folder for folder in (find(raw) for find in finders) if folder is not None]
+    if not found:
+        inner = [d for d in sorted(raw.iterdir()) if d.is_dir() and any(find(d) is not None for find in finders)]
+        if inner:
+            raise UsageError("the dataset lies in a folder further in", where=raw, how=f"give {inner[0]}")
+    return found
+
+
+def only_layout(found: Sequence[F], raw: Path, known: str) -> F:
+    """The one layout that was found; `known` says which there are.
+
+    Raises:
+        UsageError: none, or more than one.
+    """
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError("the folder holds two datasets", where=raw, how="prepare each from a folder of its own")
+    raise UsageError("the folder has none of the layouts that are known", where=raw, how=f"these are: {known}")
+
+
+def _joined(faults: list[PipelinesError], cases: int, raw: Path) -> PipelinesError:
+    """One error for all faults, of the first one's kind."""
+    if len(faults) == 1:
+        return faults[0]
+    shown = " | ".join(str(fault) for fault in faults[:MAX_SHOWN_FAULTS])
+    more = f" | and {len(faults) - MAX_SHOWN_FAULTS} more" if len(faults) > MAX_SHOWN_FAULTS else ""
+    what = f"{len(faults)} faults in a dataset of {cases} cases: {shown}{more}"
+    return type(faults[0])(what, where=raw, how="mend them, or leave these cases out with --skip-bad")

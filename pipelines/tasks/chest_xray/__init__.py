@@ -1,0 +1,1 @@
+"""Pneumonia on chest X-rays of children."""

@@ -1,0 +1,155 @@
+"""Dermoscopic pictures with skin lesions: raw folders in three layouts to a prepared folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UsageError
+from pipelines.preparation.datalist import UNKNOWN
+from pipelines.preparation.preparing import Preparation, Prepared, matching_layouts, only_layout
+from pipelines.preparation.raw_case import RawCase, RawFolder
+from pipelines.preparation.report import plain, spread
+from pipelines.preparation.splits import SECTIONS, STRATIFIED_RULE, Split
+from pipelines.tasks.dermoscopy.checks import CheckedPicture, check_picture, write_picture
+from pipelines.tasks.dermoscopy.layouts import find_isic2016, find_ph2, find_plain
+
+SKIN_LABELS = {0: "background", 1: "lesion"}
+# Okabe and Ito's sky blue: skin and lesions are red, brown and black, and have none of it.
+OUTLINE = (86, 180, 233)
+_PLAIN = "images/ with masks/ and perhaps diagnosis.csv"
+_ISIC = "ISBI2016_ISIC_Part1_Training_Data/ with ISBI2016_ISIC_Part1_Training_GroundTruth/ (ISIC 2016)"
+_PH2 = "PH2 Dataset images/ (PH2)"
+Finder = Callable[[Path], RawFolder | None]
+# name of a dataset: the layouts that it comes in, and what they are called
+NAMES: dict[str, tuple[tuple[Finder, ...], str]] = {
+    "isic2016": ((find_isic2016, find_plain), f"{_ISIC}; {_PLAIN}"),
+    "ph2": ((find_ph2, find_plain), f"{_PH2}; {_PLAIN}"),
+    "skin_lesions": ((find_isic2016, find_ph2, find_plain), f"{_ISIC}; {_PH2}; {_PLAIN}"),
+}
+
+
+class SkinLesions(Preparation[RawFolder, CheckedPicture]):
+    """Dermoscopic pictures with lesion masks; `name` is one of `NAMES` and says which layouts are taken."""
+
+    about = "Dermoscopic pictures with skin lesions."
+    labels = SKIN_LABELS
+    rule = STRATIFIED_RULE
+    outlines = ((1, OUTLINE),)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find(self, raw: Path) -> RawFolder:
+        finders, known = NAMES[self.name]
+        return only_layout(matching_layouts(raw, finders), raw, known)
+
+    def check(self, folder: RawFolder, raw: RawCase) -> CheckedPicture:
+        return check_picture(raw)
+
+    def write(self, checked: CheckedPicture, folder: Path) -> None:
+        write_picture(checked, folder / checked.image_name, folder / checked.label_name)
+
+    def label(self, checked: CheckedPicture) -> str:
+        return checked.label_name
+
+    def facts(self, checked: CheckedPicture) -> dict[str, Any]:
+        return {"diagnosis": checked.raw.diagnosis}
+
+    def stratum(self, checked: CheckedPicture) -> str:
+        return checked.raw.diagnosis or ""
+
+    def counts(self, checked: Mapping[str, CheckedPicture], split: Split) -> dict[str, dict[str, Any]]:
+        names = _diagnoses(checked)
+        found = {}
+        for section in SECTIONS:
+            cases = [checked[name] for name in split[section]]
+            number = Counter(_diagnosis(c) for c in cases)
+            found[section] = {
+                "cases": len(cases),
+                "patients": len({c.raw.patient for c in cases}),
+                "diagnoses": {name: number[name] for name in names},
+            }
+        return found
+
+    def warnings(self, checked: Mapping[str, CheckedPicture], split: Split) -> list[str]:
+        numbers = self.counts(checked, split)
+        return [
+            f"The {section} set has no picture with the diagnosis {name}."
+            for section in SECTIONS
+            for name, number in numbers[section]["diagnoses"].items()
+            if number == 0 and name != UNKNOWN
+        ]
+
+    def tables(self, checked: Mapping[str, CheckedPicture], split: Split) -> list[str]:
+        lines = ["| split | pictures | patients | lesion share, median (range) |", "|---|---|---|---|"]
+        numbers = self.counts(checked, split)
+        for section, number in numbers.items():
+            shares = spread([checked[name].share for name in split[section]])
+            lines.append(f"| {section} | {number['cases']} | {number['patients']} | {shares} |")
+        lines += ["", "The lesion share is lesion over all pixels of the picture.", "", "## Diagnosis", ""]
+        lines += [
+            "| diagnosis | training | validation | test | lesion share, median (range) |",
+            "|---|---|---|---|---|",
+        ]
+        for name in _diagnoses(checked):
+            cells = " | ".join(str(numbers[section]["diagnoses"][name]) for section in SECTIONS)
+            shares = spread([c.share for c in checked.values() if _diagnosis(c) == name])
+            lines.append(f"| {plain(name)} | {cells} | {shares} |")
+        return lines
+
+    def case_table(self, checked: Mapping[str, CheckedPicture], split: Split) -> list[str]:
+        lines = [
+            "| case | patient | split | size | diagnosis | lesion share | file |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for section in SECTIONS:
+            for name in split[section]:
+                c = checked[name]
+                lines.append(
+                    f"| {plain(c.case)} | {plain(c.raw.patient)} | {section} | {c.size[0]} x {c.size[1]} "
+                    f"| {plain(_diagnosis(c))} | {100 * c.share:.2f} % | {'copied' if c.copied else 'stored as PNG'} |"
+                )
+        return lines
+
+
+def prepare_skin_lesions(
+    name: str,
+    raw: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    validation: float = 0.2,
+    test: float = 0.2,
+    folds: int = 0,
+    skip_bad: bool = False,
+    force: bool = False,
+) -> Prepared:
+    """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
+
+    Args:
+        name: "isic2016" or "ph2", each as released or as plain images/ and masks/; "skin_lesions" for any of these.
+        raw: the raw folder.
+        out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`. An official test set stays the test
+            set; cases of one diagnosis are spread over the splits.
+
+    Raises:
+        UsageError: another name, or a folder in none of the layouts.
+        PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
+    """
+    if name not in NAMES:
+        raise UsageError(f"there is no dataset {name!r} of skin lesions", how=f"choose one of {', '.join(NAMES)}")
+    return SkinLesions(name).run(
+        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
+    )
+
+
+def _diagnosis(checked: CheckedPicture) -> str:
+    return checked.raw.diagnosis or UNKNOWN
+
+
+def _diagnoses(checked: Mapping[str, CheckedPicture]) -> list[str]:
+    """All diagnoses by name, the unknown last."""
+    return sorted({_diagnosis(c) for c in checked.values()}, key=lambda name: (name == UNKNOWN, name))

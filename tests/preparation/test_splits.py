@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.errors import DatalistError, UsageError
+from pipelines.preparation.splits import SECTIONS, SplitCase, fold_cases, split_cases, split_warnings
+
+
+def cases(patients: int, each: int = 1, ill: int | None = None) -> list[SplitCase]:
+    ill = patients if ill is None else ill
+    return [
+        SplitCase(f"c{p:02d}_{i}", f"p{p:02d}", (p + 1) / 100 if p < ill else 0.0)
+        for p in range(patients)
+        for i in range(each)
+    ]
+
+
+def patients_of(names: list[str]) -> set[str]:
+    return {name.split("_")[0] for name in names}
+
+
+def test_no_patient_in_two_splits_and_no_case_lost() -> None:
+    split = split_cases(cases(20, each=3), seed=1)
+    parts = [patients_of(split[s]) for s in SECTIONS]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 20
+    assert sum(len(split[s]) for s in SECTIONS) == 60
+    assert [len(p) for p in parts] == [12, 4, 4]
+
+
+def test_seed_decides() -> None:
+    assert split_cases(cases(20), seed=1) == split_cases(cases(20), seed=1)
+    assert split_cases(cases(20), seed=1) != split_cases(cases(20), seed=2)
+
+
+def test_each_split_has_small_and_large_lesions() -> None:
+    shares = {c.case: c.share for c in cases(30)}
+    for seed in range(5):
+        split = split_cases(cases(30), seed=seed)
+        for section in SECTIONS:
+            third = np.digitize([shares[name] for name in split[section]], [0.105, 0.205])
+            assert np.bincount(third, minlength=3).min() >= 1
+
+
+def with_strata(everyone: list[SplitCase], *names: str) -> list[SplitCase]:
+    """The same cases, patient by patient in one stratum after another."""
+    order = sorted({c.patient for c in everyone})
+    return [replace(c, stratum=names[order.index(c.patient) % len(names)]) for c in everyone]
+
+
+def test_strata_are_spread_as_evenly_as_their_number_allows() -> None:
+    everyone = with_strata(cases(40, each=2), "nevus", "nevus", "nevus", "melanoma")  # of 10 patients a melanoma
+    strata = {c.case: c.stratum for c in everyone}
+    for seed in range(5):
+        parts = split_cases(everyone, seed=seed)
+        number = [sum(strata[name] == "melanoma" for name in parts[section]) // 2 for section in SECTIONS]
+        assert number == [6, 2, 2]
+        for fold in fold_cases(everyone, 5, seed=seed):
+            assert sum(strata[name] == "melanoma" for name in fold["test"]) == 4
+
+
+def test_small_and_large_lesions_are_spread_within_a_stratum() -> None:
+    everyone = with_strata(cases(60), "nevus", "melanoma")
+    by_name = {c.case: c for c in everyone}
+    for section, names in split_cases(everyone, seed=2).items():
+        for stratum in ("nevus", "melanoma"):
+            shares = [by_name[name].share for name in names if by_name[name].stratum == stratum]
+            assert np.bincount(np.digitize(shares, [0.205, 0.405]), minlength=3).min() >= 1, section
+
+
+def test_one_stratum_is_as_none() -> None:
+    assert split_cases(with_strata(cases(20), "x"), seed=4) == split_cases(cases(20), seed=4)
+    assert fold_cases(with_strata(cases(20), "x"), 4, seed=4) == fold_cases(cases(20), 4, seed=4)
+
+
+def test_a_patient_of_two_strata_is_not_divided() -> None:
+    everyone = [replace(c, stratum=c.case[-1]) for c in cases(12, each=3)]
+    split = split_cases(everyone)
+    assert sum(len(patients_of(split[section])) for section in SECTIONS) == 12
+
+
+def test_official_test_set_stays() -> None:
+    official = [SplitCase("t0", "q0", 0.1, True), SplitCase("t1", "q1", 0.2, True)]
+    split = split_cases(cases(10) + official)
+    assert split["test"] == ["t0", "t1"]
+    assert len(split["validation"]) == 2
+    for fold in fold_cases(cases(10) + official, 5):
+        assert not {"t0", "t1"} & {name for s in SECTIONS for name in fold[s]}
+
+
+def test_patient_in_official_test_and_training_is_refused() -> None:
+    with pytest.raises(DatalistError, match="official test set and outside"):
+        split_cases([*cases(10), SplitCase("t0", "p03", 0.1, True)])
+
+
+def test_folds_test_each_patient_once() -> None:
+    folds = fold_cases(cases(13, each=2), 5, seed=3)
+    tested = [name for fold in folds for name in fold["test"]]
+    assert sorted(tested) == sorted(c.case for c in cases(13, each=2))
+    for fold in folds:
+        parts = [patients_of(fold[s]) for s in SECTIONS]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(set().union(*parts)) == 13
+
+
+def test_empty_class_is_refused() -> None:
+    with pytest.raises(DatalistError, match="class is empty"):
+        split_cases(cases(10, ill=0))
+    with pytest.raises(DatalistError, match="do not suffice"):
+        split_cases(cases(10, ill=2))
+
+
+def test_every_split_has_a_lesion_even_where_few_do() -> None:
+    everyone = cases(20, ill=3)
+    ill = {c.case for c in everyone if c.share > 0}
+    for seed in range(10):
+        split = split_cases(everyone, seed=seed)
+        assert all(ill & set(split[s]) for s in SECTIONS)
+
+
+def test_too_few_patients_are_refused() -> None:
+    with pytest.raises(DatalistError, match="2 patients cannot fill 3 splits"):
+        split_cases(cases(2, each=10))
+    with pytest.raises(DatalistError, match="4 patients cannot fill 5 folds"):
+        fold_cases(cases(4), 5)
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0, 0.2), (0.6, 0.4), (-0.1, 0.2), (0.2, float("nan"))])
+def test_parts_that_cannot_be(validation: float, test: float) -> None:
+    with pytest.raises(UsageError, match="parts"):
+        split_cases(cases(10), validation=validation, test=test)
+
+
+def test_small_validation_and_a_class_of_one_are_said() -> None:
+    everyone = cases(80, ill=3)
+    split = split_cases(everyone)
+    said = " ".join(split_warnings(split, everyone, "picture"))
+    assert "validation set holds 16 pictures" in said
+    assert "Only one case of the test set has lesions" in said
+    assert split_warnings(split_cases(cases(200)), cases(200), "picture") == []
