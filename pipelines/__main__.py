@@ -7,21 +7,10 @@ import io
 import logging
 import os
 import sys
-from pathlib import Path
 
-from pipelines import (
-    bundles_command,
-    card_command,
-    compare_command,
-    data_command,
-    list_command,
-    predict_command,
-    promote_command,
-    sync_command,
-    tune_command,
-    ui_command,
-)
 from pipelines.bundle import BUNDLES, Project, find_project
+from pipelines.commands import bundles, card, compare, data, demo, predict, promote, sync, tune, ui
+from pipelines.commands import list as listing
 from pipelines.errors import PipelinesError
 
 
@@ -60,23 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pipelines", description=__doc__.splitlines()[0])
     parser.add_argument("--verbose", action="store_true", help="log everything, with stack traces")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    data_command.add_parser(commands)
-
-    predict_command.add_parser(commands, _project)
-    compare_command.add_parser(commands, _project)
-    promote_command.add_parser(commands, _project)
-    card_command.add_parser(commands, _project)
-    tune_command.add_parser(commands, _project)
-
-    demo = commands.add_parser("demo", help="phantoms, training, evaluation and prediction, tracked, in some minutes")
-    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
-    demo.add_argument("--epochs", type=int, default=8, help="of each training")
-    demo.set_defaults(func=_demo)
-
-    ui_command.add_parser(commands, _project)
-    sync_command.add_parser(commands, _project)
-    list_command.add_parser(commands, _project)
-    bundles_command.add_parser(commands, _project)
+    data.add_parser(commands)
+    for module in (predict, compare, promote, card, tune, demo, ui, sync, listing, bundles):
+        module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":
             command.add_argument(
@@ -85,12 +60,6 @@ def _parser() -> argparse.ArgumentParser:
                 help=f"the folder of bundles (default: {BUNDLES}, ./bundles, or those of this installation)",
             )
     return parser
-
-
-def _demo(args: argparse.Namespace) -> int:
-    from pipelines.demo import run_demo
-
-    return run_demo(args.out, _project(args).bundles, epochs=args.epochs)
 
 
 def _project(args: argparse.Namespace) -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -23,21 +24,11 @@ FLOORS = [
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
     {"comparison"},
-    {"catalogue", "data_command", "demo", "prediction", "registered"},
+    {"catalogue", "demo", "prediction", "registered"},
     {"promotion", "tuning"},
     {"loading"},
     {"model_card"},
-    {
-        "bundles_command",
-        "card_command",
-        "compare_command",
-        "predict_command",
-        "list_command",
-        "promote_command",
-        "sync_command",
-        "tune_command",
-        "ui_command",
-    },
+    {"commands"},
     {"__main__"},
 ]
 LONGEST = 400
@@ -144,3 +135,27 @@ def test_reading_and_preparing_import_no_torch(path: Path) -> None:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not {name.split(".")[0] for name in names} & heavy
+
+
+def rooms_table() -> str:
+    """The rooms from the top to the ground, with the first line of what each says of itself: each may import what
+    stands in a row below its own."""
+    lines = ["| room | what it is |", "|---|---|"]
+    for rooms in reversed(FLOORS):
+        for number, name in enumerate(sorted(rooms)):
+            path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
+            said = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+            first = " ".join(said.split()).split(". ")[0].rstrip(".").replace("|", "\\|")
+            shown = f"`{name}/`" if (PACKAGE / name).is_dir() else f"`{name}`"
+            lines.append(f"| {'' if number else '**'}{shown}{'' if number else '**'} | {first} |")
+    return "\n".join(lines)
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    text = (PROJECT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- rooms -->\n")[1].split("\n<!-- end of rooms -->")[0]
+    assert shown == rooms_table(), "put there what `python tests/test_layers.py` prints"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{rooms_table()}\n")

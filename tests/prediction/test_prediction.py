@@ -17,9 +17,9 @@ from PIL import Image
 
 from pipelines import prediction
 from pipelines.__main__ import main
+from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import GeometryError, IntensityError, OutputError, UnreadableFileError, UsageError, WeightsError
 from pipelines.networks import LesionUNet, MobileNetV2UNet, SeverityShuffleNet, TinyUNet
-from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.prediction import inference_overlays
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom

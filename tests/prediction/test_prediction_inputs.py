@@ -16,9 +16,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from pipelines.__main__ import main
+from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import OutputError, SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
-from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.preparation.cases import look_for_cases
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.prepare import phantom_covid_ct

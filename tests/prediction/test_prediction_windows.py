@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pipelines.__main__ import main
+from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import IntensityError
-from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 WINDOWS = {"lung": (-1250, 250), "light": (-1400, 200), "wide": (-1024, 1500)}

@@ -14,8 +14,8 @@ from PIL import Image
 
 import pipelines.prediction.folder
 from pipelines.__main__ import main
+from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.networks import TinyUNet
-from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.prediction import read_manifest
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom

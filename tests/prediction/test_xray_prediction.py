@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from pipelines.__main__ import main
+from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import (
     IntensityError,
     PipelinesError,
@@ -22,7 +23,6 @@ from pipelines.errors import (
     WeightsError,
 )
 from pipelines.networks import ChestCNN, TransferClassifier
-from pipelines.predict_command import EXIT_SOME_NOT_DONE
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 import pipelines.tracking
-from pipelines import ui_command
 from pipelines.__main__ import main
+from pipelines.commands import ui as ui_command
 
 # Stands in for MLflow's server, which is a process with children of its own.
 SERVER = """

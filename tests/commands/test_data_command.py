@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines import data_command
-from pipelines.data_command import add_parser
+from pipelines.commands.data import add_parser
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.preparation.datalist import load_datalist
 from pipelines.tasks.chest_xray import prepare as chest_xray
@@ -14,8 +16,9 @@ from pipelines.tasks.dermoscopy import phantoms as skin_phantoms
 from pipelines.tasks.dermoscopy import prepare as skin_lesions
 from pipelines.tasks.lung_ct import dicom_layout
 from pipelines.tasks.lung_ct import prepare as covid_ct
+from pipelines.tasks.registry import DATASETS
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run(*words: object) -> int:
@@ -66,10 +69,10 @@ def test_chest_xray_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("more", [("--format", "dicom"), ("--format", "both"), ("--slices", 8)])
 def test_options_of_ct_are_refused_for_pictures(tmp_path: Path, more: tuple[object, ...]) -> None:
     for name in ("isic2016", "chest_xray"):
-        with pytest.raises(UsageError, match=f"{name}: {more[0]} is for CT only"):
+        with pytest.raises(UsageError, match=f"{name}: there is no {more[0]} for this dataset"):
             run("data", "phantom", name, "--out", tmp_path / "out", *more)
     for name in ("ph2", "chest_xray"):
-        with pytest.raises(UsageError, match=f"{name}: --mask-values is for CT only"):
+        with pytest.raises(UsageError, match=f"{name}: there is no --mask-values for this dataset"):
             run("data", "prepare", name, "--raw", tmp_path, "--out", tmp_path / "out", "--mask-values", "lesion")
     assert list(tmp_path.iterdir()) == []
 
@@ -84,10 +87,32 @@ def test_faults_reach_the_caller(tmp_path: Path) -> None:
             run("data", *words, "--out", tmp_path / "out")
 
 
-def test_the_choices_are_those_of_the_datasets_room() -> None:
-    assert (covid_ct.NAME, *skin_lesions.NAMES, chest_xray.NAME) == data_command.DATASETS
-    assert data_command.PHANTOMS == (covid_ct.NAME, skin_phantoms.NAME, chest_xray.NAME)
-    assert tuple(covid_ct.PHANTOM_FORMATS) == data_command.PHANTOM_FORMATS
-    for name in data_command.DATASETS:
+def test_the_registry_says_what_the_tasks_know() -> None:
+    names = (covid_ct.NAME, *skin_lesions.NAMES, chest_xray.NAME)
+    assert sorted(DATASETS) == sorted(names)
+    assert {name for name, each in DATASETS.items() if each.phantom} == {
+        covid_ct.NAME, skin_phantoms.NAME, chest_xray.NAME,
+    }  # fmt: skip
+    ct = DATASETS[covid_ct.NAME]
+    assert tuple(covid_ct.PHANTOM_FORMATS) == ct.phantom_options["--format"].choices
+    assert tuple(dicom_layout.MASK_VALUES) == ct.prepare_options["--mask-values"].choices
+    for name, each in DATASETS.items():
         assert (PROJECT / "data" / f"{name}.yaml").is_file()
-    assert tuple(dicom_layout.MASK_VALUES) == data_command.MASK_VALUES
+        known = {option.argument for option in each.prepare_options.values()}
+        assert known <= set(inspect.signature(each.preparer()).parameters)
+        if each.phantom:
+            known = {option.argument for option in each.phantom_options.values()}
+            assert known <= set(inspect.signature(each.phantoms()).parameters)
+
+
+@pytest.mark.parametrize("words", [["data", "--help"], ["list"], ["data", "phantom", "isic2016", "--cases", "4"]])
+def test_what_prepares_and_lists_starts_without_torch(tmp_path: Path, words: list[str]) -> None:
+    code = (
+        "import sys; from pipelines.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'monai', 'mlflow'} & set(sys.modules)))"
+    )
+    words = [*words, "--size", "64", "--out", str(tmp_path / "out")] if "phantom" in words else words
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -5,18 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines.errors import UsageError
-
-# What the datasets room knows too: named here again so that --help need not import it (a test holds them together).
-SKIN_DATASETS = ("isic2016", "ph2", "skin_lesions")
-CHEST_XRAY = "chest_xray"
-DATASETS = ("covid_ct", *SKIN_DATASETS, CHEST_XRAY)
-PHANTOMS = ("covid_ct", "isic2016", CHEST_XRAY)
-PHANTOM_FORMATS = ("nifti", "dicom", "both")
-MASK_VALUES = ("lung-lesion", "lesion")
-DEFAULT_SLICES = 24
+from pipelines.tasks.registry import DATASETS, Option
 
 # options that both commands hand on as they are
 _SHARED = ("seed", "validation", "test", "folds", "force")
@@ -30,26 +23,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     data = subparsers.add_parser("data", help="prepare a dataset, or draw phantoms")
     actions = data.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
-    prepare.add_argument("dataset", choices=DATASETS)
+    prepare.add_argument("dataset", choices=tuple(DATASETS))
     prepare.add_argument(
         "--raw", type=Path, required=True, help="the unpacked dataset (chest X-rays: also a .npz or .csv file)"
     )
-    prepare.add_argument(
-        "--mask-values", choices=MASK_VALUES, help="DICOM series only: what the values of the masks mean"
-    )
+    _add_options(prepare, {name: each.prepare_options for name, each in DATASETS.items()})
     prepare.add_argument("--skip-bad", action="store_true", help="leave faulty cases out and list them in the report")
     prepare.set_defaults(func=_prepare)
     phantom = actions.add_parser("phantom", help="draw phantoms, for trying commands without data")
-    phantom.add_argument("dataset", choices=PHANTOMS)
+    phantom.add_argument("dataset", choices=tuple(name for name, each in DATASETS.items() if each.phantom))
     phantom.add_argument("--cases", type=int, default=12)
     phantom.add_argument(
         "--size", type=int, default=160, help="columns, and rows (of skin lesions three quarters of it; default 160)"
     )
-    phantom.add_argument("--slices", type=int, help=f"CT only (default {DEFAULT_SLICES})")
-    phantom.add_argument("--format", choices=PHANTOM_FORMATS, help="CT only (default nifti); both only with --raw")
-    phantom.add_argument(
-        "--clear-cut", action="store_true", default=None, help="CT only: no slice near a threshold of severity"
-    )
+    _add_options(phantom, {name: each.phantom_options for name, each in DATASETS.items()})
     written = phantom.add_mutually_exclusive_group()
     written.add_argument("--prepared", dest="raw", action="store_false", help="write a prepared folder (the default)")
     written.add_argument(
@@ -69,22 +56,42 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote")
 
 
-def _prepare(args: argparse.Namespace) -> int:
-    from pipelines.preparation.splits import SECTIONS
-    from pipelines.tasks.chest_xray.prepare import prepare_chest_xray
-    from pipelines.tasks.dermoscopy.prepare import prepare_skin_lesions
-    from pipelines.tasks.lung_ct.prepare import prepare_covid_ct
+def _add_options(parser: argparse.ArgumentParser, known: Mapping[str, Mapping[str, Option]]) -> None:
+    """Add the options that some datasets have; each says in its help which."""
+    owners: dict[str, list[str]] = {}
+    for dataset, options in known.items():
+        for flag in options:
+            owners.setdefault(flag, []).append(dataset)
+    for flag, names in owners.items():
+        option = known[names[0]][flag]
+        help_ = f"{', '.join(names)} only: {option.help}"
+        if option.kind is bool:
+            parser.add_argument(flag, dest=option.argument, action="store_true", default=None, help=help_)
+        else:
+            parser.add_argument(flag, dest=option.argument, type=option.kind, choices=option.choices, help=help_)
 
+
+def _own(
+    args: argparse.Namespace, own: Mapping[str, Option], everyone: Iterable[Mapping[str, Option]]
+) -> dict[str, object]:
+    """The options of this dataset that were given.
+
+    Raises:
+        UsageError: one of another dataset's was.
+    """
+    for flag, option in {flag: option for options in everyone for flag, option in options.items()}.items():
+        if flag not in own and getattr(args, option.argument) is not None:
+            raise UsageError(f"there is no {flag} for this dataset", where=args.dataset, how="leave it out")
+    given = {option.argument: getattr(args, option.argument) for option in own.values()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    dataset = DATASETS[args.dataset]
     options = {key: getattr(args, key) for key in (*_SHARED, "skip_bad")}
-    if args.dataset in SKIN_DATASETS:
-        _refuse(args, "mask_values")
-        prepared = prepare_skin_lesions(args.dataset, args.raw, args.out, **options)
-    elif args.dataset == CHEST_XRAY:
-        _refuse(args, "mask_values")
-        prepared = prepare_chest_xray(args.raw, args.out, **options)
-    else:
-        prepared = prepare_covid_ct(args.raw, args.out, mask_values=args.mask_values, **options)
-    numbers = ", ".join(f"{len(prepared.split[section])} {section}" for section in SECTIONS)
+    options |= _own(args, dataset.prepare_options, (each.prepare_options for each in DATASETS.values()))
+    prepared = dataset.preparer()(*dataset.fixed, args.raw, args.out, **options)
+    numbers = ", ".join(f"{len(cases)} {section}" for section, cases in prepared.split.items())
     for fault in prepared.left_out:
         logger.warning("left out: %s", fault)
     sys.stdout.write(f"{prepared.folder}: {numbers} cases; see {prepared.folder / 'report.md'}\n")
@@ -92,25 +99,9 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _phantom(args: argparse.Namespace) -> int:
-    from pipelines.tasks.chest_xray.phantoms import phantom_chest_xray
-    from pipelines.tasks.dermoscopy.phantoms import phantom_isic2016
-    from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
-
+    dataset = DATASETS[args.dataset]
     options = {key: getattr(args, key) for key in (*_SHARED, "cases", "size", "raw")}
-    if args.dataset in (*SKIN_DATASETS, CHEST_XRAY):
-        _refuse(args, "slices")
-        _refuse(args, "format")
-        _refuse(args, "clear_cut")
-        draw = phantom_chest_xray if args.dataset == CHEST_XRAY else phantom_isic2016
-        names = draw(args.out, **options)
-    else:
-        slices = DEFAULT_SLICES if args.slices is None else args.slices
-        options |= {"file_format": args.format or PHANTOM_FORMATS[0], "clear_cut": bool(args.clear_cut)}
-        names = phantom_covid_ct(args.out, slices=slices, **options)
+    options |= _own(args, dataset.phantom_options, (each.phantom_options for each in DATASETS.values()))
+    names = dataset.phantoms()(args.out, **options)
     sys.stdout.write(f"{args.out}: {len(names)} phantoms\n")
     return 0
-
-
-def _refuse(args: argparse.Namespace, option: str) -> None:
-    if getattr(args, option) is not None:
-        raise UsageError(f"--{option.replace('_', '-')} is for CT only", where=args.dataset, how="leave it out")

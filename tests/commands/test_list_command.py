@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.catalogue import list_bundles, list_datasets
-from pipelines.data_command import DATASETS, PHANTOMS
+from pipelines.tasks.registry import DATASETS
 
 BUNDLE = "covid_ct_lesion_segmentation"
 
@@ -57,7 +57,9 @@ def test_datasets_are_those_of_data_prepare(capsys: pytest.CaptureFixture[str]) 
     found = listed(capsys)
     datasets = {each["name"]: each for each in found["datasets"]}
     assert datasets.keys() == set(DATASETS)
-    assert {name for name, each in datasets.items() if each["phantoms"]} == set(PHANTOMS)
+    assert {name for name, each in datasets.items() if each["phantoms"]} == {
+        name for name, each in DATASETS.items() if each.phantom
+    }
     assert all(each["layouts"] and each["layouts"][0]["files"] for each in datasets.values())
     for bundle in found["bundles"]:
         assert bundle["name"] in datasets[bundle["dataset"]]["bundles"]

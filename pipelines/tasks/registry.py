@@ -1,0 +1,98 @@
+"""The datasets that there are, as plain data: the task each belongs to, and what prepares it and draws its phantoms.
+
+Whoever adds a task writes its room and a line here. Nothing is imported before it is used, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of ``data prepare`` or ``data phantom`` that not every dataset has.
+
+    Attributes:
+        argument: of the function that it is handed to.
+        kind: int, str, or bool for a switch.
+        help: a clause.
+        choices: of a word.
+    """
+
+    argument: str
+    kind: type
+    help: str
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset.
+
+    Attributes:
+        name: as ``data prepare NAME`` has it; ``data/NAME.yaml`` is its card.
+        task: its room in ``pipelines.tasks``.
+        prepare: "MODULE:FUNCTION" in that room, which takes (*fixed, raw, out) and options.
+        fixed: what it is told first.
+        phantom: "MODULE:FUNCTION", which takes (out) and options; None where there is none.
+        prepare_options, phantom_options: beyond those that all datasets have.
+    """
+
+    name: str
+    task: str
+    prepare: str
+    fixed: tuple[str, ...] = ()
+    phantom: str | None = None
+    prepare_options: Mapping[str, Option] = field(default_factory=dict)
+    phantom_options: Mapping[str, Option] = field(default_factory=dict)
+
+    def preparer(self) -> Callable[..., Any]:
+        """The function that prepares it."""
+        return self._function(self.prepare)
+
+    def phantoms(self) -> Callable[..., Any]:
+        """The function that draws its phantoms.
+
+        Raises:
+            LookupError: it has none.
+        """
+        if self.phantom is None:
+            raise LookupError(self.name)
+        return self._function(self.phantom)
+
+    def _function(self, named: str) -> Callable[..., Any]:
+        module, function = named.split(":")
+        return getattr(import_module(f"pipelines.tasks.{self.task}.{module}"), function)
+
+
+_SKIN = "prepare:prepare_skin_lesions"
+DATASETS = {
+    each.name: each
+    for each in (
+        Dataset(
+            "covid_ct",
+            "lung_ct",
+            "prepare:prepare_covid_ct",
+            phantom="prepare:phantom_covid_ct",
+            prepare_options={
+                "--mask-values": Option(
+                    "mask_values", str, "DICOM series: what the values of the masks mean", ("lung-lesion", "lesion")
+                )
+            },
+            phantom_options={
+                "--slices": Option("slices", int, "of each scan (default 24)"),
+                "--format": Option(
+                    "file_format", str, "default nifti; both only with --raw", ("nifti", "dicom", "both")
+                ),
+                "--clear-cut": Option("clear_cut", bool, "no slice near a threshold of severity"),
+            },
+        ),
+        Dataset("isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016"),
+        Dataset("ph2", "dermoscopy", _SKIN, ("ph2",)),
+        Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",)),
+        Dataset("chest_xray", "chest_xray", "prepare:prepare_chest_xray", phantom="phantoms:phantom_chest_xray"),
+    )
+}
