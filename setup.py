@@ -7,6 +7,7 @@ setup(
     package_dir={"pipelines.bundles": "bundles"},
     package_data={
         "pipelines.comparison": ["*.j2"],
+        "pipelines.viewer": ["static/*", "static/vendor/*"],
         # not what trainings left in models/NETWORK/
         "pipelines.bundles": [
             "*/LICENSE", "*/configs/*", "*/configs/*/*", "*/docs/*", "*/models/*.safetensors", "*/models/*.json",

@@ -20,6 +20,7 @@ from pipelines import (
     sync_command,
     tune_command,
     ui_command,
+    view_command,
 )
 from pipelines.bundle import BUNDLES, Project, find_project, named_bundle
 from pipelines.errors import PipelinesError
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=int, default=8, help="of each training")
     demo.set_defaults(func=_demo)
 
+    view_command.add_parser(commands)
     ui_command.add_parser(commands, _project)
     sync_command.add_parser(commands, _project)
     bundles_command.add_parser(commands, _project)

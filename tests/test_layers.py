@@ -15,11 +15,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"weights"},
-    {"bundle", "networks", "readers", "severity", "warm"},
+    {"browser", "bundle", "networks", "predicted", "readers", "severity", "warm"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
-    {"comparison"},
+    {"comparison", "viewer"},
     {"data_command", "demo", "prediction", "registered"},
     {"promotion", "tuning"},
     {"model_card"},
@@ -31,6 +31,7 @@ FLOORS = [
         "sync_command",
         "tune_command",
         "ui_command",
+        "view_command",
     },
     {"__main__"},
 ]

@@ -1,0 +1,87 @@
+"""Key figures of a case for the list: what its report says, whatever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Keys of reports that are shown where they are there: (key, title, kind of figure). One bundle has some of them.
+_SHOWN = (
+    ("extent", "extent", "share"),
+    ("severity.class", "class", "word"),
+    ("class", "class", "word"),
+    ("lesion_ml", "lesion", "ml"),
+    ("lung_ml", "lung", "ml"),
+    ("area_share", "area", "share"),
+    ("parts", "parts", "number"),
+)
+
+
+def figures(report: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Figures ``{"key", "title", "text", "value"}`` of a report; ``value`` is what they are sorted by."""
+    found = [
+        {"key": title, "title": title, "text": text, "value": value}
+        for key, title, kind in _SHOWN
+        if (value := _value(report, key)) is not None and (text := _text(value, kind)) is not None
+    ]
+    said = probability(report)
+    if said is not None:
+        name, value = said
+        title = f"p({name})"
+        found.append({"key": "probability", "title": title, "text": f"{title} {value:.2f}", "value": value})
+    found += [{"key": key, "title": key, "text": text, "value": text} for key, text in (facts or {}).items()]
+    return found
+
+
+def probability(report: Mapping[str, Any]) -> tuple[str, float] | None:
+    """The class whose probability decides, and that: the positive one of an operating point, or else the one said."""
+    chances = report.get("probabilities")
+    if not isinstance(chances, dict):
+        return None
+    point = report.get("operating_point")
+    name = point.get("positive") if isinstance(point, dict) else report.get("class")
+    value = chances.get(name) if isinstance(name, str) else None
+    return (str(name), float(value)) if isinstance(value, (int, float)) else None
+
+
+def classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a classifier said: ``said``, ``probabilities`` [{name, value}], ``threshold`` {name, value} or None."""
+    chances = report.get("probabilities")
+    if not isinstance(chances, dict):
+        return None
+    point = report.get("operating_point")
+    threshold = None
+    if isinstance(point, dict) and isinstance(point.get("threshold"), (int, float)):
+        threshold = {"name": str(point.get("positive")), "value": float(point["threshold"])}
+    return {
+        "said": report.get("class"),
+        "probabilities": [
+            {"name": str(name), "value": float(value)}
+            for name, value in chances.items()
+            if isinstance(value, (int, float))
+        ],
+        "threshold": threshold,
+    }
+
+
+def warnings(report: Mapping[str, Any]) -> list[str]:
+    """What a person should know before the figures are believed."""
+    found = [str(report["doubt"])] if report.get("doubt") else []
+    if report.get("refer"):
+        found.append(f"to be seen by a person: {report.get('reason') or 'the network is not sure'}")
+    return found
+
+
+def _value(report: Mapping[str, Any], key: str) -> Any:
+    value: Any = report
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: Any, kind: str) -> str | None:
+    if kind == "word":
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return {"share": f"{100 * value:.1f} %", "ml": f"{value:.0f} mL", "number": f"{value:g}"}[kind]
