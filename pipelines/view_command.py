@@ -42,7 +42,7 @@ def _view(args: argparse.Namespace) -> int:
             port = listening.getsockname()[1]
             token = secrets.token_urlsafe(24)
             hosts = [f"{browser.HOST}:{port}", f"localhost:{port}"]
-            app = make_app(folders, token, hosts, Path(cache))
+            app = make_app(folders, token, hosts, Path(cache), read_ahead=True)
             config = uvicorn.Config(
                 app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1,
                 server_header=False,

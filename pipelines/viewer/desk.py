@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections import OrderedDict
@@ -15,12 +16,12 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipelines.errors import UnreadableFileError
+from pipelines.errors import PipelinesError, UnreadableFileError
 from pipelines.predicted import lies_in
 from pipelines.viewer import measures, thumbnails
 from pipelines.viewer.cases import Case, Folder, Layer
 from pipelines.viewer.corrections import Corrections, version
-from pipelines.viewer.images import Images, Shown, open_mask
+from pipelines.viewer.images import Images, Shown, is_picture, open_mask
 from pipelines.viewer.pairs import Entry, pair
 
 CORRECTED_LAYER = "corrected"
@@ -42,7 +43,7 @@ class Desk:
         self._corrections = Corrections()
         self._masks: OrderedDict[tuple[Path, str], NDArray[np.uint8]] = OrderedDict()
         self._measured: dict[tuple[Path, str], dict[str, Any]] = {}
-        self._thumbnails: dict[int, Image.Image | None] = {}
+        self._thumbnails: dict[int, Image.Image] = {}
         self._lock = threading.Lock()
 
     def number(self, request: Request) -> int:
@@ -110,10 +111,24 @@ class Desk:
         return open_png(case.overlay)
 
     def thumbnail(self, number: int) -> Image.Image | None:
-        """A small picture of a case for the list, None where there is nothing to show."""
+        """A small picture of a case for the list; None where there is nothing to show, or where a volume would have to
+        be read for it that nobody has opened yet."""
         if number not in self._thumbnails:
-            self._thumbnails[number] = self._thumbnail(self.entries[number])
+            found = self._thumbnail(self.entries[number])
+            if found is None:
+                return None
+            self._thumbnails[number] = found
         return self._thumbnails[number]
+
+    def read_ahead(self) -> None:
+        """Open the case that the page begins with, while the browser starts; faults are told when it asks."""
+        for entry in self.entries:
+            if entry.first.status in ("done", "data"):
+                with contextlib.suppress(PipelinesError, OSError):
+                    self.image(entry)
+                    for key, _, _ in entry.layers():
+                        self.measures(entry, key)
+                return
 
     def save(self, entry: Entry, number: int, mask: NDArray[np.uint8], base: str | None) -> dict[str, Any]:
         """Save a corrected mask; see `Corrections.save`."""
@@ -149,6 +164,8 @@ class Desk:
                 return thumbnails.from_overlay(overlay, case.report)
         case = entry.first
         if case.image is None or case.status not in ("done", "data") or not case.image.exists():
+            return None
+        if not is_picture(case.image, case.kind) and not self._images.is_open(case.image, case.kind):
             return None
         shown = self.image(entry)
         layers = entry.layers()

@@ -101,7 +101,7 @@ class Images:
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     return self._kept[key]
-            shown = self._picture(path, key) if _is_picture(path, kind) else self._volume(path, key)
+            shown = self._picture(path, key) if is_picture(path, kind) else self._volume(path, key)
             with self._lock:
                 self._kept[key] = shown
                 self._make_room()
@@ -176,7 +176,8 @@ def from_bytes(data: bytes, shown: Shown) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(shown.shape, order="F")
 
 
-def _is_picture(path: Path, kind: str | None) -> bool:
+def is_picture(path: Path, kind: str | None) -> bool:
+    """Whether an image is shown as a picture: as its report says, or else as its name does."""
     if kind is not None:
         return kind == "picture"
     return path.is_file() and kind_of(path) == PICTURE

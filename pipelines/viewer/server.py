@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,9 @@ class _LargeFile(FileResponse):
     chunk_size = 4 * 2**20  # a scan of 300 MB in chunks of 64 kB would take seconds
 
 
-def make_app(folders: Sequence[Folder], token: str, hosts: Sequence[str], cache: Path) -> ASGIApp:
+def make_app(
+    folders: Sequence[Folder], token: str, hosts: Sequence[str], cache: Path, *, read_ahead: bool = False
+) -> ASGIApp:
     """The application over one folder or two.
 
     Args:
@@ -44,8 +47,11 @@ def make_app(folders: Sequence[Folder], token: str, hosts: Sequence[str], cache:
         token: the first part of each path.
         hosts: what Host may be.
         cache: an empty folder, which somebody else removes.
+        read_ahead: begin at once to read the case that the page begins with.
     """
     desk = Desk(folders, cache)
+    if read_ahead:
+        threading.Thread(target=desk.read_ahead, daemon=True).start()
     files = {
         path.relative_to(STATIC).as_posix(): path
         for path in STATIC.rglob("*")
@@ -157,7 +163,7 @@ def _octets(data: bytes) -> Response:
 
 def _png(picture: Image.Image | None) -> Response:
     if picture is None:
-        raise HTTPException(404)
+        return Response(status_code=204)  # nothing to show is no fault
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=1)
     return Response(file.getvalue(), media_type="image/png")

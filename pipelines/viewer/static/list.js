@@ -71,7 +71,8 @@ export class List {
         element(
           "span",
           { className: "about" },
-          element("strong", { title: each.name }, each.name),
+          element("strong", { title: each.name }, each.name.split("/").at(-1)),
+          each.name.includes("/") ? element("span", { className: "figures within", title: each.name }, each.name.split("/").slice(0, -1).join("/")) : null,
           element(
             "span",
             { className: "status" },
@@ -108,6 +109,12 @@ export class List {
     const { shown } = this;
     const index = shown.findIndex((each) => each.number === this.chosen);
     return shown[Math.min(Math.max(index + step, 0), shown.length - 1)]?.number;
+  }
+
+  // A volume has a thumbnail once it has been opened.
+  renew(number) {
+    const blank = this.root.querySelector(`[data-number="${number}"] .blank`);
+    blank?.replaceWith(thumbnail(this.cases.find((one) => one.number === number)));
   }
 
   mark(number, corrected) {

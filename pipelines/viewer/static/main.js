@@ -52,6 +52,8 @@ async function open(number) {
   Object.assign(state, { number, facts: null, layers: [], brush: null, measured: null, compared: null, overlay: false, style: null, most: null, labels: [], hasOverlay: false });
   if (state.tool === "paint") state.tool = "look";
   list.choose(number);
+  curve.show([], []);
+  $("place").textContent = $("hovered").textContent = "";
   location.replace(`#${number}`);
   try {
     state.details = await json(`cases/${number}`, { signal });
@@ -68,6 +70,7 @@ async function open(number) {
     state.window = state.facts.intensity === "display" ? PLAIN : (WINDOWS[state.windowName] ?? state.window);
     await show(signal);
     say("");
+    list.renew(number);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!stage.panes.length && state.hasOverlay) await instead(error);
@@ -98,7 +101,7 @@ const layer = (key) => state.layers.find((each) => each.key === key);
 async function show(signal) {
   const keys = { first: [state.first], second: [state.second], both: [state.first, state.second] }[state.split].filter(Boolean);
   const shown = keys.length ? keys : [null];
-  await stage.split(shown.map((key) => (state.layers.length > 1 ? (layer(key)?.title ?? "") : "")));
+  await stage.split(shown.map((key) => (state.layers.length > 1 ? (layer(key)?.title ?? "") : "")), state.view);
   stage.each((pane) => {
     if (pane.viewName !== state.view) pane.setView(state.view);
     if (pane.window?.low !== state.window.low || pane.window?.high !== state.window.high) pane.setWindow(state.window);
@@ -198,6 +201,8 @@ const actions = {
   view: (name) => {
     if (state.facts?.kind !== "volume") return;
     state.view = name;
+    const drawnElsewhere = !stage.shows(name);
+    if (drawnElsewhere) return state.brush ? correct() : again();
     stage.each((pane) => pane.setView(name));
     draw();
   },
@@ -398,6 +403,8 @@ $("show-list").addEventListener("click", (event) => {
 addEventListener("beforeunload", (event) => state.brush?.dirty && event.preventDefault());
 addEventListener("resize", () => stage.each((pane) => pane.redraw()));
 
+globalThis.viewer = { state, stage }; // for a look from the console, and for the tests
+
 try {
   list = new List(await json("cases"), open);
   const asked = Number(location.hash.slice(1));
@@ -406,4 +413,3 @@ try {
 } catch (error) {
   fail(error);
 }
-globalThis.viewer = { state, stage }; // for a look from the console, and for the tests

@@ -17,14 +17,36 @@ export class Picture {
   async open(facts, image) {
     this.facts = facts;
     this.image = image;
-    const [width, height] = facts.shape;
-    this.layer = new OffscreenCanvas(width, height);
-    this.drawn = new Uint8Array(width * height);
-    this.centre = [width / 2, height / 2];
-    this.times = 1;
+    this.fit();
     this.watch = new ResizeObserver(() => this.redraw());
     this.watch.observe(this.canvas);
     this.redraw();
+  }
+
+  // What is shown, in pixels, and how large one of them is: of a picture the picture, of a volume one of its slices.
+  get size() {
+    return this.facts.shape.slice(0, 2);
+  }
+
+  get pixel() {
+    return [1, 1];
+  }
+
+  // The mask's values that are shown now, (height, width) in a row; the voxel of a column and row.
+  get plane() {
+    return this.mask;
+  }
+
+  toVoxel(column, row) {
+    return [column, row, 0];
+  }
+
+  fit() {
+    const [width, height] = this.size;
+    this.layer = new OffscreenCanvas(width, height);
+    this.drawn = new Uint8Array(width * height);
+    this.centre = [(width * this.pixel[0]) / 2, (height * this.pixel[1]) / 2];
+    this.times = 1;
   }
 
   close() {
@@ -56,15 +78,16 @@ export class Picture {
   }
 
   touched() {
-    const [width, height] = this.facts.shape;
+    const [width, height] = this.size;
     const pixels = new ImageData(width, height);
-    if (this.mask) {
+    if (this.mask && this.style) {
+      const plane = this.plane;
       if (this.style.outline) {
-        outlineSlice(this.mask, this.drawn, width, height, 0);
+        outlineSlice(plane, this.drawn, width, height, 0);
         // a line of one pixel of a large picture would not be seen
-        for (let i = 1; i < Math.round(Math.max(width, height) / 500); i++) this.thicken(width, height);
+        for (let i = 1; i < Math.round(Math.max(width, height) / 500); i++) this.thicken(plane, width, height);
       } else {
-        this.drawn.set(this.mask);
+        this.drawn.set(plane);
       }
       const colours = new Uint32Array(table(this.style).buffer);
       const target = new Uint32Array(pixels.data.buffer);
@@ -74,33 +97,33 @@ export class Picture {
     this.redraw();
   }
 
-  thicken(width, height) {
+  thicken(plane, width, height) {
     const before = this.drawn.slice();
     for (let y = 0, i = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
-        if (before[i] || !this.mask[i]) continue;
+        if (before[i] || !plane[i]) continue;
         const beside = Math.max(
           x > 0 ? before[i - 1] : 0, x < width - 1 ? before[i + 1] : 0,
           y > 0 ? before[i - width] : 0, y < height - 1 ? before[i + width] : 0,
         ); // prettier-ignore
-        if (beside === this.mask[i]) this.drawn[i] = beside;
+        if (beside === plane[i]) this.drawn[i] = beside;
       }
     }
   }
 
-  // CSS pixels to a pixel of the picture.
+  // CSS pixels to a millimetre; of a picture, to a pixel of it.
   get scale() {
-    const [width, height] = this.facts.shape;
+    const [width, height] = this.size.map((each, axis) => each * this.pixel[axis]);
     return this.times * Math.min(this.canvas.clientWidth / width, this.canvas.clientHeight / height);
   }
 
   at(x, y) {
     const { scale } = this;
-    const px = (x - this.canvas.clientWidth / 2) / scale + this.centre[0];
-    const py = (y - this.canvas.clientHeight / 2) / scale + this.centre[1];
-    const [width, height] = this.facts.shape;
-    if (px < 0 || py < 0 || px >= width || py >= height) return null;
-    return { voxel: [Math.floor(px), Math.floor(py), 0], plane: 2, mm: [px, py, 0] };
+    const across = (x - this.canvas.clientWidth / 2) / scale + this.centre[0];
+    const down = (y - this.canvas.clientHeight / 2) / scale + this.centre[1];
+    const [column, row] = [Math.floor(across / this.pixel[0]), Math.floor(down / this.pixel[1])];
+    if (column < 0 || row < 0 || column >= this.size[0] || row >= this.size[1]) return null;
+    return { voxel: this.toVoxel(column, row), plane: this.axis ?? 2, mm: [across, down, 0] };
   }
 
   scaleAt() {
@@ -135,9 +158,8 @@ export class Picture {
   rotate() {}
 
   reset() {
-    const [width, height] = this.facts.shape;
     this.times = 1;
-    this.centre = [width / 2, height / 2];
+    this.centre = this.size.map((each, axis) => (each * this.pixel[axis]) / 2);
     this.redraw();
   }
 
@@ -168,9 +190,10 @@ export class Picture {
     context.fillRect(0, 0, canvas.width, canvas.height);
     const scale = this.scale * dpr;
     const [left, top] = this.centre.map((each, axis) => size[axis] / 2 - each * scale);
-    context.setTransform(scale, 0, 0, scale, left, top);
-    context.imageSmoothingEnabled = scale < 3;
-    const [width, height] = this.facts.shape;
+    const [across, down] = this.pixel;
+    context.setTransform(scale * across, 0, 0, scale * down, left, top);
+    context.imageSmoothingEnabled = scale * across < 3;
+    const [width, height] = this.size;
     context.drawImage(this.instead ?? this.image, 0, 0, width, height);
     context.drawImage(this.layer, 0, 0);
   }

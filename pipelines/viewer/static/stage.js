@@ -2,6 +2,7 @@
 
 import { bitmap, bytes, json } from "./api.js";
 import { Picture } from "./picture.js";
+import { Slices, inSlices, isLarge } from "./slices.js";
 import { Surface } from "./surface.js";
 import { Volume } from "./volume.js";
 
@@ -18,7 +19,7 @@ export class Stage {
     for (const pane of this.panes) pane.close();
     this.panes = [];
     this.surfaces = [];
-    this.data = null;
+    this.data = this.Kind = null;
     this.masks = new Map();
     this.host.replaceChildren();
   }
@@ -32,10 +33,16 @@ export class Stage {
     this.data = this.facts.kind === "volume" ? await bytes(path, { signal }) : await bitmap(path, { signal });
   }
 
-  // Shows as many panes as there are titles.
-  async split(titles) {
+  // Shows as many panes as there are titles, of a kind that can show the view.
+  async split(titles, view) {
     const place = this.panes[0]?.place;
     const { viewName, window } = this.panes[0] ?? {};
+    const Kind = this.facts.kind === "picture" ? Picture : isLarge(this.facts) && inSlices(view) ? Slices : Volume;
+    if (Kind !== this.Kind) {
+      for (const pane of this.panes) pane.close();
+      Object.assign(this, { Kind, panes: [], surfaces: [] });
+      this.host.replaceChildren();
+    }
     while (this.panes.length > titles.length) {
       this.panes.pop().close();
       this.surfaces.pop();
@@ -55,13 +62,18 @@ export class Stage {
     if (place) for (const pane of this.panes) pane.place = place;
   }
 
+  // Whether the panes that are there can show a view.
+  shows(view) {
+    return this.Kind === (isLarge(this.facts) && inSlices(view) ? Slices : Volume);
+  }
+
   async add() {
     const box = document.createElement("div");
     box.className = "pane";
     const name = document.createElement("span");
     name.className = "name";
     this.host.append(box);
-    const pane = this.facts.kind === "volume" ? new Volume(box) : new Picture(box);
+    const pane = new this.Kind(box);
     this.panes.push(pane);
     await pane.open(this.facts, this.data);
     const surface = new Surface(box, pane, {

@@ -8,11 +8,11 @@ const LABELS = [
   [240, 228, 66],
   [213, 94, 0],
 ];
-// Of two masks, from dark to light.
+// Of two masks; in grey from dark to light.
 export const DIFFERENCES = [
-  { value: 1, key: "first", colour: [0, 114, 178] },
-  { value: 2, key: "second", colour: [230, 159, 0] },
-  { value: 3, key: "both", colour: [245, 245, 245] },
+  { value: 1, key: "first", colour: [213, 94, 0] },
+  { value: 2, key: "second", colour: [86, 180, 233] },
+  { value: 3, key: "both", colour: [240, 228, 66] },
 ];
 
 export const colourOf = (value) => LABELS[(value - 1) % LABELS.length];
@@ -37,12 +37,15 @@ export function differenceStyle(titles) {
 
 const FILLED = 0.55; // of the opacity: what lies under a filled label is to be seen
 
+const AROUND = 0.04; // in 3D, of labels below the highest: what lies in an organ is to be seen through it
+
 // 256 colours with their opacity, RGBA.
-export function table(style) {
-  const part = style.outline ? 1 : FILLED;
+export function table(style, solid = false) {
+  const highest = Math.max(...style.values.keys());
+  const part = style.outline || solid ? 1 : FILLED;
   const found = new Uint8ClampedArray(256 * 4);
   for (const [value, { colour, shown, opacity }] of style.values) {
-    found.set([...colour, shown ? Math.round(255 * opacity * part) : 0], 4 * value);
+    found.set([...colour, shown ? Math.round(255 * opacity * (solid && value < highest ? AROUND : part)) : 0], 4 * value);
   }
   return found;
 }

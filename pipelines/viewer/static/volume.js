@@ -77,7 +77,6 @@ export class Volume {
     this.viewName = name;
     // In 3D the mask is what is looked at: the image is a shade around it.
     const solid = name === "solid";
-    this.nv.opts.smoothDrawing = solid ? 1 : 0;
     this.nv.opts.crosshairWidth = name === "planes" ? 0.6 : 0; // it says where the other planes lie
     this.nv.setSliceType(VIEWS[name]);
     if (solid !== this.wasSolid && this.window) {
@@ -108,7 +107,7 @@ export class Volume {
     const outline = style.outline && this.viewName !== "solid";
     const again = this.mask && (this.shown !== this.mask || this.outlined !== outline);
     this.style = style;
-    this.nv.drawLut = { lut: table(style), labels: Array.from({ length: 256 }, (_, i) => `${i}`) };
+    this.nv.drawLut = { lut: table(style, this.viewName === "solid"), labels: Array.from({ length: 256 }, (_, i) => `${i}`) };
     if (again) {
       if (outline) for (let z = 0; z < depth; z++) outlineSlice(this.mask, this.drawn, width, height, z);
       else this.drawn.set(this.mask);
@@ -221,8 +220,8 @@ export class Volume {
 
   set place({ voxel, pan, turn }) {
     this.nv.scene.crosshairPos = this.nv.vox2frac(voxel);
-    this.nv.scene.pan2Dxyzmm = Float32Array.from(pan);
-    [this.nv.scene.renderAzimuth, this.nv.scene.renderElevation, this.nv.scene.volScaleMultiplier] = turn;
+    if (pan) this.nv.scene.pan2Dxyzmm = Float32Array.from(pan);
+    if (turn) [this.nv.scene.renderAzimuth, this.nv.scene.renderElevation, this.nv.scene.volScaleMultiplier] = turn;
     this.nv.drawScene();
   }
 
