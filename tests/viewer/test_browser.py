@@ -245,7 +245,7 @@ def test_pictures_and_a_refusal(folder: Path, view: Callable[..., Page]) -> None
     page.until("viewer.state.brush")
     page.js("viewer.state.brush.size = 1")
     left, top = page.corner()
-    place = page.js("[0.3, 0.8].map((part, axis) => part * viewer.stage.panes[0].canvas[axis ? 'clientHeight' : 'clientWidth'])")
+    place = page.js("[0.31, 0.8].map((part, axis) => part * viewer.stage.panes[0].canvas[axis ? 'clientHeight' : 'clientWidth'])")
     column, row, _ = page.js(f"viewer.stage.panes[0].at({place[0]}, {place[1]}).voxel")
     page.page.touchscreen.tap(left + place[0], top + place[1])
     page.press("Control+s")
@@ -311,7 +311,7 @@ def test_two_folders_side_by_side(folder: Path, tmp_path: Path, view: Callable[.
     page.page.keyboard.up("Control")
     page.page.wait_for_timeout(100)
     zooms = page.js("viewer.stage.panes.map((pane) => pane.place.pan[3])")
-    assert zooms[0] == zooms[1] > 1
+    assert zooms == [pytest.approx(1.15)] * 2
 
 
 def test_a_large_volume_is_seen_slice_by_slice(tmp_path: Path, view: Callable[..., Page]) -> None:
@@ -332,6 +332,7 @@ def test_a_large_volume_is_seen_slice_by_slice(tmp_path: Path, view: Callable[..
     x, y, z = page.js(f"viewer.stage.panes[0].at({xs.mean()}, {ys.mean()}).voxel")
     assert ct_volume()[1][x // 10, y // 10, z // 11] == 2
     assert xs.mean() < page.pixels().shape[1] / 2, "the patient's right is at the left"
+    page.js(f"viewer.stage.goTo([{x}, {y}, {z}])")
     for key in ("c", "s", "a"):
         page.press(key)
         ys, xs = np.nonzero(page.like(ORANGE, 90) & ~page.like(BLUE, 40))
