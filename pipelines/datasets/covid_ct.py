@@ -1,4 +1,4 @@
-"""Lung CT with COVID-19 lesions: raw folders in three layouts, or phantoms, to a prepared folder."""
+"""Lung CT with COVID-19 lesions: raw folders in four layouts, or phantoms, to a prepared folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.datasets.checked_case import SEVERITY, CheckedCase, check_case, write_case
+from pipelines.datasets.corrected_layout import KNOWN, find_corrected_ct
 from pipelines.datasets.ct_report import case_table, counts, section_tables
 from pipelines.datasets.ct_seg_layout import find_ct_seg
 from pipelines.datasets.dicom_layout import MASK_VALUES, find_dicom
@@ -27,7 +28,7 @@ PHANTOM_FORMATS = ("nifti", "dicom", "both")
 LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
 _LAYOUTS = (
     "ct_scans/ with lung_mask/ and infection_mask/ (COVID-19-CT-Seg); LungInfection-Train/ and LungInfection-Test/, "
-    "or images/ with masks/ (COVID-SemiSeg); DICOM series folders with NIfTI masks of the same names"
+    f"or images/ with masks/ (COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
 )
 
 
@@ -92,7 +93,7 @@ def prepare_covid_ct(
     """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
     Args:
-        raw: a folder in one of the three layouts.
+        raw: a folder in one of the four layouts.
         out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`.
         mask_values: what DICOM masks mean, see `find_dicom`.
 
@@ -181,7 +182,7 @@ def find_layout(raw: Path, mask_values: str | None = None) -> RawSet:
     """
     if mask_values is not None and mask_values not in MASK_VALUES:
         raise UsageError(f"mask values {mask_values!r} are not known", how=f"choose one of {', '.join(MASK_VALUES)}")
-    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_semi_seg)
+    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_semi_seg, find_corrected_ct)
     found = matching_layouts(raw, finders)
     if not found:
         dicom = find_dicom(raw, mask_values)

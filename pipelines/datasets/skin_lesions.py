@@ -1,4 +1,4 @@
-"""Dermoscopic pictures with skin lesions: raw folders in three layouts to a prepared folder."""
+"""Dermoscopic pictures with skin lesions: raw folders in four layouts to a prepared folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.datasets.checked_picture import CheckedPicture, check_picture, write_picture
+from pipelines.datasets.corrected_layout import KNOWN, find_corrected_pictures
 from pipelines.datasets.datalist import UNKNOWN
 from pipelines.datasets.preparation import Preparation, Prepared, matching_layouts, only_layout
 from pipelines.datasets.raw_case import RawCase, RawFolder
@@ -27,7 +28,10 @@ Finder = Callable[[Path], RawFolder | None]
 NAMES: dict[str, tuple[tuple[Finder, ...], str]] = {
     "isic2016": ((find_isic2016, find_plain), f"{_ISIC}; {_PLAIN}"),
     "ph2": ((find_ph2, find_plain), f"{_PH2}; {_PLAIN}"),
-    "skin_lesions": ((find_isic2016, find_ph2, find_plain), f"{_ISIC}; {_PH2}; {_PLAIN}"),
+    "skin_lesions": (
+        (find_isic2016, find_ph2, find_plain, find_corrected_pictures),
+        f"{_ISIC}; {_PH2}; {_PLAIN}; {KNOWN}",
+    ),
 }
 
 

@@ -28,10 +28,15 @@ def line(entry: Entry, number: int) -> dict[str, Any]:
         "number": number,
         "name": first.name,
         "status": next((each for each in statuses if each not in ("done", "data")), statuses[0]),
-        "error": next((case.error for case in entry.cases if case is not None and case.error), None),
+        "error": next((_without_path(case) for case in entry.cases if case is not None and case.error), None),
         "sides": [None if case is None else _side(case) for case in entry.cases],
         "corrected": first.corrected() is not None,
     }
+
+
+def _without_path(case: Case) -> str:
+    """What is wrong, without the path of the input before it: the list has its name."""
+    return str(case.error).removeprefix(f"{case.image}: ")
 
 
 def _side(case: Case) -> dict[str, Any]:

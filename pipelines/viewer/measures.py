@@ -23,9 +23,9 @@ def measure(mask: NDArray[np.uint8], labels: Mapping[int, str], spacing: tuple[f
         spacing: millimetres along the axes; None for a picture.
 
     Returns:
-        ``labels``: [{value, name, title, voxels, ml, share, slices: [voxels by Z]}] (ml None without spacing; share of all
-        voxels); ``extent`` 0..1 or None; ``curve``: {title, of, values: [a number or None by Z]} of the label that is
-        looked for, a part of another where ``PARTS`` says so, or else its area; ``most``: the Z where it is largest, or
+        ``labels``: [{value, name, title, voxels, ml, share, slices: [voxels by Z]}] (ml None without spacing; share of
+        all voxels); ``extent`` 0..1 or None; ``curve``: {title, of, values: [a number or None by Z]} of the highest
+        label: its part of another where ``PARTS`` says so, or else its area; ``most``: the Z where it is largest, or
         None.
     """
     counts = count_slices(mask, max(labels, default=1))

@@ -57,7 +57,7 @@ def _slice(shown: Shown, z: int) -> NDArray[np.uint8]:
     flat = np.fromfile(shown.file, dtype, count=x * y, offset=offset)
     values = flat.reshape((x, y), order="F")[::-1, ::-1].T.astype(np.float32)
     if shown.intensity != "display":
-        values = (values + 1350) / 1500 * 255
+        values = (values + np.float32(1350)) * np.float32(255 / 1500)
     return np.repeat(values.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 

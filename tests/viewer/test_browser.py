@@ -1,4 +1,4 @@
-"""The page in a browser without a window: what is drawn, what the switches do, and where a stroke of the brush lands."""
+"""The page in a browser without a window: what is drawn, what the switches do, where a stroke of the brush lands."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import SHAPE, ct_volume, refused_case, write_ct_case, write_manifest, write_skin_case
 from PIL import Image
+from written_folders import SHAPE, ct_volume, refused_case, write_ct_case, write_manifest, write_skin_case
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (the test extra)")
@@ -25,7 +25,12 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
 ]
-WEBGL_BY_SOFTWARE = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+WEBGL_BY_SOFTWARE = [
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
 BLUE, ORANGE = (86, 180, 233), (230, 159, 0)
 YELLOW, VERMILION = (240, 228, 66), (213, 94, 0)
 
@@ -60,12 +65,18 @@ class Page:
     def until(self, expression: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds  # Playwright's own waiting needs eval, which the page's policy forbids
         while not self.js(f"Boolean({expression})"):
-            assert time.monotonic() < end, (expression, self.faults, self.js("document.querySelector('#said').textContent"))
+            assert time.monotonic() < end, (
+                expression,
+                self.faults,
+                self.js("document.querySelector('#said').textContent"),
+            )
             self.page.wait_for_timeout(50)
 
     def open(self, name: str) -> None:
         self.page.locator(".case", has=self.page.get_by_text(name, exact=True)).click()
-        self.until(f"viewer.state.details?.name.endsWith('{name}') && document.querySelector('#said').textContent === ''")
+        self.until(
+            f"viewer.state.details?.name.endsWith('{name}') && document.querySelector('#said').textContent === ''"
+        )
         self.page.wait_for_timeout(150)
 
     def pixels(self) -> np.ndarray:
@@ -245,7 +256,9 @@ def test_pictures_and_a_refusal(folder: Path, view: Callable[..., Page]) -> None
     page.until("viewer.state.brush")
     page.js("viewer.state.brush.size = 1")
     left, top = page.corner()
-    place = page.js("[0.31, 0.8].map((part, axis) => part * viewer.stage.panes[0].canvas[axis ? 'clientHeight' : 'clientWidth'])")
+    place = page.js(
+        "[0.31, 0.8].map((part, axis) => part * viewer.stage.panes[0].canvas[axis ? 'clientHeight' : 'clientWidth'])"
+    )
     column, row, _ = page.js(f"viewer.stage.panes[0].at({place[0]}, {place[1]}).voxel")
     page.page.touchscreen.tap(left + place[0], top + place[1])
     page.press("Control+s")
@@ -285,10 +298,10 @@ def test_two_folders_side_by_side(folder: Path, tmp_path: Path, view: Callable[.
     half = np.asarray(turned.dataobj).copy()
     half[15:17][half[15:17] == 2] = 1
     assert (half == 2).sum() == 24
-    back = nib.orientations.ornt_transform(
-        nib.io_orientation(turned.affine), nib.io_orientation(stored.affine)
+    back = nib.orientations.ornt_transform(nib.io_orientation(turned.affine), nib.io_orientation(stored.affine))
+    nib.save(
+        nib.Nifti1Image(nib.apply_orientation(half, back).astype(np.uint8), stored.affine), other / "scan_mask.nii.gz"
     )
-    nib.save(nib.Nifti1Image(nib.apply_orientation(half, back).astype(np.uint8), stored.affine), other / "scan_mask.nii.gz")
     assert label.shape == stored.shape
     assert (due == 2).sum() == 48
 

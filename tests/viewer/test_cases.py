@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import refused_case, write_ct_case, write_manifest, write_skin_case
+from written_folders import refused_case, write_ct_case, write_manifest, write_skin_case
 
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.predicted import read_manifest
@@ -111,7 +111,7 @@ def test_a_dataset_and_an_evaluation(tmp_path: Path) -> None:
 def test_folders_that_hold_nothing_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such folder"):
         read_folder(tmp_path / "none")
-    with pytest.raises(UsageError, match="neither manifest.jsonl nor"):
+    with pytest.raises(UsageError, match="nor masks of an evaluation"):
         read_folder(tmp_path)
     (tmp_path / "manifest.jsonl").write_text("")
     with pytest.raises(PipelinesError, match="names no case"):

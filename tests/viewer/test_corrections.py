@@ -8,8 +8,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import ORIGIN, SHAPE, ct_volume, write_ct_case, write_manifest
 from PIL import Image
+from written_folders import ORIGIN, SHAPE, ct_volume, write_ct_case, write_manifest
 
 from pipelines.errors import OutputError
 from pipelines.viewer import read_folder
@@ -50,7 +50,9 @@ def test_a_volume_is_saved_as_its_prediction_is_stored(tmp_path: Path, client, c
     assert np.array_equal(again, corrected_label())
     assert asking.get("cases").json()["cases"][0]["corrected"] is True
     assert asking.get("cases/0/masks/corrected/measures").json()["labels"][1]["voxels"] == 49
-    everything = [p.relative_to(folder / "corrected").as_posix() for p in (folder / "corrected").rglob("*") if p.is_file()]
+    everything = [
+        p.relative_to(folder / "corrected").as_posix() for p in (folder / "corrected").rglob("*") if p.is_file()
+    ]
     assert sorted(everything) == [".lock", "ward/scan_mask.nii.gz"], "nothing half-written stays"
 
 
@@ -113,7 +115,7 @@ def test_links_do_not_lead_a_save_out_of_the_folder(predictions: Path, client, t
     (predictions / "corrected" / ".lock").symlink_to(away / "made")
     assert asking.post("cases/0/masks/corrected", content=body, headers=POSTED).status_code == 507
     (predictions / "corrected" / ".lock").unlink(missing_ok=True)
-    (predictions / "corrected" / "ward").mkdir()
+    (predictions / "corrected" / "ward").mkdir(exist_ok=True)
     (predictions / "corrected" / "ward" / "scan_mask.nii.gz").symlink_to(away / "target")
     assert asking.post("cases/0/masks/corrected", content=body, headers=POSTED).status_code == 200
     assert list(away.iterdir()) == [], "the link itself was replaced"

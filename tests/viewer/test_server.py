@@ -9,8 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import HOST, ORIGIN, SHAPE, ct_volume, write_ct_case, write_manifest, write_skin_case
 from PIL import Image
+from written_folders import HOST, ORIGIN, SHAPE, ct_volume, write_ct_case, write_manifest, write_skin_case
 
 OCTETS = {"content-type": "application/octet-stream"}
 
@@ -163,9 +163,10 @@ def test_measures_are_the_masks(predictions: Path, client) -> None:
 
 def test_pictures_come_as_png(predictions: Path, client, tmp_path: Path) -> None:
     asking = client(predictions)
-    with Image.open(io.BytesIO(asking.get("cases/1/image").content)) as sent, Image.open(
-        tmp_path / "images" / "mole.png"
-    ) as stored:
+    with (
+        Image.open(io.BytesIO(asking.get("cases/1/image").content)) as sent,
+        Image.open(tmp_path / "images" / "mole.png") as stored,
+    ):
         assert np.array_equal(np.asarray(sent), np.asarray(stored))
     mask = np.frombuffer(asking.get("cases/1/masks/0-mask").content, np.uint8).reshape(40, 60)
     assert mask[5:15, 30:50].all()
@@ -178,7 +179,10 @@ def test_pictures_come_as_png(predictions: Path, client, tmp_path: Path) -> None
 def test_two_folders_are_compared(tmp_path: Path, client) -> None:
     images = tmp_path / "images"
     for name in ("a", "b"):
-        write_manifest(tmp_path / name, [write_ct_case(tmp_path / name, images, "scan"), write_skin_case(tmp_path / name, images, "mole")])
+        write_manifest(
+            tmp_path / name,
+            [write_ct_case(tmp_path / name, images, "scan"), write_skin_case(tmp_path / name, images, "mole")],
+        )
     path = tmp_path / "b" / "scan_mask.nii.gz"
     stored = nib.load(path)
     _, label = ct_volume()
@@ -191,7 +195,9 @@ def test_two_folders_are_compared(tmp_path: Path, client) -> None:
     assert (lesion["first"], lesion["second"]) == (48, 36)
     assert lesion["dice"] == pytest.approx(2 * 36 / (48 + 36), abs=1e-6)
     assert found["extents"][1] == pytest.approx(36 / (label > 0).sum(), abs=1e-6)
-    coloured = np.frombuffer(asking.get("cases/0/comparison/0-mask/1-mask/2").content, np.uint8).reshape(SHAPE, order="F")
+    coloured = np.frombuffer(asking.get("cases/0/comparison/0-mask/1-mask/2").content, np.uint8).reshape(
+        SHAPE, order="F"
+    )
     assert (coloured[15][label[15] == 2] == 1).all()
     assert (coloured[16][label[16] == 2] == 3).all()
     assert (coloured == 2).sum() == 0
@@ -199,7 +205,9 @@ def test_two_folders_are_compared(tmp_path: Path, client) -> None:
 
 
 def test_a_picture_of_another_size_than_its_mask_is_said(predictions: Path, client, tmp_path: Path) -> None:
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8)).save(tmp_path / "images" / "mole.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8)).save(
+        tmp_path / "images" / "mole.png"
+    )
     answer = client(predictions).get("cases/1/masks/0-mask")
     assert answer.status_code == 422
     assert "the shape differs" in answer.json()["error"]
@@ -237,3 +245,10 @@ def test_the_vendored_niivue_is_the_one_that_is_stated() -> None:
     content = (STATIC / "vendor" / "niivue.umd.js").read_bytes()
     assert hashlib.sha256(content).hexdigest() == stated["sha256"]
     assert (STATIC / "vendor" / "LICENSE.niivue").read_text().startswith("BSD 2-Clause")
+
+
+def test_the_pages_modules_are_small() -> None:
+    from pipelines.viewer.server import STATIC
+
+    for path in STATIC.glob("*.js"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path

@@ -5,6 +5,7 @@ import { outlineSlice, table } from "./style.js";
 export class Picture {
   kind = "picture";
   mask = null;
+  part = 250; // of its longer side: how thick an outline is
   instead = null; // another picture in its place: the class activation
 
   constructor(host) {
@@ -85,7 +86,7 @@ export class Picture {
       if (this.style.outline) {
         outlineSlice(plane, this.drawn, width, height, 0);
         // a line of one pixel of a large picture would not be seen
-        for (let i = 1; i < Math.round(Math.max(width, height) / 500); i++) this.thicken(plane, width, height);
+        for (let i = 1; i < Math.round(Math.max(width, height) / this.part); i++) this.thicken(plane, width, height);
       } else {
         this.drawn.set(plane);
       }

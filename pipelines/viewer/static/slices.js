@@ -30,6 +30,7 @@ export const inSlices = (view) => view in AXES;
 export class Slices extends Picture {
   kind = "volume";
   axis = 2;
+  part = 800;
   viewName = "axial";
 
   async open(facts, data) {
