@@ -12,7 +12,7 @@ from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError,
 from pipelines.predicted import MANIFEST, PredictedCase, corrected_mask, found_again, lies_in, read_manifest
 
 DATALIST = "datalist.json"
-EVALUATED = "cases.json"
+EVALUATED, NAMED = "cases.json", "labels.json"
 _EVALUATION_HOMES = (".", "masks", "evaluation/masks")
 SECTIONS = ("training", "validation", "test")
 _MOST_BYTES = 64 * 2**20  # of a list or report
@@ -158,11 +158,10 @@ def _prepared(folder: Path) -> list[Case]:
 
 
 def _evaluated(home: Path, folder: Path) -> list[Case]:
-    """Cases of an evaluation: a list of case, image, label (the truth) and mask (what was predicted), or an object with
-    that as ``cases`` beside ``labels``. Paths are absolute or relative to the file; masks lie beside it."""
-    content = _json(home / EVALUATED)
-    listed = content.get("cases") if isinstance(content, dict) else content
-    labels = _labels(content.get("labels")) if isinstance(content, dict) else {}
+    """Cases of an evaluation: a list of case, image, label (the truth) and mask (what was predicted), and beside it the
+    names of the labels. Paths are absolute or relative to the file; masks lie beside it."""
+    listed = _json(home / EVALUATED)
+    labels = _labels(_json(home / NAMED)) if (home / NAMED).is_file() else {}
     cases = []
     for item in listed if isinstance(listed, list) else ():
         if not isinstance(item, dict) or not isinstance(item.get("case"), str):

@@ -20,7 +20,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import LabelError, PipelinesError, UnsupportedImageError
+from pipelines.errors import LabelError, OutputError, PipelinesError, UnsupportedImageError
 from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_xray
 from pipelines.readers.kinds import PICTURE, kind_of
 from pipelines.readers.raw import Grid
@@ -93,7 +93,7 @@ class Images:
             kind: "volume" or "picture", where that is known; else the file's name decides.
 
         Raises:
-            PipelinesError: as the readers say.
+            PipelinesError: as the readers say. OutputError: the cache cannot be written.
         """
         key = hashlib.sha256(f"{kind}\0{path}".encode(errors="surrogateescape")).hexdigest()[:24]
         with self._reading:
@@ -101,7 +101,11 @@ class Images:
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     return self._kept[key]
-            shown = self._picture(path, key) if is_picture(path, kind) else self._volume(path, key)
+            try:
+                shown = self._picture(path, key) if is_picture(path, kind) else self._volume(path, key)
+            except OSError as error:  # of what it reads the readers raise their own
+                what = f"the image cannot be unpacked ({error.strerror or error})"
+                raise OutputError(what, where=self._folder, how="free space there, or set TMPDIR") from error
             with self._lock:
                 self._kept[key] = shown
                 self._make_room()

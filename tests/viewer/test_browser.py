@@ -192,6 +192,16 @@ def test_a_volume_its_labels_and_its_curve(folder: Path, view: Callable[..., Pag
     page.press("Home")
     assert page.like(ORANGE).sum() > 50
 
+    page.press("r")
+    left, top = page.corner()
+    page.page.mouse.move(left + 330, top + 200)
+    page.page.mouse.down()
+    page.page.mouse.move(left + 430, top + 200, steps=3)
+    page.page.mouse.up()
+    first, last = page.js("[330, 430].map((x) => viewer.stage.panes[0].at(x, 200).mm[0])")
+    assert page.js("viewer.stage.surfaces[0].length") == f"{first - last:.1f} mm"
+    page.press("r")
+
     page.press("o")  # filled: the middle of what is orange is lesion in the file too, so that nothing is mirrored
     ys, xs = np.nonzero(page.like(ORANGE, 90) & ~page.like(BLUE, 40))
     x, y, z = page.js(f"viewer.stage.panes[0].at({xs.mean()}, {ys.mean()}).voxel")
@@ -325,6 +335,20 @@ def test_two_folders_side_by_side(folder: Path, tmp_path: Path, view: Callable[.
     page.page.wait_for_timeout(100)
     zooms = page.js("viewer.stage.panes.map((pane) => pane.place.pan[3])")
     assert zooms == [pytest.approx(1.15)] * 2
+
+
+def test_a_second_mask_of_another_grid_leaves_the_first(
+    folder: Path, tmp_path: Path, view: Callable[..., Page]
+) -> None:
+    other = tmp_path / "other"
+    write_manifest(other, [write_ct_case(other, tmp_path / "images2", "scan")])
+    stored = nib.load(other / "scan_mask.nii.gz")
+    nib.save(stored.slicer[:, :, 1:], other / "scan_mask.nii.gz")
+    page = view(folder, other)
+    page.until("document.querySelector('#said').textContent.includes('resample the label')")
+    page.faults.clear()  # the answer was no success, and the browser tells that too
+    assert page.js("viewer.stage.panes.length") == 1
+    assert page.like(ORANGE).sum() > 50
 
 
 def test_a_large_volume_is_seen_slice_by_slice(tmp_path: Path, view: Callable[..., Page]) -> None:

@@ -103,9 +103,11 @@ def test_a_dataset_and_an_evaluation(tmp_path: Path) -> None:
     shutil.copy(data / "labels" / "one_mask.nii.gz", masks / "one.nii.gz")
     listed = [{"case": "one", "image": one.image, "label": one.layers[0].path, "mask": "one.nii.gz"}]
     (masks / "cases.json").write_text(json.dumps(listed, default=str))
+    (masks / "labels.json").write_text('{"0": "background", "1": "lung", "2": "lesion"}')
     for given in (run, masks):
         (case,) = read_folder(given).cases
         assert [(layer.key, layer.title) for layer in case.layers] == [("mask", "prediction"), ("label", "truth")]
+        assert case.labels[2] == "lesion"
 
 
 def test_folders_that_hold_nothing_are_one_sentence(tmp_path: Path) -> None:

@@ -235,6 +235,16 @@ def test_the_cache_forgets_what_was_seen_long_ago(tmp_path: Path) -> None:
     assert second.file.exists()
 
 
+def test_a_cache_that_is_full_is_said(predictions: Path, client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipelines.viewer.images._write_nifti", full)
+    answer = client(predictions).get("cases/0/image")
+    assert answer.status_code == 507
+    assert "set TMPDIR" in answer.json()["error"]
+
+
 def test_the_vendored_niivue_is_the_one_that_is_stated() -> None:
     import hashlib
     import json

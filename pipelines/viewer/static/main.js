@@ -10,6 +10,7 @@ import { List } from "./list.js";
 import { agreement, brushRows, labelRows, sideFigures } from "./panel.js";
 import { Stage } from "./stage.js";
 import { differenceStyle, newStyle } from "./style.js";
+import { switchTheme } from "./switch_theme.js";
 import { tools } from "./tools.js";
 import { PLAIN, WINDOWS } from "./windows.js";
 
@@ -50,7 +51,7 @@ async function open(number) {
   loading?.abort();
   const { signal } = (loading = new AbortController());
   stage.close();
-  Object.assign(state, { number, facts: null, layers: [], brush: null, measured: null, compared: null, overlay: false, style: null, most: null, labels: [], hasOverlay: false });
+  Object.assign(state, { number, facts: null, layers: [], brush: null, measured: null, compared: null, problem: "", overlay: false, style: null, most: null, labels: [], hasOverlay: false });
   if (state.tool === "paint") state.tool = "look";
   list.choose(number);
   curve.show([], []);
@@ -70,11 +71,12 @@ async function open(number) {
     state.facts = stage.facts;
     state.window = state.facts.intensity === "display" ? PLAIN : (WINDOWS[state.windowName] ?? state.window);
     await show(signal);
-    say("");
+    say(state.problem, Boolean(state.problem));
     list.renew(number);
   } catch (error) {
     if (error.name === "AbortError") return;
-    if (!stage.panes.length && state.hasOverlay) await instead(error);
+    if (stage.panes.length) draw();
+    else if (state.hasOverlay) await instead(error);
     fail(error);
   } finally {
     if (!signal.aborted) stage.host.classList.remove("busy");
@@ -93,7 +95,7 @@ function describe(details) {
   else if (folders.length > 1 && state.number !== undefined && !state.splitChosen) state.split = "both";
   state.labels = details.labels;
   state.hasOverlay = details.sides.some((side) => side?.overlay);
-  state.activation = details.sides.some((side) => side?.classes) && details.sides[0]?.kind === "picture";
+  state.activation = details.sides.some((side) => side?.classes && side.kind === "picture");
 }
 
 const layer = (key) => state.layers.find((each) => each.key === key);
@@ -115,7 +117,7 @@ async function show(signal) {
   state.most = state.measured?.most ?? null;
   state.mostName = state.measured?.labels.find((each) => each.value === found?.of)?.name ?? "label";
   if (fresh) state.style = Object.assign(newStyle(state.labels), { outline: state.outline });
-  if (state.layers.length > 1) state.compared = await json(`cases/${state.number}/comparison/${state.first}/${state.second}`, { signal });
+  if (state.layers.length > 1 && !(await compare(signal))) return show(signal);
   const style = currentStyle();
   for (const [i, key] of keys.entries()) {
     const path = state.difference ? `comparison/${state.first}/${state.second}/${state.of}` : layer(key).path;
@@ -125,6 +127,19 @@ async function show(signal) {
   if (fresh && state.facts.kind === "volume") stage.slice(state.most ?? Math.floor(state.facts.shape[2] / 2));
   else placed(stage.panes[0].voxel);
   draw();
+}
+
+// Two masks that cannot be compared (of another grid) leave the first one to be shown.
+async function compare(signal) {
+  try {
+    state.compared = await json(`cases/${state.number}/comparison/${state.first}/${state.second}`, { signal });
+    return true;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    state.problem = error.message;
+    Object.assign(state, { layers: [layer(state.first)], split: "first", difference: false, compared: null });
+    return false;
+  }
 }
 
 function currentStyle() {
@@ -348,16 +363,6 @@ function switchAll() {
   for (const each of style.values.values()) each.shown = !any;
   restyle();
   draw();
-}
-
-function switchTheme() {
-  const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  try {
-    sessionStorage.setItem("theme", document.documentElement.dataset.theme);
-  } catch {
-    // storage is switched off
-  }
 }
 
 function escape() {
