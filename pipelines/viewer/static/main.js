@@ -111,13 +111,13 @@ async function show(signal) {
   });
   state.measured = keys.length ? await json(`cases/${state.number}/${layer(keys[0]).path}/measures`, { signal }) : null;
   if (state.measured && (!state.labels.length || state.measured.labels.length > state.labels.length)) state.labels = state.measured.labels;
+  if (state.layers.length > 1 && !(await compare(signal))) return show(signal);
   const found = state.measured?.curve;
   const fresh = !state.style;
   if (fresh) Object.assign(state, { most: null, of: found?.of ?? state.labels.at(-1)?.value });
   state.most = state.measured?.most ?? null;
   state.mostName = state.measured?.labels.find((each) => each.value === found?.of)?.name ?? "label";
   if (fresh) state.style = Object.assign(newStyle(state.labels), { outline: state.outline });
-  if (state.layers.length > 1 && !(await compare(signal))) return show(signal);
   const style = currentStyle();
   for (const [i, key] of keys.entries()) {
     const path = state.difference ? `comparison/${state.first}/${state.second}/${state.of}` : layer(key).path;
@@ -191,9 +191,7 @@ function draw() {
   stage.host.dataset.tool = state.tool;
 }
 
-const restyle = () => {
-  stage.each((pane) => pane.restyle(currentStyle()));
-};
+const restyle = () => stage.each((pane) => pane.restyle(currentStyle()));
 const again = () => show(loading.signal).catch(fail);
 
 const labelActions = {
