@@ -172,6 +172,7 @@ def test_a_volume_its_labels_and_its_curve(folder: Path, view: Callable[..., Pag
     page = view(folder)
     page.open("scan")
     assert page.js("viewer.stage.panes[0].voxel[2]") == 9, "the slice with the most lesion"
+    assert page.page.get_by_role("img", name="volume scan").count() == 1
     assert page.like(BLUE).sum() > 200
     assert page.like(ORANGE).sum() > 50
     page.page.locator("input[data-value='2']").uncheck()
@@ -375,3 +376,15 @@ def test_a_large_volume_is_seen_slice_by_slice(tmp_path: Path, view: Callable[..
         ys, xs = np.nonzero(page.like(ORANGE, 90) & ~page.like(BLUE, 40))
         x, y, z = page.js(f"viewer.stage.panes[0].at({xs.mean()}, {ys.mean()}).voxel")
         assert ct_volume()[1][x // 10, y // 10, z // 11] == 2, key
+
+
+def test_another_case_may_be_opened_before_the_first_is_there(folder: Path, view: Callable[..., Page]) -> None:
+    page = view(folder)
+    for _ in range(4):
+        for name in ("scan", "mole", "chest"):
+            page.page.locator(".case", has=page.page.get_by_text(name, exact=True)).click()
+    page.open("scan")
+    for _ in range(6):
+        page.page.keyboard.press("v")
+        page.page.keyboard.press("a")
+    assert page.like(ORANGE).sum() > 50

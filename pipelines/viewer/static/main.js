@@ -19,8 +19,7 @@ const $ = (id) => document.getElementById(id);
 
 // What lasts from case to case, and what belongs to the case that is open.
 const state = { view: "axial", windowName: "lung", window: WINDOWS.lung, tool: "look", split: "first", difference: false, outline: true };
-let list;
-let loading = null;
+let [list, loading, showing] = [null, null, Promise.resolve()];
 
 const stage = new Stage($("panes"), {
   tool: () => state.tool,
@@ -67,7 +66,7 @@ async function open(number) {
     }
     say("opening…");
     stage.host.classList.add("busy");
-    await stage.load(number, signal);
+    await stage.load(number, state.details.name, signal);
     state.facts = stage.facts;
     state.window = state.facts.intensity === "display" ? PLAIN : (WINDOWS[state.windowName] ?? state.window);
     await show(signal);
@@ -105,6 +104,7 @@ async function show(signal) {
   const keys = { first: [state.first], second: [state.second], both: [state.first, state.second] }[state.split].filter(Boolean);
   const shown = keys.length ? keys : [null];
   await stage.split(shown.map((key) => (state.layers.length > 1 ? (layer(key)?.title ?? "") : "")), state.view);
+  signal.throwIfAborted();
   stage.each((pane) => {
     if (pane.viewName !== state.view) pane.setView(state.view);
     if (pane.window?.low !== state.window.low || pane.window?.high !== state.window.high) pane.setWindow(state.window);
@@ -124,6 +124,7 @@ async function show(signal) {
     stage.panes[i].setMask(await stage.mask(path, signal), style);
   }
   await showCurves(keys, signal);
+  signal.throwIfAborted();
   if (fresh && state.facts.kind === "volume") stage.slice(state.most ?? Math.floor(state.facts.shape[2] / 2));
   else placed(stage.panes[0].voxel);
   draw();
@@ -192,7 +193,7 @@ function draw() {
 }
 
 const restyle = () => stage.each((pane) => pane.restyle(currentStyle()));
-const again = () => show(loading.signal).catch(fail);
+const again = () => (showing = showing.then(() => show(loading.signal)).catch(fail)); // one at a time
 
 const labelActions = {
   show: (value, shown) => {

@@ -25,9 +25,9 @@ export class Stage {
   }
 
   // Reads the image; the masks come as they are asked for.
-  async load(number, signal) {
+  async load(number, name, signal) {
     this.close();
-    this.number = number;
+    Object.assign(this, { number, name });
     this.facts = await json(`cases/${number}/image.json`, { signal });
     const path = `cases/${number}/image`;
     this.data = this.facts.kind === "volume" ? await bytes(path, { signal }) : await bitmap(path, { signal });
@@ -52,7 +52,7 @@ export class Stage {
     this.host.dataset.panes = titles.length;
     titles.forEach((title, i) => {
       this.host.children[i].querySelector(".name").textContent = title;
-      this.panes[i].canvas.setAttribute("aria-label", title || this.facts.kind);
+      this.panes[i].canvas.setAttribute("aria-label", `${this.facts.kind} ${this.name}${title && `, ${title}`}`);
     });
     for (const pane of this.panes.slice(1)) {
       if (viewName && pane.viewName !== viewName) pane.setView(viewName);

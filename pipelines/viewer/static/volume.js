@@ -55,6 +55,7 @@ export class Volume {
     this.facts = facts;
     await this.nv.attachToCanvas(this.canvas, false);
     const image = await NVImage.loadFromUrl({ url: data.buffer, name: "image.nii" });
+    if (this.closed) throw new DOMException("another case was opened meanwhile", "AbortError");
     this.nv.addVolume(image);
     this.nv.setInterpolation(false);
     this.nv.createEmptyDrawing();
@@ -64,6 +65,7 @@ export class Volume {
   }
 
   close() {
+    this.closed = true;
     this.nv.gl?.getExtension("WEBGL_lose_context")?.loseContext();
     this.nv.cleanup();
     this.canvas.remove();
