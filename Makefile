@@ -7,7 +7,7 @@ DEMO ?= demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all check ui bench clean
+.PHONY: demo test test-all check ui bench niivue clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg setup.py constraints.txt install.sh
@@ -37,6 +37,9 @@ ui: $(VENV)/.installed  ## the MLflow UI over the project's store
 
 bench: $(VENV)/.installed  ## speed and memory on this machine, as ratios
 	$(BIN)/python benchmarks/inference.py
+
+niivue: $(VENV)/.installed  ## NiiVue of another VERSION into the package, by npm
+	$(BIN)/python benchmarks/vendor_niivue.py $(VERSION)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -9,6 +9,7 @@ setup(
         "pipelines.comparison": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],
+        "pipelines.viewer": ["static/*", "static/vendor/*"],
         # not what trainings left in models/NETWORK/
         "pipelines.bundles": [
             "*/LICENSE", "*/configs/*", "*/configs/*/*", "*/docs/*", "*/models/*.safetensors", "*/models/*.json",

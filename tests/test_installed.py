@@ -22,6 +22,8 @@ from pathlib import Path
 import pipelines
 from pipelines.__main__ import main
 from pipelines.bundle import find_project
+from pipelines.viewer.server import STATIC
+assert (STATIC / "vendor" / "niivue.umd.js").is_file() and (STATIC / "index.html").is_file()
 assert Path(pipelines.__file__).is_relative_to(sys.argv[1]), pipelines.__file__
 assert main("data phantom covid_ct --out data --cases 10 --size 48 --slices 7".split()) == 0
 from monai.bundle import run

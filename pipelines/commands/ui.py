@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import subprocess
 import sys
@@ -14,10 +13,9 @@ from contextlib import suppress
 
 import psutil
 
+from pipelines import browser
 from pipelines.bundle import Project
-from pipelines.errors import UsageError
 
-_HOST = "127.0.0.1"
 _GRACE = 5.0  # seconds that the server has to end itself
 
 
@@ -38,21 +36,16 @@ def _ui(args: argparse.Namespace, project: Project) -> int:
     from pipelines.sigterm import SigtermUnwinds
     from pipelines.tracking import ui_address, ui_command
 
-    command = ui_command(project.root, host=_HOST, port=args.port)
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((_HOST, args.port))
-        except (OSError, OverflowError) as error:
-            raise UsageError(f"port {args.port} cannot be used ({error})", how="choose another --port") from error
-    address = ui_address(_HOST, args.port)
+    command = ui_command(project.root, host=browser.HOST, port=args.port)
+    browser.bound(args.port).close()
+    address = ui_address(browser.HOST, args.port)
     server: subprocess.Popen[bytes] | None = None
     with SigtermUnwinds():
         try:
             server = subprocess.Popen(command)
             sys.stdout.write(f"{address}\n")
             sys.stdout.flush()
-            if not args.no_browser and _answers(server, args.port) and _has_window():
+            if not args.no_browser and _answers(server, args.port) and browser.has_window():
                 webbrowser.open(address)
             return server.wait()
         finally:
@@ -64,19 +57,10 @@ def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until the server takes connections; False if it ends before."""
     while server.poll() is None:
         with socket.socket() as tried:
-            if tried.connect_ex((_HOST, port)) == 0:
+            if tried.connect_ex((browser.HOST, port)) == 0:
                 return True
         time.sleep(0.2)
     return False
-
-
-def _has_window() -> bool:
-    """Whether a browser may be opened: one that runs in the terminal would take the terminal from the server."""
-    try:
-        browser = webbrowser.get()
-    except webbrowser.Error:
-        return True  # there is none, and `open` says so
-    return "BROWSER" in os.environ or type(browser) is not webbrowser.GenericBrowser
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

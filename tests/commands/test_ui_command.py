@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 import pipelines.tracking
+from pipelines import browser
 from pipelines.__main__ import main
-from pipelines.commands import ui as ui_command
 
 # Stands in for MLflow's server, which is a process with children of its own.
 SERVER = """
@@ -80,7 +80,7 @@ def test_no_browser_is_opened_where_none_is_wanted(
 ) -> None:
     serve_with(monkeypatch, tmp_path / "pid", 2)
     asked: list[bool] = []
-    monkeypatch.setattr(ui_command, "_has_window", lambda: asked.append(True))
+    monkeypatch.setattr(browser, "has_window", lambda: asked.append(True))
     assert main(["ui", "--port", str(port), "--no-browser"]) == 0
     assert asked == []
     assert main(["ui", "--port", str(port)]) == 0
@@ -91,9 +91,9 @@ def test_no_browser_is_opened_where_none_is_wanted(
 def test_a_browser_in_the_terminal_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BROWSER", raising=False)
     monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.GenericBrowser("w3m"))
-    assert not ui_command._has_window()
+    assert not browser.has_window()
     monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.Mozilla("firefox"))
-    assert ui_command._has_window()
+    assert browser.has_window()
 
 
 def test_a_port_that_is_taken_is_said(

@@ -1,4 +1,4 @@
-"""Dermoscopic pictures with skin lesions: raw folders in three layouts to a prepared folder."""
+"""Dermoscopic pictures with skin lesions: raw folders in four layouts to a prepared folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.preparation.corrected import KNOWN
 from pipelines.preparation.datalist import UNKNOWN
 from pipelines.preparation.preparing import Preparation, Prepared, matching_layouts, only_layout
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import plain, spread
 from pipelines.preparation.splits import SECTIONS, STRATIFIED_RULE, Split
 from pipelines.tasks.dermoscopy.checks import CheckedPicture, check_picture, write_picture
+from pipelines.tasks.dermoscopy.corrected_layout import find_corrected_pictures
 from pipelines.tasks.dermoscopy.layouts import find_isic2016, find_ph2, find_plain
 
 SKIN_LABELS = {0: "background", 1: "lesion"}
@@ -27,7 +29,10 @@ Finder = Callable[[Path], RawFolder | None]
 NAMES: dict[str, tuple[tuple[Finder, ...], str]] = {
     "isic2016": ((find_isic2016, find_plain), f"{_ISIC}; {_PLAIN}"),
     "ph2": ((find_ph2, find_plain), f"{_PH2}; {_PLAIN}"),
-    "skin_lesions": ((find_isic2016, find_ph2, find_plain), f"{_ISIC}; {_PH2}; {_PLAIN}"),
+    "skin_lesions": (
+        (find_isic2016, find_ph2, find_plain, find_corrected_pictures),
+        f"{_ISIC}; {_PH2}; {_PLAIN}; {KNOWN}",
+    ),
 }
 
 

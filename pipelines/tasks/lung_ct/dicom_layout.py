@@ -50,7 +50,7 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
             )
             faults.append(UnreadableFileError(what, where=folder, how="name each mask after its series' folder"))
             continue
-        patient = _patient(folder, one_spelling)
+        patient = series_patient(folder, one_spelling)
         known = known and patient is not None
         case = safe_name(name)
         cases[name] = RawCase(case, patient or case, folder, {"mask": by_name[name]})
@@ -72,7 +72,8 @@ def _first_dicom(folder: Path) -> Path | None:
     return None
 
 
-def _patient(folder: Path, one_spelling: Spellings) -> str | None:
+def series_patient(folder: Path, one_spelling: Spellings) -> str | None:
+    """The PatientID of a folder's DICOM files as a hash; None where there is none."""
     path = _first_dicom(folder)
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Lung CT with COVID-19 lesions: raw folders in three layouts, or phantoms, to a prepared folder."""
+"""Lung CT with COVID-19 lesions: raw folders in four layouts, or phantoms, to a prepared folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.preparation.corrected import KNOWN
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
 from pipelines.preparation.preparing import Preparation, Prepared, is_prepared, matching_layouts, only_layout
@@ -15,6 +16,7 @@ from pipelines.preparation.raw_case import RawCase, RawSet
 from pipelines.preparation.splits import Split
 from pipelines.readers import LABELS
 from pipelines.tasks.lung_ct.checks import SEVERITY, CheckedCase, check_case, write_case
+from pipelines.tasks.lung_ct.corrected_layout import find_corrected_ct
 from pipelines.tasks.lung_ct.ct_seg_layout import find_ct_seg
 from pipelines.tasks.lung_ct.dicom_layout import MASK_VALUES, find_dicom
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
@@ -28,7 +30,7 @@ PHANTOM_FORMATS = ("nifti", "dicom", "both")
 LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
 _LAYOUTS = (
     "ct_scans/ with lung_mask/ and infection_mask/ (COVID-19-CT-Seg); LungInfection-Train/ and LungInfection-Test/, "
-    "or images/ with masks/ (COVID-SemiSeg); DICOM series folders with NIfTI masks of the same names"
+    f"or images/ with masks/ (COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
 )
 
 
@@ -93,7 +95,7 @@ def prepare_covid_ct(
     """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
     Args:
-        raw: a folder in one of the three layouts.
+        raw: a folder in one of the four layouts.
         out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`.
         mask_values: what DICOM masks mean, see `find_dicom`.
 
@@ -182,7 +184,7 @@ def find_layout(raw: Path, mask_values: str | None = None) -> RawSet:
     """
     if mask_values is not None and mask_values not in MASK_VALUES:
         raise UsageError(f"mask values {mask_values!r} are not known", how=f"choose one of {', '.join(MASK_VALUES)}")
-    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_semi_seg)
+    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_semi_seg, find_corrected_ct)
     found = matching_layouts(raw, finders)
     if not found:
         dicom = find_dicom(raw, mask_values)

@@ -1,0 +1,148 @@
+"""What ``predict`` left in a folder: its manifest, and the files of each case, also where the folder was moved."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from pipelines.errors import UnreadableFileError
+
+MANIFEST = "manifest.jsonl"
+CORRECTED = "corrected"  # the folder in it where corrected masks lie
+MASK_ENDINGS = ("_mask.nii.gz", "_mask.png")
+_ENDINGS = {"mask": MASK_ENDINGS, "report": ("_report.json",), "overlay": ("_overlay.png",)}
+_SEPARATOR = "::"  # of readers: what follows lies in an archive, or is a series of a folder
+_MOST_BYTES = 64 * 2**20  # of a manifest: a line of 300 bytes a case is a hundredth of it for 2,000 cases
+
+
+@dataclass(frozen=True)
+class PredictedCase:
+    """One case of a manifest.
+
+    Attributes:
+        name: what its files are called after, below the folder; of a case without files, its input's name.
+        input: the image; where its path holds no longer and the same is found beside the folder, that.
+        status: done, refused, skipped, failed, or another word of the manifest.
+        error: what is wrong, and what to do.
+        files: those that are there, by kind: mask, report, overlay. Each lies in the folder, links followed.
+        corrected: the corrected mask, where there is one.
+    """
+
+    name: str
+    input: Path
+    status: str
+    error: str | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    corrected: Path | None = None
+
+
+def read_manifest(folder: Path) -> list[PredictedCase]:
+    """The cases of a folder that ``predict`` wrote, each once (its last line counts), in order.
+
+    A line that is cut off or no case of a manifest is passed over; unknown keys are too.
+
+    Raises:
+        UnreadableFileError: there is no manifest, or it cannot be read.
+    """
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UnreadableFileError("the manifest is too large to be one", where=path, how="run predict again")
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        raise UnreadableFileError(
+            f"there is no {MANIFEST}", where=folder, how="give the folder that predict wrote"
+        ) from None
+    except OSError as error:
+        raise UnreadableFileError(f"the manifest cannot be read ({error.strerror})", where=path) from None
+    cases: dict[str, PredictedCase] = {}
+    for entry in filter(None, map(_parsed, lines)):
+        cases.pop(entry["input"], None)
+        cases[entry["input"]] = _case(folder, entry)
+    return list(cases.values())
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path, links followed, is a file of a folder."""
+    try:
+        return path.resolve(strict=True).is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # it is missing, no name at all, or a loop of links
+        return False
+
+
+def corrected_mask(folder: Path, name: str, mask: Path | None = None) -> Path | None:
+    """The corrected mask of a case, with the ending of its predicted one where that is given; None without one."""
+    endings = [each for each in MASK_ENDINGS if mask is None or mask.name.endswith(each)]
+    found = (folder / CORRECTED / f"{name}{ending}" for ending in endings or MASK_ENDINGS)
+    return next((each for each in found if lies_in(each, folder / CORRECTED) and lies_in(each, folder)), None)
+
+
+def found_again(path: str, *homes: Path) -> Path:
+    """A path that may hold no longer: where it does not, the longest ending of it that lies in one of the folders."""
+    container, separator, inside = path.partition(_SEPARATOR)
+    if os.path.lexists(path) or os.path.lexists(container):
+        return Path(path)
+    parts = PurePath(container.replace("\\", "/")).parts
+    for start in range(len(parts)):
+        tail = parts[start:]
+        if ".." in tail or tail[0].startswith("/"):
+            continue
+        for home in homes:
+            place = home.joinpath(*tail)
+            if os.path.lexists(place):
+                return Path(f"{place}{separator}{inside}")
+    return Path(path)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(entry, dict) and isinstance(entry.get("input"), str) and isinstance(entry.get("status"), str)
+    return entry if known else None
+
+
+def _case(folder: Path, entry: Mapping[str, Any]) -> PredictedCase:
+    more = entry.get("files")
+    stated = {**(more if isinstance(more, dict) else {}), **{k: entry[k] for k in ("mask", "report") if entry.get(k)}}
+    files = {}
+    for kind, path in stated.items():
+        if isinstance(path, str) and (place := found_again(path, folder)) and lies_in(place, folder):
+            files[kind] = place
+    name = next(filter(None, (_name(folder, kind, files.get(kind)) for kind in _ENDINGS)), None)
+    if name is not None:
+        for kind, path in _beside(folder, name):
+            files.setdefault(kind, path)
+    error = entry.get("error")
+    return PredictedCase(
+        name or Path(entry["input"]).name,
+        found_again(entry["input"], folder, folder.parent),
+        entry["status"],
+        error if isinstance(error, str) else None,
+        files,
+        None if name is None else corrected_mask(folder, name, files.get("mask")),
+    )
+
+
+def _name(folder: Path, kind: str, path: Path | None) -> str | None:
+    """The name of a case by one of its files."""
+    if path is None:
+        return None
+    try:
+        inside = path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return None
+    return next((inside.removesuffix(ending) for ending in _ENDINGS[kind] if inside.endswith(ending)), None)
+
+
+def _beside(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    for kind, endings in _ENDINGS.items():
+        for ending in endings:
+            path = folder / f"{name}{ending}"
+            if lies_in(path, folder):
+                yield kind, path
