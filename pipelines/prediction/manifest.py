@@ -16,9 +16,9 @@ from typing import Any
 from pipelines.errors import OutputError
 from pipelines.files import file_digest
 from pipelines.handlers import WeightsLoader
+from pipelines.predicted import MANIFEST
 from pipelines.readers.finder import SEPARATOR
 
-MANIFEST = "manifest.jsonl"
 INTERRUPTED = "interrupted"
 
 
