@@ -172,6 +172,8 @@ class Model:
         found: list[Finding] = []
         with self._lock:
             workflow, writer = self._workflow, self.writer
+            if isinstance(item["image"], str) and hasattr(workflow.preprocessing.transforms[0], "take"):
+                item = {**item, "image": writer.read(Path(item["image"]))}  # once, for the network and for the report
             try:
                 # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine
                 # half-way.
