@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, overload
 
 import nibabel as nib
@@ -48,13 +48,20 @@ class Result:
     mask_image: Any
     _finding: Finding = field(repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets what is written, and not the network that would draw it."""
+        found = self._finding
+        draw = None if found.draw is None else functools.partial(_emit, _drawn(found.draw))
+        files = {
+            kind: (ending, functools.partial(_emit, _drawn(write))) for kind, (ending, write) in found.files.items()
+        }
+        return Result, (self.name, self.report, self.mask, self.mask_image, replace(found, draw=draw, files=files))
+
     def overlay(self) -> Image.Image | None:
         """The picture that ``predict`` writes as ``NAME_overlay.png``; None where the bundle has none."""
         if self._finding.draw is None:
             return None
-        file = io.BytesIO()
-        self._finding.draw(file)
-        return Image.open(file)
+        return Image.open(io.BytesIO(_drawn(self._finding.draw)))
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
         """Write the files that ``predict`` writes of a case; all of them or none.
@@ -66,6 +73,16 @@ class Result:
             OutputError: they cannot be written.
         """
         return publish(Path(folder), self._finding.write)
+
+
+def _drawn(write: Callable[[IO[bytes]], object]) -> bytes:
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+def _emit(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 class Model:
@@ -148,6 +165,7 @@ class Model:
             named = f"{name or 'image'}_{{:03d}}".format
             call = functools.partial(self._numbered, affine=affine, spacing=spacing, named=named)
             return map(call, range(len(image)), image)
+        name = None if name is None else _harmless(str(name))
         if isinstance(image, (str, os.PathLike)):
             if affine is not None or spacing is not None:
                 raise UsageError("a file states its own grid", where=image, how="leave out affine and spacing")
@@ -234,6 +252,18 @@ def fault_behind(error: BaseException | None) -> PipelinesError | None:
     while error is not None and not isinstance(error, PipelinesError):
         error = error.__cause__
     return error
+
+
+def _harmless(name: str) -> str:
+    """A name after which files can be called.
+
+    Raises:
+        UsageError: it leads out of the folder that they are saved to.
+    """
+    parts = PurePath(name).parts
+    if not parts or PurePath(name).is_absolute() or ".." in parts or "\0" in name:
+        raise UsageError(f"{name!r} cannot be the name of a case", how="give a word, or words with / between them")
+    return name
 
 
 def _only_case(path: Path) -> dict[str, Any]:

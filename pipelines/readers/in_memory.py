@@ -75,7 +75,7 @@ def case_in_memory(image: Any, *, affine: NDArray | None = None, spacing: Sequen
     elif isinstance(image, np.ndarray) and (affine is not None or (image.ndim == 3 and image.shape[2] not in (3, 4))):
         raw = _of_array(image, affine, spacing, named)
     else:
-        kind, raw = "picture", read_picture(named, data=_as_file(_picture(image, named)))
+        kind, raw = "picture", read_picture(named, data=_as_file(_picture(image, named), named))
     intensity, changed = classify(raw.array, named)
     if _is_dicom(image) and intensity != "hu":
         raise IntensityError(
@@ -94,7 +94,7 @@ def colour_in_memory(image: Any) -> ColourPicture:
     if _is_dicom(image):
         with _on_disk(image, named, single=True) as file:
             return replace(read_colour(file), path=named)
-    return read_colour(named, data=_as_file(_picture(image, named)))
+    return read_colour(named, data=_as_file(_picture(image, named), named))
 
 
 def xray_in_memory(image: Any) -> XrayPicture:
@@ -104,7 +104,7 @@ def xray_in_memory(image: Any) -> XrayPicture:
     if _is_dicom(image):
         with _on_disk(image, named, single=True) as file:
             return replace(read_xray(file), path=named)
-    return read_xray(named, data=_as_file(_picture(image, named)))
+    return read_xray(named, data=_as_file(_picture(image, named), named))
 
 
 def on_grid_of(image: Any, mask: nib.Nifti1Image) -> Any:
@@ -171,7 +171,11 @@ def _of_array(array: NDArray, affine: NDArray | None, spacing: Sequence[float] |
             where=named,
             how="give affine=, 4x4, from voxel indices to RAS millimetres",
         )
-    matrix = np.asarray(affine, dtype=np.float64)
+    try:
+        matrix = np.asarray(affine, dtype=np.float64)
+        steps = None if spacing is None else np.asarray(spacing, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise GeometryError("affine or spacing is no number", where=named, how="give arrays of numbers") from None
     if matrix.shape != (4, 4):
         raise GeometryError(f"the affine has the shape {matrix.shape}", where=named, how="give one of 4x4")
     volume = array[:, :, None] if array.ndim == 2 else array
@@ -184,9 +188,9 @@ def _of_array(array: NDArray, affine: NDArray | None, spacing: Sequence[float] |
     check_volume_shape((volume.shape[0], volume.shape[1], volume.shape[2]), named)
     check_affine(matrix, named)
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if spacing is not None and not np.allclose(lengths, np.asarray(spacing, dtype=float), rtol=1e-2):
+    if steps is not None and (steps.shape != (3,) or not np.allclose(lengths, steps, rtol=1e-2)):
         raise GeometryError(
-            f"the affine gives a spacing of {np.round(lengths, 4).tolist()} mm, and {list(spacing)} was given",
+            f"the affine gives a spacing of {np.round(lengths, 4).tolist()} mm, and {steps.tolist()} was given",
             where=named,
             how="decide which is right, and give that",
         )
@@ -225,9 +229,21 @@ def _picture(image: Any, named: Path) -> Image.Image:
         ) from None
 
 
-def _as_file(picture: Image.Image) -> bytes:
-    """A picture as the lossless file that it would be saved as."""
+def _as_file(picture: Image.Image, named: Path) -> bytes:
+    """A picture as the lossless file that it would be saved as.
+
+    Raises:
+        UnreadableFileError: it is read late, and its file is damaged or gone.
+        UnsupportedImageError: it has no pixels, or of a kind that no file holds.
+    """
     file = io.BytesIO()
+    try:
+        picture.load()
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise UnreadableFileError(f"cannot be read ({error})", where=named, how="open the picture again") from None
+    if 0 in picture.size or picture.mode in ("HSV", "PA"):
+        what = "the picture has no pixels" if 0 in picture.size else f"pixels of the kind {picture.mode}"
+        raise UnsupportedImageError(what, where=named, how="give a picture in grey or RGB")
     exif = picture.getexif()
     turned = {"exif": exif.tobytes()} if exif.get(274, 1) != 1 else {}
     picture.save(file, "TIFF" if picture.mode in _AS_TIFF else "PNG", **turned)

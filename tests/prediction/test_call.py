@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 import random
 import threading
 from pathlib import Path
@@ -186,6 +187,11 @@ def test_a_list_is_an_iterator_that_goes_on_behind_a_bad_image(model, volume):
         (np.zeros((64, 64, 2), np.uint8), {}, GeometryError, "affine"),
         (object(), {}, UsageError, "is no image"),
         (None, {}, UsageError, "is no image"),
+        (np.zeros((64, 64, 20), np.int16), {"affine": "x"}, GeometryError, "no number"),
+        (np.zeros((0, 5), np.uint8), {}, UnsupportedImageError, "no pixels"),
+        (Image.new("HSV", (64, 64)), {}, UnsupportedImageError, "HSV"),
+        (Image.new("L", (64, 64)), {"name": "../../x"}, UsageError, "cannot be the name"),
+        (Image.new("L", (64, 64)), {"name": "/tmp/x"}, UsageError, "cannot be the name"),
         ("there/is/none.nii", {}, UnreadableFileError, "none.nii"),
         (nib.Nifti1Image(np.zeros((64, 64, 20), np.int16), None), {}, GeometryError, "sform"),
         (nib.Nifti1Image(np.zeros((64, 64, 9, 3), np.int16), np.diag([1, 1, 2, 1])), {}, UnsupportedImageError, "3"),
@@ -202,6 +208,24 @@ def test_a_bad_image_leaves_the_next_one_alone(model, volume):
         with pytest.raises(Exception, match="memory"):
             model(bad)
     assert np.array_equal(model(volume).mask, before)
+
+
+def test_a_picture_whose_file_went_before_it_was_read(model, tmp_path):
+    xray_phantom().save(tmp_path / "a.png")
+    late = Image.open(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(UnreadableFileError, match="open the picture again"):
+        model(late)
+
+
+def test_a_result_goes_to_another_process_with_all_it_can_write(model, volume, tmp_path):
+    result = load_bundle(CT, network="tiny_unet", fast=True, overlays=["severity"])(volume, name="a/b")
+    back = pickle.loads(pickle.dumps(result))
+    assert np.array_equal(back.mask, result.mask)
+    assert np.array_equal(np.asarray(back.overlay()), np.asarray(result.overlay()))
+    here, there = result.save(tmp_path / "here"), back.save(tmp_path / "there")
+    assert {kind: path.name for kind, path in here.items()} == {kind: path.name for kind, path in there.items()}
+    assert here["severity"].read_bytes() == there["severity"].read_bytes()
 
 
 def test_nothing_of_the_caller_is_set(volume):
