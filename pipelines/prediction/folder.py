@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -101,7 +102,8 @@ def predict(
             if each.input not in done:
                 text = "interrupted before it was done; the same call with --resume goes on"
                 missing = replace(each, status=INTERRUPTED, error=text)
-                manifest.add(missing)
+                with contextlib.suppress(OutputError):  # why it ends is what is to be said
+                    manifest.add(missing)
                 page.add(missing)
         raise
     finally:

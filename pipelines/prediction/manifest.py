@@ -103,12 +103,21 @@ class Manifest:
             raise OutputError(what, where=folder, how="choose another --out") from error
 
     def add(self, outcome: Outcome) -> None:
-        """Write a line."""
-        self._file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
-        self._file.flush()
+        """Write a line.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            self._file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            what = f"the manifest cannot be written ({error.strerror})"
+            raise OutputError(what, where=self.folder, how="free space; the same call with --resume goes on") from error
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be flushed has been said
+            self._file.close()
 
 
 def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | None:

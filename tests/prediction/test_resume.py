@@ -219,3 +219,34 @@ def test_three_hundred_pictures_through_two_kills(tmp_path, weights, warm: WarmP
     assert sorted(names) == sorted(path.name for path in (tmp_path / "in").iterdir())
     assert len(list(out.glob("*_mask.png"))) == 298
     assert final.stdout.count("\ndone: ") < 298 - 2 * 55, "what was done is not done again"
+
+
+def test_a_full_disk_is_said_and_the_call_goes_on_later(tmp_path, weights, monkeypatch, capsys):
+    draw(tmp_path / "in", 3)
+    out = tmp_path / "out"
+    add = pipelines.prediction.folder.Manifest.add
+
+    class Full:
+        def __init__(self, file) -> None:
+            self.file = file
+
+        def write(self, text: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        def __getattr__(self, name: str):
+            return getattr(self.file, name)
+
+    def full(self, outcome):
+        if outcome.case == "p001":
+            self._file = Full(self._file)
+        add(self, outcome)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipelines.prediction.folder.Manifest, "add", full)
+        assert main(words(tmp_path / "in", out, weights)) == 19
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "--resume" in said
+    assert "Traceback" not in said
+    assert main(words(tmp_path / "in", out, weights, "--resume")) == 0
+    assert [Path(line["input"]).stem for line in lines(out)] == ["p000", "p001", "p002"]
