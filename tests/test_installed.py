@@ -61,6 +61,7 @@ def test_outside_the_repository(project: Path, tmp_path: Path) -> None:
     for name in ("pipelines", "bundles"):  # a copy: setuptools leaves build folders beside its sources
         left = shutil.ignore_patterns("__pycache__", "eval", "skips.safetensors", "mobilenet_v2.safetensors")
         shutil.copytree(project / name, source / name, ignore=left)
+    shutil.copytree(project / "data", source / "data", ignore=lambda _, names: {n for n in names if n[-5:] != ".yaml"})
     for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(project / name, source)
     (source / "bundles" / BUNDLE / "models" / "tiny_unet").mkdir(exist_ok=True)
@@ -71,6 +72,9 @@ def test_outside_the_repository(project: Path, tmp_path: Path) -> None:
     shipped = {path.relative_to(site / "pipelines" / "bundles" / BUNDLE) for path in installed if BUNDLE in path.parts}
     assert {Path("configs/train.yaml"), Path("models/tiny_unet.safetensors"), Path("docs/README.md")} <= shipped
     assert Path("models/tiny_unet/last.pt") not in shipped
+    rest = {str(path.relative_to(site / "pipelines")) for path in installed if path.is_relative_to(site / "pipelines")}
+    assert {"viewer/static/index.html", "viewer/static/vendor/niivue.umd.js", "prediction/index.html.j2"} <= rest
+    assert {"data_cards/covid_ct.yaml", "comparison/page.html.j2", "tasks/registry.py"} <= rest
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PIPELINES_"))}
     environment |= {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
