@@ -13,6 +13,8 @@ from pipelines.errors import ConfigError, UsageError
 
 MARK = Path("configs") / "metadata.json"
 BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
+# The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "bundles"  # only in an installed package; a checkout has them beside the package
 
@@ -119,6 +121,12 @@ def work_folder(bundle_root: str | Path) -> str:
     installed with this package."""
     root = Path(bundle_root).resolve()
     return str(Path.cwd() / root.name if is_installed(root) else root)
+
+
+def run_environment(**settings: str) -> dict[str, str]:
+    """The environment of a bundle's run as a process of its own: this one's, and where it does not say, ``settings``
+    and an allocator that keeps what it has."""
+    return {**ALLOCATOR, **settings, **os.environ}
 
 
 def leave_process_group(settle: float = 1.0) -> None:

@@ -9,7 +9,16 @@ import pytest
 
 from pipelines import bundle
 from pipelines.__main__ import main
-from pipelines.bundle import Project, bundles_in, description, find_project, named_bundle, project_root, work_folder
+from pipelines.bundle import (
+    Project,
+    bundles_in,
+    description,
+    find_project,
+    named_bundle,
+    project_root,
+    run_environment,
+    work_folder,
+)
 from pipelines.errors import ConfigError, UsageError
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
@@ -106,3 +115,15 @@ def test_bundles_by_command(installed: Path, tmp_path: Path, capsys: pytest.Capt
 def test_no_card_is_written_into_an_installed_package(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", "--bundle", "one"]) == 2
     assert "bundles --copy bundles" in capsys.readouterr().err
+
+
+def test_a_run_of_its_own_has_an_allocator_that_keeps_and_whatever_was_set_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    found = run_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    assert (found["MALLOC_TRIM_THRESHOLD_"], found["OMP_NUM_THREADS"]) == ("1", "3")
+    assert (found["MALLOC_MMAP_THRESHOLD_"], found["OMP_WAIT_POLICY"]) == ("4294967296", "PASSIVE")
