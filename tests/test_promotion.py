@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,17 @@ def test_the_registered_network_has_the_numbers_of_its_run(runs: Runs, tmp_path:
     done = promote(runs.uri, run, BUNDLES, untested=True)
     definition = json.loads((fetch_checkpoint(runs.uri, done.uri, tmp_path / "got").parent / DEFINITION).read_text())
     assert definition == {"_target_": "pipelines.networks.ChestCNN", "dropout": 0.45, "as_two_classes": True}
+
+
+def test_an_experiment_leads_to_no_config_outside_the_bundles(runs: Runs, tmp_path: Path) -> None:
+    outside, mark = tmp_path / "elsewhere", tmp_path / "mark"
+    shutil.copytree(BUNDLES / BUNDLE / "configs", outside / "configs")
+    code = f"network_name: tiny_unet\nnetwork_def: {{_target_: BasicUNet, x: \"$open('{mark}', 'w')\"}}\n"
+    (outside / "configs" / "networks" / "tiny_unet.yaml").write_text(code)
+    runs.experiment = runs.client.create_experiment(str(outside), (tmp_path / "others").as_uri())
+    with pytest.raises(UsageError, match="no bundle"):
+        promote(runs.uri, runs.add("strange"), BUNDLES)
+    assert not mark.exists()
 
 
 def test_a_network_of_a_fixed_size_keeps_it() -> None:
