@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import run_environment
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -109,7 +109,7 @@ def bundle_run(configs: list[str], words: list[str], log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".log").open("w") as file:
         done = subprocess.run(
-            [*command, *words], env={**ALLOCATOR, **os.environ}, stdout=file, stderr=subprocess.STDOUT, check=False
+            [*command, *words], env=run_environment(), stdout=file, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
         raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log.with_suffix('.log')}")

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import run_environment
 from pipelines.evaluation import network_cost
 from pipelines.networks import prepare_trunk
 
@@ -109,7 +108,7 @@ def train_and_measure(args: argparse.Namespace, name: str, knobs: list[str]) -> 
 def bundle_run(args: argparse.Namespace, configs: list[str], words: list[str], log: Path) -> None:
     files = str([str(CONFIGS / f"{each}.yaml") for each in configs])
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", str(BUNDLE)]
-    env = {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    env = run_environment() | {"OMP_NUM_THREADS": str(args.threads)}
     with log.open("w") as file:
         done = subprocess.run([*command, *words], env=env, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode:

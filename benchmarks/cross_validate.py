@@ -27,7 +27,7 @@ from pathlib import Path
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import run_environment
 from pipelines.evaluation import bootstrap_interval, write_evaluation
 from pipelines.evaluation.case_tables import cases_digest
 from pipelines.evaluation.kept_masks import pool_masks
@@ -190,9 +190,7 @@ def run(args: argparse.Namespace, data: Path, ckpt_dir: Path, configs: list[str]
     command += ["--val_interval", str(args.epochs), *knobs]
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}
     with log.open("w") as file:
-        subprocess.run(
-            command, env={**ALLOCATOR, **threads, **os.environ}, stdout=file, stderr=subprocess.STDOUT, check=True
-        )
+        subprocess.run(command, env=run_environment(**threads), stdout=file, stderr=subprocess.STDOUT, check=True)
 
 
 def table(network: str, rows: list[dict]) -> str:

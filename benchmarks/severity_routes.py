@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from cross_validate import combine, without_twins
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import run_environment
 from pipelines.evaluation import bootstrap_scores, class_scores, mcnemar
 from pipelines.evaluation.calibration import calibration_error, fit_temperature, mean_negative_log_likelihood, tempered
 from pipelines.evaluation.class_pictures import draw_confusion, draw_reliability
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace, bundle: Path, files: list[str], words: list[st
     with (folder / f"{Path(files[-1]).stem}.log").open("w") as file:
         subprocess.run(
             [*command, *words],
-            env={**ALLOCATOR, **threads, **os.environ}, stdout=file, stderr=subprocess.STDOUT, check=True,
+            env=run_environment(**threads), stdout=file, stderr=subprocess.STDOUT, check=True,
         )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from mlflow import MlflowClient
 from monai.transforms import Compose
 from PIL import Image
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import run_environment
 from pipelines.evaluation import bootstrap_interval, paired_difference
 from pipelines.readers import read_colour
 from pipelines.tracking.run_file import read_run_file
@@ -227,9 +227,7 @@ def run(
     ]
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}
     with log.open("w") as file:
-        subprocess.run(
-            command, env={**ALLOCATOR, **threads, **os.environ}, stdout=file, stderr=subprocess.STDOUT, check=True
-        )
+        subprocess.run(command, env=run_environment(**threads), stdout=file, stderr=subprocess.STDOUT, check=True)
 
 
 def value(row: dict, metric: str) -> float:

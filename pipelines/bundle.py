@@ -1,18 +1,30 @@
-"""Where bundles are, where what they make goes, and how they are run from Python."""
+"""Where bundles are, where what they make goes, how they are run from Python, and which network a run of theirs had."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from pipelines.errors import ConfigError, UsageError
 
 MARK = Path("configs") / "metadata.json"
 BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
+# The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+_NAME = re.compile(r"[\w-]+")
+_REFERENCE = re.compile(r"[@%](\w+)")
+_SIZES = ("slice_size", "image_size", "spatial_size", "patch_size", "roi_size")  # ids that say how large an input is
+_LARGEST = 4096  # pixels a side of an input that is believed
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "bundles"  # only in an installed package; a checkout has them beside the package
 
@@ -119,6 +131,72 @@ def work_folder(bundle_root: str | Path) -> str:
     installed with this package."""
     root = Path(bundle_root).resolve()
     return str(Path.cwd() / root.name if is_installed(root) else root)
+
+
+def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:
+    """The top-level ids of a bundle's ``train.yaml``, with one of its networks laid over it.
+
+    Args:
+        bundles: the folder of bundles.
+        name, network: as a run recorded them: nothing outside that folder is read, whatever they say.
+
+    Raises:
+        UsageError: there is no such bundle, or it has no such network.
+    """
+    from monai.bundle import ConfigParser  # here: every command imports this module, and few need MONAI
+
+    configs = bundles / name / "configs"
+    files = [configs / "train.yaml", configs / "networks" / f"{network}.yaml"]
+    if not _NAME.fullmatch(name) or not files[0].is_file():
+        raise UsageError(f"no bundle {name} here", where=bundles)
+    if not _NAME.fullmatch(network):
+        raise UsageError(f"{network} is no name of a network here", where=configs)
+    content = ConfigParser.load_config_files([str(path) for path in files if path.is_file()])
+    if content.get("network_name") != network or "network_def" not in content:
+        raise UsageError(f"{name} has no configs/networks/{network}.yaml", where=bundles)
+    return dict(content)
+
+
+def network_of_run(content: Mapping[str, Any], params: Mapping[str, str]) -> dict[str, Any]:
+    """Of a ``network_config`` the ids that ``network_def`` needs, with the numbers that a run recorded.
+
+    Nothing but numbers is taken from the run: a config can run any code, and a store may be anybody's.
+    """
+    needed, fresh = {"network_def"}, {"network_def"}
+    while fresh:
+        words = {word for each in fresh for word in _REFERENCE.findall(json.dumps(content.get(each), default=str))}
+        fresh = (words & content.keys()) - needed
+        needed |= fresh
+    chosen = {name: deepcopy(content[name]) for name in content if name in needed}
+    for name in chosen.keys() & params.keys():
+        value = _plain(params[name])
+        if isinstance(value, (int, float)) and isinstance(chosen[name], (int, float)):
+            chosen[name] = value
+    return chosen | {"imports": content.get("imports", [])}
+
+
+def input_shape(bundle: Path, content: Mapping[str, Any], params: Mapping[str, str]) -> tuple[int, ...]:
+    """One input of a run's network: its channels, and its size in pixels or voxels, which is missing where neither the
+    run nor the ``network_config`` says one."""
+    sizes = (_plain(params.get(name) or content[name]) for name in _SIZES if content.get(name))
+    size = next((each for each in sizes if isinstance(each, list) and each), [])
+    usable = all(isinstance(each, int) and 0 < each <= _LARGEST for each in size)
+    about = json.loads((bundle / MARK).read_text(encoding="utf-8"))
+    return (int(about["network_data_format"]["inputs"]["image"]["num_channels"]), *(size if usable else ()))
+
+
+def _plain(value: object) -> object:
+    """What a recorded text says; None if nothing."""
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return None
+
+
+def run_environment(**settings: str) -> dict[str, str]:
+    """The environment of a bundle's run as a process of its own: this one's, and where it does not say, ``settings``
+    and an allocator that keeps what it has."""
+    return {**ALLOCATOR, **settings, **os.environ}
 
 
 def leave_process_group(settle: float = 1.0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipelines.bundle import run_environment
 from pipelines.errors import OutputError, UsageError
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.warm import WarmPython
@@ -23,10 +23,8 @@ logger = logging.getLogger(__name__)
 
 BUNDLE = "covid_ct_lesion_segmentation"
 NETWORKS = ("basic_unet", "tiny_unet", "lesion_unet")
-# The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 # Threads that spin while they wait take the processor from those who work: twice the time on a busy machine.
-ENVIRONMENT = {**ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 # what the steps import, once for all of them
 WARM: tuple[str, ...] = ("monai.bundle", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.pyplot")
 WARM += ("pipelines.prediction", "pipelines.networks", "pipelines.comparison")
@@ -110,7 +108,7 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
     steps = demo_steps(out, bundle, epochs)
     started = time.monotonic()
     _say(f"{len(steps)} steps; each is a command, which the head of its log shows: {_near(logs)}")
-    environment = {**ENVIRONMENT, **os.environ}
+    environment = run_environment(**WAITING)
     step, log = None, logs / "00_start.log"
     with SigtermUnwinds(), log.open("wb") as errors, WarmPython(WARM, environment, errors) as warm:
         try:
@@ -193,7 +191,7 @@ def start(bundle: Path, network: str) -> list[str]:
 def _run(python: str, step: Step, log: Path, line: str) -> int:
     """The step's exit code, as a shell has it."""
     log.write_text(f"$ {step.command}\n", encoding="utf-8")
-    command, environment = [python, "-m", *step.arguments], {**ENVIRONMENT, **os.environ}
+    command, environment = [python, "-m", *step.arguments], run_environment(**WAITING)
     with _Line(line, step.total) as shown, log.open("ab") as end:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=end, stderr=end, env=environment)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -24,10 +23,9 @@ from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
 from pipelines import registered
-from pipelines.bundle import description
+from pipelines.bundle import description, input_shape, network_config, network_of_run
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
-from pipelines.prediction import network_overlays
 from pipelines.tracking.entries import INCOMPLETE
 from pipelines.tracking.store import redact
 from pipelines.transforms import calibration_path
@@ -37,8 +35,7 @@ logger = logging.getLogger(__name__)
 
 ALIASES = ("champion", "challenger")
 _MODELS = "models:/"
-_SIZES = ("image_size", "slice_size", "patch_size", "roi_size")
-_FOREIGN = 64  # pixels a side of the example where the config names no size
+_FOREIGN = 64  # pixels a side of the example where run and config name no size
 _METRICS = 20  # as tags of a version
 _USUAL = ("test_lesion_dice", "test_auc", "test_balanced_accuracy", "test_accuracy")  # where no checkpoint was chosen
 _SET_HERE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
@@ -96,7 +93,7 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
         checkpoint = _checkpoint_of(store, run)
     _check(run, bundles, untested)
     bundle = bundles / run.experiment
-    network, definition, example = _build(bundle, run, checkpoint)
+    network, definition, example = _build(bundles, run, checkpoint)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     try:
         before = _version_at(client, run.experiment, alias)
@@ -212,22 +209,13 @@ def _checkpoint_of(store: Store, run: Run) -> Path:
     return kept
 
 
-def _build(bundle: Path, run: Run, checkpoint: Path) -> tuple[torch.nn.Module, dict[str, Any], np.ndarray]:
+def _build(bundles: Path, run: Run, checkpoint: Path) -> tuple[torch.nn.Module, dict[str, Any], np.ndarray]:
     """The network with the run's weights, its definition, and an example of two inputs."""
-    files = [str(bundle / "configs" / "inference.yaml")]
-    overlays = network_overlays(bundle)
-    if run.network in overlays:
-        files.append(str(overlays[run.network]))
-    config = ConfigParser()
-    config.read_config(files)
-    if config.get("network_name") != run.network:
-        raise UsageError(f"the bundle has no network {run.network}", where=bundle)
-    definition = registered.definition_of(config)
+    content = network_config(bundles, run.experiment, run.network)
+    definition = registered.definition_of(ConfigParser(network_of_run(content, run.params)))
     network = registered.build(definition)
     load_weights(network, checkpoint)
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    channels = int(metadata["network_data_format"]["inputs"]["image"]["num_channels"])
-    size = next((_sizes(run.params.get(name, "")) for name in _SIZES if _sizes(run.params.get(name, ""))), None)
+    channels, *size = input_shape(bundles / run.experiment, content, run.params)
     return network.eval(), definition, np.zeros((2, channels, *(size or (_FOREIGN, _FOREIGN))), dtype=np.float32)
 
 
@@ -348,15 +336,6 @@ def _leave(client: MlflowClient, model: str, alias: str, version: str) -> None:
 
 def _there(client: MlflowClient, model: str) -> bool:
     return bool(client.search_registered_models(f"name = '{model}'"))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        found: Any = json.loads(text.replace("(", "[").replace(")", "]"))
-    except ValueError:
-        return ()
-    good = isinstance(found, list) and all(isinstance(each, int) and each > 0 for each in found)
-    return tuple(found) if good else ()
 
 
 def _reason(error: Exception) -> str:

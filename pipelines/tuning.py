@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -21,8 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from monai.bundle import ConfigParser
 
-from pipelines.bundle import description
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import description, run_environment
 from pipelines.errors import ConfigError, OutputError, UsageError
 from pipelines.prediction import network_overlays
 from pipelines.tracking import PARENT_RUN
@@ -212,7 +210,7 @@ def _train(study: Study, trial: optuna.Trial, parent: str | None) -> float | Non
     folder.mkdir(parents=True, exist_ok=True)
     _draw(trial, study.ranges)
     command = [*_command(study, trial.params, folder), "--run_name", f"{study.out.name}-{folder.name}"]
-    env = {**ALLOCATOR, **os.environ, **({PARENT_RUN: parent} if parent else {})}
+    env = run_environment() | ({PARENT_RUN: parent} if parent else {})
     with (folder / "train.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         try:

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from sharing import share
 
 import pipelines
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import ALLOCATOR
 from pipelines.tracking.store import checked_uri, open_store
 from pipelines.warm import WarmPython
 

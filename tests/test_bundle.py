@@ -9,7 +9,19 @@ import pytest
 
 from pipelines import bundle
 from pipelines.__main__ import main
-from pipelines.bundle import Project, bundles_in, description, find_project, named_bundle, project_root, work_folder
+from pipelines.bundle import (
+    Project,
+    bundles_in,
+    description,
+    find_project,
+    input_shape,
+    named_bundle,
+    network_config,
+    network_of_run,
+    project_root,
+    run_environment,
+    work_folder,
+)
 from pipelines.errors import ConfigError, UsageError
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
@@ -106,3 +118,41 @@ def test_bundles_by_command(installed: Path, tmp_path: Path, capsys: pytest.Capt
 def test_no_card_is_written_into_an_installed_package(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", "--bundle", "one"]) == 2
     assert "bundles --copy bundles" in capsys.readouterr().err
+
+
+def test_a_run_of_its_own_has_an_allocator_that_keeps_and_whatever_was_set_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    found = run_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    assert (found["MALLOC_TRIM_THRESHOLD_"], found["OMP_NUM_THREADS"]) == ("1", "3")
+    assert (found["MALLOC_MMAP_THRESHOLD_"], found["OMP_WAIT_POLICY"]) == ("4294967296", "PASSIVE")
+
+
+def test_the_network_of_a_run_has_the_numbers_that_it_recorded_and_nothing_else_of_it() -> None:
+    name = "chest_xray_pneumonia_classification"
+    content = network_config(BUNDLES, name, "chest_cnn")
+    recorded = {"dropout": "0.45", "network_def": "$print()", "image_size": "[64, 64]"}
+    found = network_of_run(content, recorded)
+    assert found.keys() == {"network_def", "dropout", "imports"}
+    assert (found["dropout"], content["dropout"]) == (0.45, 0.2)
+    assert found["network_def"] == content["network_def"]
+    assert network_of_run(content, {"dropout": "$print()"})["dropout"] == 0.2
+    assert input_shape(BUNDLES / name, content, recorded) == (1, 64, 64)
+    assert input_shape(BUNDLES / name, content, {}) == (1, 224, 224)
+    for strange in ("[0, 64]", "[1e9, 5]", "[9999, 9999]", "64", "[$print()]", "[", "{}"):
+        assert input_shape(BUNDLES / name, content, {"image_size": strange}) == (1,), strange
+
+
+@pytest.mark.parametrize(("name", "network"), [("../two/b", "c"), ("..", "c"), ("", "c"), ("a", "../c"), ("a", "")])
+def test_what_a_run_is_called_leads_out_of_no_folder(tmp_path: Path, name: str, network: str) -> None:
+    for folder in ("one/a", "one", "two/b", "."):
+        (tmp_path / folder / "configs" / "networks").mkdir(parents=True)
+        (tmp_path / folder / "configs" / "train.yaml").write_text(f"network_name: '{network}'\nnetwork_def: {{}}\n")
+    with pytest.raises(UsageError, match=r"no bundle .* here|is no name of a network"):
+        network_config(tmp_path / "one", name, network)
+    with pytest.raises(UsageError, match="no bundle"):
+        network_config(tmp_path / "one", str(tmp_path / "two" / "b"), "c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from pipelines.__main__ import main
 from pipelines.bundle import Project
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, UsageError
-from pipelines.networks import TinyUNet
+from pipelines.networks import ChestCNN, TinyUNet
 from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
-from pipelines.registered import build, signature_of
+from pipelines.registered import DEFINITION, build, signature_of
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 BUNDLES = Path(__file__).resolve().parent.parent / "bundles"
@@ -133,6 +134,32 @@ def test_what_somebody_wrote_of_a_model_is_kept(runs: Runs) -> None:
     runs.client.create_registered_model(BUNDLE, description="ours")
     promote(runs.uri, runs.add("one", 1), BUNDLES)
     assert runs.client.get_registered_model(BUNDLE).description == "ours"
+
+
+def test_the_registered_network_has_the_numbers_of_its_run(runs: Runs, tmp_path: Path) -> None:
+    bundle = "chest_xray_pneumonia_classification"
+    (tmp_path / "weights").mkdir()
+    checkpoint = tmp_path / "weights" / "model.pt"
+    torch.save(ChestCNN(as_two_classes=True).state_dict(), checkpoint)
+    experiment = runs.client.create_experiment(bundle, (tmp_path / "others").as_uri())
+    run = runs.client.create_run(experiment, run_name="dropped", tags={"best_checkpoint": str(checkpoint)}).info.run_id
+    for name, value in {"network": "chest_cnn", "image_size": "[128, 128]", "dropout": "0.45"}.items():
+        runs.client.log_param(run, name, value)
+    runs.client.set_terminated(run)
+    done = promote(runs.uri, run, BUNDLES, untested=True)
+    definition = json.loads((fetch_checkpoint(runs.uri, done.uri, tmp_path / "got").parent / DEFINITION).read_text())
+    assert definition == {"_target_": "pipelines.networks.ChestCNN", "dropout": 0.45, "as_two_classes": True}
+
+
+def test_an_experiment_leads_to_no_config_outside_the_bundles(runs: Runs, tmp_path: Path) -> None:
+    outside, mark = tmp_path / "elsewhere", tmp_path / "mark"
+    shutil.copytree(BUNDLES / BUNDLE / "configs", outside / "configs")
+    code = f"network_name: tiny_unet\nnetwork_def: {{_target_: BasicUNet, x: \"$open('{mark}', 'w')\"}}\n"
+    (outside / "configs" / "networks" / "tiny_unet.yaml").write_text(code)
+    runs.experiment = runs.client.create_experiment(str(outside), (tmp_path / "others").as_uri())
+    with pytest.raises(UsageError, match="no bundle"):
+        promote(runs.uri, runs.add("strange"), BUNDLES)
+    assert not mark.exists()
 
 
 def test_a_network_of_a_fixed_size_keeps_it() -> None:

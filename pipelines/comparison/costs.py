@@ -7,32 +7,28 @@ import gc
 import json
 import logging
 import math
-import re
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from monai.bundle import ConfigParser
 from torch import nn
 
+from pipelines.bundle import input_shape, network_config, network_of_run
 from pipelines.comparison.ranking import Row
 from pipelines.comparison.runs import Run
+from pipelines.errors import UsageError
 from pipelines.evaluation import network_cost
 
 logger = logging.getLogger(__name__)
 
-_SIZES = ("slice_size", "image_size", "spatial_size")
-_NAME = re.compile(r"[\w-]+")
-_REFERENCE = re.compile(r"[@%](\w+)")
 _MIB = 2**20
 _ROUNDS = 5
 _PATIENCE = 2.0  # seconds of timing a network, about
@@ -92,7 +88,7 @@ def _measure_all(rows: Sequence[Row], bundles: Path | None) -> list[Cost]:
     costs: list[Cost] = []
     known: dict[str, Cost] = {}
     reference: tuple[nn.Module, torch.Tensor] | None = None
-    read = cache(_read_config)
+    read = cache(network_config)
     for row in rows:
         try:
             content, shape = _config_of(row.first, bundles, read)
@@ -110,48 +106,19 @@ def _measure_all(rows: Sequence[Row], bundles: Path | None) -> list[Cost]:
 
 
 def _config_of(
-    run: Run, bundles: Path | None, read: Callable[[tuple[Path, ...]], Mapping[str, Any]]
+    run: Run, bundles: Path | None, read: Callable[[Path, str, str], Mapping[str, Any]]
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
     """What of the bundle's training config builds the run's network, with its numbers; and the shape of one input."""
-    bundle = None if bundles is None else bundles / run.experiment
-    if bundle is None or not _NAME.fullmatch(run.experiment) or not (bundle / "configs" / "train.yaml").is_file():
+    if bundles is None:
         raise _CannotBuildError(f"not measured: no bundle {run.experiment} here")
-    if not _NAME.fullmatch(run.network):
-        raise _CannotBuildError(f"not measured: {run.network} is no name of a network here")
-    files = [bundle / "configs" / "train.yaml"]
-    overlay = bundle / "configs" / "networks" / f"{run.network}.yaml"
-    if overlay.is_file():
-        files.append(overlay)
-    content = read(tuple(files))
-    if content.get("network_name") != run.network or "network_def" not in content:
-        raise _CannotBuildError(f"not measured: {run.experiment} has no configs/networks/{run.network}.yaml")
-    chosen = {name: deepcopy(content[name]) for name in _needed(content)}
-    for name in chosen.keys() & run.params.keys():
-        value = _number(run.params[name])
-        if value is not None and isinstance(chosen[name], (int, float)):
-            chosen[name] = value
-    size = next((_sizes(run.params.get(name) or content[name]) for name in _SIZES if content.get(name)), None)
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
-    if not size:
+    try:
+        content = read(bundles, run.experiment, run.network)
+    except UsageError as error:
+        raise _CannotBuildError(f"not measured: {error.what}") from error
+    shape = input_shape(bundles / run.experiment, content, run.params)
+    if len(shape) == 1:
         raise _CannotBuildError("not measured: the run says no size of its inputs")
-    chosen["imports"] = content.get("imports", [])
-    return chosen, (1, int(channels), *size)
-
-
-def _read_config(files: tuple[Path, ...]) -> Mapping[str, Any]:
-    """The top level of config files laid over one another."""
-    return dict(ConfigParser.load_config_files([str(path) for path in files]))
-
-
-def _needed(content: Mapping[str, Any], name: str = "network_def") -> set[str]:
-    """A top-level id, and those that it refers to, they and what they refer to."""
-    found, fresh = {name}, {name}
-    while fresh:
-        words = {word for each in fresh for word in _REFERENCE.findall(json.dumps(content.get(each), default=str))}
-        fresh = (words & content.keys()) - found
-        found |= fresh
-    return found & content.keys()
+    return network_of_run(content, run.params), (1, *shape)
 
 
 def _measured(
@@ -245,20 +212,3 @@ def _recorded_parameters(run: Run) -> float:
         return float(run.params.get("parameters", "nan"))
     except ValueError:
         return math.nan
-
-
-def _number(text: str) -> int | float | bool | None:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
-    return value if isinstance(value, (int, float)) else None
-
-
-def _sizes(value: object) -> tuple[int, ...]:
-    try:
-        found = yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError:
-        return ()
-    usable = isinstance(found, list) and found and all(isinstance(each, int) and 0 < each <= 4096 for each in found)
-    return tuple(found) if usable and isinstance(found, list) else ()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipelines.comparison.cases import ItemTable
 from pipelines.evaluation.calibration import calibration_error, reliability
-from pipelines.evaluation.classification import area_under_curve, average_precision, confusion
+from pipelines.evaluation.classification import area_under_curve, average_precision, confusion, curve_points
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#E69F00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -229,17 +229,10 @@ def strips(rows: Sequence[Drawn], values: Sequence[NDArray[np.float64]], metric:
 
 
 def _curve_pair(line: NDArray, row: Drawn, scores: NDArray, positive: NDArray[np.bool_]) -> None:
-    number, others = int(positive.sum()), int((~positive).sum())
-    if not number or not others:
-        return
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.insert(np.cumsum(positive[order])[last], 0, 0)
-    false = np.insert(np.cumsum(~positive[order])[last], 0, 0)
-    _line(line[0], row, false / others, hits / number, f"{area_under_curve(scores, positive):.3f}", marked=False)
-    precision = hits[1:] / np.maximum(hits[1:] + false[1:], 1)
-    area = f"{average_precision(scores, positive):.3f}"
-    _line(line[1], row, hits[1:] / number, precision, area, marked=False)
+    areas = area_under_curve(scores, positive), average_precision(scores, positive)
+    for axes, curve, area in zip(line, curve_points(scores, positive), areas, strict=True):
+        if curve[0].size:
+            _line(axes, row, *curve, f"{area:.3f}", marked=False)
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:

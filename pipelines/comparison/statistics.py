@@ -1,6 +1,6 @@
 """Paired tests and intervals for models that were measured on the same cases.
 
-What scipy has is its: Wilcoxon's test, McNemar's (``pipelines.evaluation.mcnemar``). Neither it nor statsmodels has
+What scipy and statsmodels have is theirs: Wilcoxon's test, McNemar's (``pipelines.evaluation.mcnemar``). Neither has
 DeLong's test, nor a bootstrap that draws patients once for all models.
 """
 

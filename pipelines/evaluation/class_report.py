@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 
@@ -136,7 +136,7 @@ class ClassificationReport:
     def finish(self, engine: Engine, slices: Sequence[RatedSlice]) -> None:
         """What is made of the slices of all processes: here the report's files and scores."""
         summary = self._summary(slices)
-        if not (torch.distributed.is_initialized() and torch.distributed.get_rank() > 0):
+        if idist.get_rank() == 0:
             self._write(slices, summary)
             logger.info("evaluated %d %ss, report in %s", len(slices), self.unit, self.output_dir)
         engine.state.metrics.update(flatten(summary))
@@ -331,9 +331,8 @@ def _worst(slices: Sequence[RatedSlice], predicted: NDArray) -> list[tuple[Rated
 
 def _gathered(slices: list[RatedSlice]) -> list[RatedSlice]:
     """Slices of all processes, each once; in one process, these."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    parts = cast(list, idist.all_gather(slices))
+    if len(parts) == 1:
         return slices
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, slices)
     found = {(each.case, each.slice): each for part in parts for each in part}
     return [found[key] for key in sorted(found)]

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pipelines.evaluation.calibration import calibration_error
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # x and y of its points
 
 
 def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
@@ -105,6 +108,20 @@ def average_precision(scores: NDArray, positive: NDArray[np.bool_]) -> float:
     last = np.append(np.diff(np.asarray(scores)[order]) != 0, True)  # the last of each tie
     recall, precision = hits[last] / number, hits[last] / (np.flatnonzero(last) + 1)
     return float((np.diff(np.insert(recall, 0, 0.0)) * precision).sum())
+
+
+def curve_points(scores: NDArray, positive: NDArray[np.bool_]) -> tuple[Curve, Curve]:
+    """The ROC curve (1 - specificity, sensitivity) and the precision-recall curve (recall, precision) at every score
+    that occurs, from the highest down; without points where one kind is missing.
+
+    Args:
+        scores: (N,), higher for positives. positive: (N,).
+    """
+    if positive.all() or not positive.any():
+        return (np.empty(0), np.empty(0)), (np.empty(0), np.empty(0))
+    false, found, _ = roc_curve(positive, scores, drop_intermediate=False)
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    return (false, found), (recall[-2::-1], precision[-2::-1])  # the last is sklearn's own, of no score
 
 
 def label_scores(labels: NDArray, predicted: NDArray, names: Sequence[str]) -> dict[str, float]:

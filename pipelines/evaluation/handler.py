@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
@@ -236,7 +236,7 @@ class EvaluationReport:
         rows, pictures, kept = _gathered(
             self._rows, [_picture(candidate) for candidate in self._worst], self._masks.kept
         )
-        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        if idist.get_rank() > 0:
             summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
         else:
             tolerance = ", ".join(f"{name} {distance:g}" for name, distance in self.nsd_tolerance.items())
@@ -297,10 +297,9 @@ def _gathered(
     rows: list[EvaluationRow], pictures: list[CasePicture], kept: list[KeptMask]
 ) -> tuple[list[EvaluationRow], list[CasePicture], list[KeptMask]]:
     """Rows, pictures and masks of all processes, each case once; in one process, these."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    parts = cast(list, idist.all_gather((rows, pictures, kept)))
+    if len(parts) == 1:
         return rows, pictures, kept
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, (rows, pictures, kept))
     by_case = {row["case"]: row for part in parts for row in part[0]}
     picture_by_case = {picture.case: picture for part in parts for picture in part[1]}
     mask_by_case = {mask["case"]: mask for part in parts for mask in part[2]}

@@ -73,48 +73,21 @@ def bootstrap_interval(
     if not 0 < confidence < 1 or n_resamples < 1:
         raise ValueError(f"need 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
 
-    by_patient: dict[Hashable, list[float]] = {}
-    for patient, number in zip(patients, numbers, strict=True):
-        if not np.isnan(number):
-            by_patient.setdefault(patient, []).append(float(number))
-    groups = [np.asarray(group) for group in by_patient.values()]
-    n = sum(len(group) for group in groups)
-    nan = float("nan")
+    there = np.flatnonzero(~np.isnan(numbers))
+    groups = [numbers[there[places]] for places in _by_patient([patients[k] for k in there.tolist()])]
+    n, nan = len(there), float("nan")
     if not groups:
         return Interval(nan, nan, nan, 0, 0)
     estimate = float(statistic(np.concatenate(groups)))
     if len(groups) == 1:
         return Interval(estimate, nan, nan, n, 1)
 
-    def of_drawn(indices: NDArray[np.intp]) -> float:
-        return float(statistic(np.concatenate([groups[index] for index in indices])))
-
-    def interval(method: str) -> tuple[float, float, NDArray[np.float64]]:
-        result = stats.bootstrap(
-            (np.arange(len(groups)),),
-            of_drawn,
-            n_resamples=n_resamples,
-            confidence_level=confidence,
-            method=method,
-            vectorized=False,
-            random_state=np.random.default_rng(seed),
-        )
-        return (
-            float(result.confidence_interval.low),
-            float(result.confidence_interval.high),
-            result.bootstrap_distribution,
-        )
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
-        low, high, drawn = interval("BCa")
-        if not (np.isfinite(low) and np.isfinite(high)):
-            low, high, drawn = interval("percentile")
+    drawn, low, high = _resampled(lambda values: [statistic(values)], groups, n_resamples, confidence, seed)
     if bounds is None:
         within = bool(np.all((np.concatenate(groups) >= 0) & (np.concatenate(groups) <= 1)))
         bounds = (0.0, 1.0) if within else (-math.inf, math.inf)
-    low, high = widened((low, high), estimate, float(np.std(drawn)), len(groups), confidence, bounds)
-    return Interval(estimate, low, high, n, len(groups))
+    ends = widened((float(low[0]), float(high[0])), estimate, float(np.std(drawn)), len(groups), confidence, bounds)
+    return Interval(estimate, *ends, n, len(groups))
 
 
 def bootstrap_scores(
@@ -144,36 +117,21 @@ def bootstrap_scores(
     """
     if not len(patients) or not 0 < confidence < 1 or n_resamples < 1:
         raise ValueError(f"need items, 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
-    by_patient: dict[Hashable, list[int]] = {}
-    for index, patient in enumerate(patients):
-        by_patient.setdefault(patient, []).append(index)
-    groups = [np.asarray(group) for group in by_patient.values()]
+    groups = _by_patient(patients)
     estimate = score(np.arange(len(patients)))
     names = list(estimate)
     low = high = np.full(len(names), np.nan)
 
-    def of_drawn(drawn: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
-        rows = drawn.reshape(-1, drawn.shape[-1])
-        values = [score(np.concatenate([groups[index] for index in row])) for row in rows]
-        return np.array([[each[name] for each in values] for name in names]).reshape(len(names), *drawn.shape[:-1])
+    def of_items(items: NDArray[np.intp]) -> list[float]:
+        found = score(items)
+        return [found[name] for name in names]
 
     if len(groups) > 1:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
-            result = stats.bootstrap(
-                (np.arange(len(groups)),),
-                of_drawn,
-                n_resamples=n_resamples,
-                confidence_level=confidence,
-                vectorized=True,
-                random_state=np.random.default_rng(seed),
-            )
-            tails = 100 * np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-            drawn = result.bootstrap_distribution
-            plain = np.nanpercentile(drawn, tails, axis=-1)
+        drawn, low, high = _resampled(of_items, groups, n_resamples, confidence, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a score that is defined in no sample
             spread = np.nanmax(drawn, axis=-1) - np.nanmin(drawn, axis=-1) > 1e-12
-        bca = np.asarray(result.confidence_interval)
-        low, high = np.where(spread, np.where(np.isfinite(bca).all(axis=0), bca, plain), np.nan)
+        low, high = np.where(spread, (low, high), np.nan)
         with np.errstate(all="ignore"):
             found = [score(group) for group in groups]
         for k, name in enumerate(names):
@@ -194,6 +152,51 @@ def bootstrap_scores(
         )
         for k, name in enumerate(names)
     }
+
+
+def _by_patient(patients: Sequence[Hashable]) -> list[NDArray[np.intp]]:
+    """The places of each patient's items, patients in the order in which they come."""
+    places: dict[Hashable, list[int]] = {}
+    for place, patient in enumerate(patients):
+        places.setdefault(patient, []).append(place)
+    return [np.asarray(each) for each in places.values()]
+
+
+def _resampled(
+    statistics: Callable[[NDArray], Sequence[float]],
+    groups: Sequence[NDArray],
+    n_resamples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """K statistics of resampled patients: their values (K, n_resamples), and the lower and upper ends (K,) of their
+    intervals, BCa where that is defined, else the percentiles of the samples in which the statistic is.
+
+    Args:
+        statistics: of the items of a sample, K numbers, NaN where undefined.
+        groups: the items of each patient.
+    """
+
+    def of_drawn(drawn: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
+        samples = drawn.reshape(-1, drawn.shape[-1])
+        values = [statistics(np.concatenate([groups[k] for k in sample])) for sample in samples]
+        return np.ascontiguousarray(np.transpose(values)).reshape(-1, *drawn.shape[:-1])
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
+        result = stats.bootstrap(
+            (np.arange(len(groups)),),
+            of_drawn,
+            n_resamples=n_resamples,
+            confidence_level=confidence,
+            vectorized=True,
+            random_state=np.random.default_rng(seed),
+        )
+        drawn = result.bootstrap_distribution
+        tails = 100 * np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+        bca, plain = np.asarray(result.confidence_interval), np.nanpercentile(drawn, tails, axis=-1)
+        low, high = np.where(np.isfinite(bca).all(axis=0), bca, plain)
+    return drawn, low, high
 
 
 def widened(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import ignite.distributed as idist
 import torch
-import torch.distributed
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
@@ -57,8 +57,7 @@ class LabelDice(CumulativeIterationMetric):
 
     def aggregate(self) -> Tensor:
         """The mean over cases that have a Dice, of all processes; NaN where none has, or there was no case at all."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if self._buffers is None and distributed:
+        if self._buffers is None and idist.get_world_size() > 1:
             # Gathering is collective: a process that MONAI would let skip it leaves the others waiting for ever.
             self.append(torch.full((1,), torch.nan))
         values = self.get_buffer()

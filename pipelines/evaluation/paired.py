@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest, wilcoxon
+from scipy.stats import wilcoxon
+from statsmodels.stats import contingency_tables
 
 from pipelines.evaluation.intervals import Interval, bootstrap_interval
 
@@ -30,7 +31,7 @@ class McNemar:
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
     """The exact test (McNemar, Psychometrika 12:153, 1947): among the cases that one has right and the other wrong,
-    either is as often right under the null hypothesis, so their number is binomial.
+    either is as often right under the null hypothesis, so their number is binomial (by statsmodels).
 
     Cases of one patient are taken as independent; where they are not, the p value is too small.
 
@@ -44,7 +45,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> McNemar:
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"the same cases are needed twice, got {first.shape} and {second.shape}")
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
-    return McNemar(one, other, 1.0 if one + other == 0 else float(binomtest(one, one + other, 0.5).pvalue))
+    return McNemar(one, other, float(contingency_tables.mcnemar([[0, one], [other, 0]], exact=True).pvalue))
 
 
 @dataclass(frozen=True)

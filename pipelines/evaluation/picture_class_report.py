@@ -16,7 +16,13 @@ from pipelines.errors import ConfigError, PipelinesError
 from pipelines.evaluation.case_tables import shown
 from pipelines.evaluation.class_pictures import BLUE
 from pipelines.evaluation.class_report import ClassificationReport, RatedSlice, arrays
-from pipelines.evaluation.classification import area_under_curve, average_precision, binary_scores, class_scores
+from pipelines.evaluation.classification import (
+    area_under_curve,
+    average_precision,
+    binary_scores,
+    class_scores,
+    curve_points,
+)
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry
 from pipelines.files import markdown_cell, text, write_file
@@ -152,21 +158,16 @@ def draw_curves(
     Args:
         scores: (N,) probabilities of the positive class. positive: (N,) whether it is. said: (N,) whether it was said.
     """
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.insert(np.cumsum(positive[order])[last], 0, 0)
-    false = np.insert(np.cumsum(~positive[order])[last], 0, 0)
+    roc, recalls = curve_points(scores, positive)
     number, others = max(int(positive.sum()), 1), max(int((~positive).sum()), 1)
     figure = Figure(figsize=(9, 4.2), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(false / others, hits / number, color=BLUE, label=f"area {area_under_curve(scores, positive):.4f}")
+    left.plot(*roc, color=BLUE, label=f"area {area_under_curve(scores, positive):.4f}")
     left.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
     at = int((said & positive).sum()), int((said & ~positive).sum())
     left.plot(at[1] / others, at[0] / number, "o", color="black", label="operating point")
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC, {name}")
-    precision = hits[1:] / np.maximum(hits[1:] + false[1:], 1)
-    area = average_precision(scores, positive)
-    right.step(hits[1:] / number, precision, where="pre", color=BLUE, label=f"area {area:.4f}")
+    right.step(*recalls, where="pre", color=BLUE, label=f"area {average_precision(scores, positive):.4f}")
     if sum(at):
         right.plot(at[0] / number, at[0] / sum(at), "o", color="black", label="operating point")
     right.axhline(number / max(len(scores), 1), color="0.4", linestyle="--", linewidth=1)

@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed
 from ignite.engine import Engine
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -118,7 +118,7 @@ class ShortcutControls(PictureClassificationReport):
         self._check_classes("training", [int(item["label"]) for item in self.training])
 
     def finish(self, engine: Engine, slices: Sequence[RatedSlice]) -> None:
-        if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        if idist.get_rank() > 0:
             return
         probabilities, labels = arrays(slices)
         self._check_classes(self.prefix, labels.tolist())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed
 from monai.metrics import CumulativeIterationMetric
 from numpy.typing import NDArray
 from torch import Tensor
@@ -71,7 +71,7 @@ class SliceScore(CumulativeIterationMetric):
 
     def aggregate(self) -> Tensor:
         """The score over all that was seen, of all processes; NaN where it is undefined."""
-        if self._buffers is None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        if self._buffers is None and idist.get_world_size() > 1:
             # Gathering is collective: a process that MONAI would let skip it leaves the others waiting for ever.
             self.extend(torch.full((1, len(self.names) + 1), float(UNRATED), dtype=torch.float64))
         rows = self.get_buffer()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
@@ -88,10 +88,7 @@ class CalibrationFit:
 
     def _gather(self, _: Engine) -> None:
         """Collective, hence after each validation, in every process."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, self._rows)
-            self._rows = [rows for part in parts for rows in part]
+        self._rows = [rows for part in cast(list, idist.all_gather(self._rows)) for rows in part]
 
     def _fit_if_best(self, engine: Engine, evaluator: Evaluator) -> None:
         if evaluator.state.best_metric_epoch == engine.state.epoch:

@@ -315,7 +315,10 @@ def take_off_monais(*engines: Engine | None) -> None:
 
 
 def rank() -> int:
-    """This process's rank among those that train together; 0 if it is alone."""
+    """This process's rank among those that train together; 0 if it is alone.
+
+    Not ignite's: its first call waits for all processes, and handlers that track are made in one of them only.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return int(torch.distributed.get_rank())
     return int(os.environ.get("RANK", "0"))

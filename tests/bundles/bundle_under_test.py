@@ -22,7 +22,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from pipelines.demo import ALLOCATOR
+from pipelines.bundle import ALLOCATOR
 
 PROJECT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))

@@ -20,6 +20,16 @@ def test_equals_scipy_where_each_patient_has_one_case() -> None:
     assert (mine.n, mine.n_patients) == (30, 30)
 
 
+def test_a_mean_of_cases_and_a_score_of_the_set_have_one_interval() -> None:
+    generator = np.random.default_rng(3)
+    values, patients = generator.beta(5, 2, size=90), generator.integers(0, 40, 90).tolist()
+    as_mean = bootstrap_interval(values, patients, n_resamples=300, seed=2)
+    as_score = bootstrap_scores(lambda drawn: {"dice": float(values[drawn].mean())}, patients, n_resamples=300, seed=2)
+    found, expected = as_score["dice"], (as_mean.estimate, as_mean.low, as_mean.high)
+    assert as_mean.n_patients >= 30, "else both are widened, each within its own bounds"
+    assert (found.estimate, found.low, found.high) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
 def test_patients_are_resampled_not_cases() -> None:
     """Copies of a patient's case say nothing new, so they must not narrow the interval."""
     values = np.random.default_rng(2).random(15)

@@ -10,7 +10,13 @@ import sklearn.metrics
 from PIL import Image
 
 from pipelines.evaluation.calibration import operating_threshold, tempered
-from pipelines.evaluation.classification import average_precision, binary_scores, class_scores
+from pipelines.evaluation.classification import (
+    area_under_curve,
+    average_precision,
+    binary_scores,
+    class_scores,
+    curve_points,
+)
 from pipelines.evaluation.picture_class_report import draw_curves
 
 
@@ -47,12 +53,15 @@ def test_extreme_scores_give_a_threshold_between_them() -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_average_precision_is_sklearns(ties: bool) -> None:
+def test_areas_are_sklearns(ties: bool) -> None:
     generator = np.random.default_rng(1)
     scores, positive = generator.random(200), generator.random(200) < 0.3
     scores = scores.round(1) if ties else scores
     assert average_precision(scores, positive) == pytest.approx(
-        sklearn.metrics.average_precision_score(positive, scores)
+        sklearn.metrics.average_precision_score(positive, scores), rel=0, abs=1e-12
+    )
+    assert area_under_curve(scores, positive) == pytest.approx(
+        sklearn.metrics.roc_auc_score(positive, scores), rel=0, abs=1e-12
     )
     assert np.isnan(average_precision(scores, np.zeros(200, bool)))
 
@@ -71,6 +80,33 @@ def test_scores_follow_what_was_said_and_areas_the_probabilities() -> None:
     lower = class_scores(probabilities, labels, ["normal", "pneumonia"], np.array([1, 1, 0]))
     assert (likeliest["accuracy"], lower["accuracy"]) == (pytest.approx(2 / 3), 1)
     assert likeliest["auc"] == lower["auc"] == 1
+
+
+@pytest.mark.parametrize("decimals", [16, 1])  # with one decimal most scores are tied
+def test_curves_have_the_points_that_counting_gives(decimals: int) -> None:
+    generator = np.random.default_rng(4)
+    positive = generator.random(150) < 0.3
+    scores = (generator.random(150) + 0.3 * positive).round(decimals)
+    cuts = np.unique(scores)[::-1]
+    hits = np.array([np.count_nonzero(positive & (scores >= cut)) for cut in cuts])
+    false = np.array([np.count_nonzero(~positive & (scores >= cut)) for cut in cuts])
+    roc, recalls = curve_points(scores, positive)
+    np.testing.assert_allclose(roc[0], [0, *false / (~positive).sum()], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(roc[1], [0, *hits / positive.sum()], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(recalls[0], hits / positive.sum(), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(recalls[1], hits / (hits + false), rtol=0, atol=1e-12)
+    assert np.trapezoid(roc[1], roc[0]) == pytest.approx(area_under_curve(scores, positive), rel=0, abs=1e-12)
+    area = float((np.diff(recalls[0], prepend=0) * recalls[1]).sum())
+    assert area == pytest.approx(average_precision(scores, positive), rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_of_one_kind_alone_there_is_no_curve_and_the_picture_is_drawn(kind: bool) -> None:
+    file = io.BytesIO()
+    scores, positive = np.array([0.9, 0.2, 0.1]), np.full(3, kind)
+    assert [len(each) for curve in curve_points(scores, positive) for each in curve] == [0, 0, 0, 0]
+    draw_curves(scores, positive, np.zeros(3, bool), "pneumonia", file)
+    assert np.asarray(Image.open(file).convert("L")).std() > 5
 
 
 def test_curves_are_drawn() -> None:
