@@ -59,7 +59,13 @@ def _predict(args: argparse.Namespace, project: Project) -> int:
         try:
             return _predict_cases(args, project)
         except KeyboardInterrupt:
-            print(f"interrupted: {args.out} has what is done; the same command with --resume goes on", file=sys.stderr)
+            begun = (args.out / "manifest.jsonl").is_file()
+            said = (
+                f"{args.out} has what is done; the same command with --resume goes on"
+                if begun
+                else "nothing is done yet"
+            )
+            print(f"interrupted: {said}", file=sys.stderr)
             return 130
 
 

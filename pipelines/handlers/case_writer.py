@@ -179,6 +179,7 @@ def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[s
         OutputError: it cannot be written.
     """
     final: dict[str, Path] = {}
+    moved: list[Path] = []
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output_dir, prefix=WRITING) as folder:
@@ -187,8 +188,9 @@ def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[s
             for kind, file in files.items():
                 final[kind].parent.mkdir(parents=True, exist_ok=True)
                 file.replace(final[kind])
+                moved.append(final[kind])
     except OSError as error:
-        for path in final.values():
+        for path in moved:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         raise OutputError(

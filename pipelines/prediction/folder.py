@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import OutputError, PipelinesError, SeriesError, UnreadableFileError
-from pipelines.handlers import WRITING
 from pipelines.prediction.index_page import IndexPage
 from pipelines.prediction.manifest import INTERRUPTED, Manifest, Outcome, input_digest, read_manifest, recipe_of
 from pipelines.prediction.model import Model, fault_behind
 from pipelines.preparation.cases import look_for_cases
 
 logger = logging.getLogger(__name__)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Report = Callable[[Outcome | None, int, int], None]
 
@@ -49,7 +50,8 @@ def predict(
             begun; and before the first one, without an outcome.
         progress: called within a case: its name, how many of its slices are done, and how many there are.
         series: only the DICOM series with this SeriesInstanceUID or SeriesNumber.
-        resume: leave out what the manifest has as done with equal input, weights and options.
+        resume: leave out what the manifest has as done with equal input, weights and options. Lines of other inputs,
+            whose answers are there, stay.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -76,16 +78,16 @@ def predict(
         for item in items
     ]  # fmt: skip
     earlier = read_manifest(out) if resume else {}
-    kept = [earlier[each.input] for each in due if each.input in earlier and earlier[each.input].holds(each)]
-    if resume:
-        for folder in out.glob(f"{WRITING}*"):  # of a call that was killed while it wrote
-            shutil.rmtree(folder, ignore_errors=True)
-    manifest, page = Manifest(out, kept), IndexPage(out, bundle.name)
+    kept = [replace(earlier[e.key], input=e.input) for e in due if e.key in earlier and earlier[e.key].holds(e)]
+    asked_for = {each.key for each in due} | {outcome.key for outcome, _ in unusable}
+    names = {each.case for each in due}
+    others = [e for e in earlier.values() if e.key not in asked_for and e.case not in names and e.there]
+    manifest, page = Manifest(out, [*others, *kept]), IndexPage(out, bundle.name)
     outcomes = [(each, 0) for each in kept]
     total, skip = len(unusable) + len(items), {each.input for each in kept}
     rest = [(item, each) for item, each in zip(items, due, strict=True) if each.input not in skip]
     try:
-        page.add(*kept)
+        page.add(*others, *kept)
         if report is not None:
             report(None, len(kept), total)
         made = (_predict_case(model, item, each, progress) for item, each in rest)
@@ -152,6 +154,8 @@ def _predict_case(
         if fault is None:
             logger.debug("the case failed", exc_info=error)
             return replace(due, status="failed", error=f"{type(error).__name__}: {error}"), 1
+        if isinstance(fault, OutputError) and getattr(fault.__cause__, "errno", None) in _NO_ROOM:
+            raise fault from fault.__cause__  # the next case would meet it too
         status = "failed" if isinstance(fault, OutputError) else "refused"
         return replace(due, status=status, error=str(fault)), fault.exit_code
     mask = str(files["mask"]) if "mask" in files else None

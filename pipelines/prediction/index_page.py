@@ -23,7 +23,7 @@ from pipelines.prediction.manifest import Outcome
 logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
-THUMBNAILS = "thumbnails"
+THUMBNAILS = ".thumbnails"  # hidden, so that no case has its name
 _HEIGHT, _WIDTH = 160, 320  # of a thumbnail, at most, in pixels
 _EVERY = 2.0  # seconds between two writings, at least; and ten times what one takes
 

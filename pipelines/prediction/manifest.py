@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +17,12 @@ from typing import Any
 
 from pipelines.errors import OutputError
 from pipelines.files import file_digest
-from pipelines.handlers import WeightsLoader
+from pipelines.handlers import WRITING, WeightsLoader
 from pipelines.predicted import MANIFEST
 from pipelines.readers.finder import SEPARATOR
 
 INTERRUPTED = "interrupted"
+_LOCK = ".predict.lock"
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,26 @@ class Outcome:
     input_sha256: str | None = None
     recipe: str | None = None
 
+    @property
+    def key(self) -> str:
+        """The input, however its path was typed."""
+        return os.path.abspath(self.input)  # noqa: PTH100 - links stay, and so does what follows in an archive
+
+    @property
+    def there(self) -> bool:
+        """Whether it is done, and its files are there."""
+        files = [Path(each) for each in (self.mask, self.report) if each is not None]
+        return self.status == "done" and bool(files) and all(each.is_file() for each in files)
+
     def holds(self, other: Outcome) -> bool:
         """Whether this is the finished answer to what ``other`` asks: equal input and recipe, its files there."""
         same = (self.case, self.input_sha256, self.recipe) == (other.case, other.input_sha256, other.recipe)
-        files = [Path(each) for each in (self.mask, self.report) if each is not None]
-        return self.status == "done" and same and bool(files) and all(each.is_file() for each in files)
+        return same and self.there
 
 
 def read_manifest(folder: Path) -> dict[str, Outcome]:
-    """The lines of a folder's manifest by input, the last of each; a line that was cut off, or is none, is left out."""
+    """The lines of a folder's manifest by `Outcome.key`, the last of each; a line that was cut off, or is none, is left
+    out."""
     try:
         lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
@@ -69,9 +83,12 @@ def read_manifest(folder: Path) -> dict[str, Outcome]:
         try:
             content = json.loads(line)
             outcome = Outcome(**{key: value for key, value in content.items() if key in known})
+            if not all(value is None or isinstance(value, str) for value in asdict(outcome).values()):
+                continue
         except (ValueError, TypeError, AttributeError):
             continue
-        found[outcome.input] = outcome
+        if outcome.input:
+            found[outcome.key] = outcome
     return found
 
 
@@ -91,6 +108,15 @@ class Manifest:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / _LOCK).open("w")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                what = "another call is writing here"
+                raise OutputError(what, where=folder, how="wait for it, or choose another --out") from None
+            for left in folder.glob(f"{WRITING}*"):  # of a call that was killed while it wrote
+                shutil.rmtree(left, ignore_errors=True)
             if (folder / MANIFEST).is_dir():
                 raise IsADirectoryError(0, "a folder of the manifest's name is in the way")
             partial = folder / f".{MANIFEST}.partial"
@@ -118,6 +144,8 @@ class Manifest:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
+            (self.folder / _LOCK).unlink(missing_ok=True)
+        self._lock.close()
 
 
 def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | None:
@@ -139,9 +167,7 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
             if path.is_dir():
                 files = sorted(e for e in path.rglob("*") if e.is_file() and not e.is_relative_to(leave_out))
             else:
-                stem = path.name.split(".")[0]
-                files = sorted(e for e in path.parent.glob("*") if e.name.split(".")[0] == stem and e.is_file())
-                files = files if path.suffix.lower() in _PARTED else [path]
+                files = [path, *(_beside(path) if path.suffix.lower() in _PARTED else [])]
             parts = [f"{each.name} {file_digest(each)}" for each in files]
         except OSError:
             return None
@@ -149,6 +175,16 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
     return known[path]
 
 
+def _beside(path: Path) -> list[Path]:
+    """The files beside a header that share its name up to the first dot, or that it names."""
+    stem = path.name.split(".")[0]
+    with path.open("rb") as file:
+        head = file.read(_HEAD).decode(errors="replace")
+    near = (each for each in path.parent.iterdir() if each != path and each.is_file())
+    return sorted(each for each in near if each.name.split(".")[0] == stem or each.name in head)
+
+
+_HEAD = 2**16  # bytes of a header that are looked through for names of files
 _PARTED = (".hdr", ".img", ".mhd", ".nhdr")  # whose voxels lie in a file beside them
 
 

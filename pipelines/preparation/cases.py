@@ -68,6 +68,7 @@ def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[
     for each, (short, whole) in zip(found, names, strict=True):
         if each.fault is None:
             name = short if said[short] == 1 else whole
+            name = root.resolve().name or "case" if name in ("", ".") else name
             while name in taken:  # results never write over one another
                 name += "-again"
             taken.add(name)

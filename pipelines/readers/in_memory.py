@@ -18,9 +18,10 @@ from typing import Any, Literal, cast
 import nibabel as nib
 import numpy as np
 import pydicom
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from pydicom.uid import ExplicitVRLittleEndian
 
 from pipelines.errors import (
@@ -65,7 +66,7 @@ def case_in_memory(image: Any, *, affine: NDArray | None = None, spacing: Sequen
     kind: Literal["picture", "volume"] = "volume"
     source = None
     if isinstance(image, SpatialImage):
-        source = image if isinstance(image, nib.Nifti1Image) else nib.Nifti1Image.from_image(image)
+        source = _with_its_header(image, named)
         raw = judge_image(source, named)
     elif _is_dicom(image):
         with _on_disk(image, named) as folder:
@@ -120,9 +121,19 @@ def on_grid_of(image: Any, mask: nib.Nifti1Image) -> Any:
 
         made = itk.image_from_array(values)
     made.SetSpacing(image.GetSpacing())
-    made.SetOrigin(image.GetOrigin())
+    made.SetOrigin(_first_voxel(image))
     made.SetDirection(image.GetDirection())
     return made
+
+
+def _with_its_header(image: SpatialImage, named: Path) -> nib.Nifti1Image:
+    """nibabel's image with a header that says what its affine and its voxels are, whatever was changed in place."""
+    try:
+        if not isinstance(image, nib.Nifti1Image):
+            return nib.Nifti1Image.from_image(image)
+        return type(image)(image.dataobj, image.affine, image.header)
+    except (HeaderDataError, ValueError, TypeError) as error:
+        raise GeometryError(f"nibabel cannot make it NIfTI ({error})", where=named, how="save it as NIfTI") from None
 
 
 def _named(image: Any) -> str:
@@ -153,6 +164,13 @@ def _itk_array(image: Any) -> NDArray:
     return np.asarray(itk.array_from_image(image))
 
 
+def _first_voxel(image: Any) -> list[float]:
+    """Where the first voxel lies, LPS in mm: an ITK image that was cut out of another begins at an index of its own."""
+    if not hasattr(image, "GetBufferedRegion"):
+        return list(image.GetOrigin())
+    return list(image.TransformIndexToPhysicalPoint(image.GetBufferedRegion().GetIndex()))
+
+
 def _of_itk(image: Any, named: Path) -> RawImage:
     values = _itk_array(image)
     if values.ndim != 3:
@@ -160,7 +178,7 @@ def _of_itk(image: Any, named: Path) -> RawImage:
     direction = np.asarray(image.GetDirection(), dtype=float).reshape(3, 3)
     affine = np.eye(4)
     affine[:3, :3] = direction * np.asarray(image.GetSpacing(), dtype=float)
-    affine[:3, 3] = image.GetOrigin()
+    affine[:3, 3] = _first_voxel(image)
     return _of_array(values.transpose(2, 1, 0), _LPS_TO_RAS @ affine, None, named)
 
 
@@ -179,7 +197,7 @@ def _of_array(array: NDArray, affine: NDArray | None, spacing: Sequence[float] |
     if matrix.shape != (4, 4):
         raise GeometryError(f"the affine has the shape {matrix.shape}", where=named, how="give one of 4x4")
     volume = array[:, :, None] if array.ndim == 2 else array
-    if volume.ndim != 3 or volume.dtype.kind not in "iuf" or volume.dtype.itemsize > 8:
+    if volume.ndim != 3 or volume.size == 0 or volume.dtype.kind not in "iuf" or volume.dtype.itemsize > 8:
         raise UnsupportedImageError(
             f"the array is {array.shape} of {array.dtype}, and one volume (X, Y, Z) of numbers is due",
             where=named,
@@ -241,6 +259,12 @@ def _as_file(picture: Image.Image, named: Path) -> bytes:
         picture.load()
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UnreadableFileError(f"cannot be read ({error})", where=named, how="open the picture again") from None
+    if getattr(picture, "n_frames", 1) > 1:
+        raise UnsupportedImageError(
+            "the picture is animated or has several pages", where=named, how="give each page as a picture of its own"
+        )
+    if (stored := _unchanged(picture)) is not None:
+        return stored
     if 0 in picture.size or picture.mode in ("HSV", "PA"):
         what = "the picture has no pixels" if 0 in picture.size else f"pixels of the kind {picture.mode}"
         raise UnsupportedImageError(what, where=named, how="give a picture in grey or RGB")
@@ -248,6 +272,22 @@ def _as_file(picture: Image.Image, named: Path) -> bytes:
     turned = {"exif": exif.tobytes()} if exif.get(274, 1) != 1 else {}
     picture.save(file, "TIFF" if picture.mode in _AS_TIFF else "PNG", **turned)
     return file.getvalue()
+
+
+def _unchanged(picture: Image.Image) -> bytes | None:
+    """The file that a picture was opened from, where it is still as it is there: PIL keeps 8 of 16 bits of a colour,
+    and the file tells. None for any other picture."""
+    name = getattr(picture, "filename", "")
+    try:
+        if not isinstance(picture, ImageFile) or not name or not Path(name).is_file():
+            return None
+        data = Path(name).read_bytes()
+        with Image.open(io.BytesIO(data)) as again:
+            again.load()
+            same = (again.mode, again.size) == (picture.mode, picture.size) and again.tobytes() == picture.tobytes()
+            return data if same else None
+    except Exception:  # PIL's decoders raise nearly anything; what is in memory is judged then
+        return None
 
 
 @contextmanager

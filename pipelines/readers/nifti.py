@@ -94,6 +94,12 @@ def judge_image(image: nib.Nifti1Image, path: Path) -> RawImage:
     header = image.header.copy()
     notes: list[str] = []
     shape = _shape(header, path, notes)
+    if tuple(image.shape) != header.get_data_shape():
+        raise GeometryError(
+            f"its header states {header.get_data_shape()} voxels, and it has {tuple(image.shape)}",
+            where=path,
+            how="make the image anew from its array and affine",
+        )
     check_volume_shape(shape, path)
     affine = _affine(header, shape, path)
     if note := unset_grid_note(affine):

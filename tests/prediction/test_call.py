@@ -294,20 +294,3 @@ def test_options_are_the_bundles_own(tmp_path, volume):
     files = rated.save(tmp_path)
     assert {"mask", "overlay", "report", "severity", "page"} == set(files)
     assert not (Path.cwd() / "eval").exists()
-
-
-def test_the_how_to_works(project, tmp_path, volume, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for name in ("scan", "a", "c"):
-        nib.save(volume, tmp_path / f"{name}.nii.gz")
-    text = (project / "docs" / "how-to" / "call-a-bundle-from-python.md").read_text()
-    first, many = (block.split("```")[0] for block in text.split("```python\n")[1:])
-    known: dict[str, object] = {}
-    exec(first.replace('segmentation")', 'segmentation", network="tiny_unet", fast=True)'), known)
-    exec(many, known)
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].endswith("(96, 89, 9)")
-    assert len(said) == 4
-    assert "b.nii.gz: there is no such file" in said[2]
-    assert said[1] == said[3]
-    assert {path.name for path in tmp_path.iterdir()} == {"scan.nii.gz", "a.nii.gz", "c.nii.gz"}

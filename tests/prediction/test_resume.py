@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import pipelines.handlers
 import pipelines.prediction.folder
 from pipelines.__main__ import main
 from pipelines.commands.predict import EXIT_SOME_NOT_DONE
+from pipelines.errors import OutputError
 from pipelines.networks import TinyUNet
 from pipelines.prediction import read_manifest
 from pipelines.tasks.lung_ct.intensity import scale_ct
@@ -250,3 +252,87 @@ def test_a_full_disk_is_said_and_the_call_goes_on_later(tmp_path, weights, monke
     assert "Traceback" not in said
     assert main(words(tmp_path / "in", out, weights, "--resume")) == 0
     assert [Path(line["input"]).stem for line in lines(out)] == ["p000", "p001", "p002"]
+
+
+def test_another_input_keeps_the_lines_of_the_first(tmp_path, weights, looked_at, monkeypatch):
+    draw(tmp_path / "in", 3)
+    out = tmp_path / "out"
+    assert main(words(tmp_path / "in", out, weights)) == 0
+    looked_at.clear()
+    assert main(words(tmp_path / "in" / "p001.png", out, weights, "--resume")) == 0
+    assert sorted(Path(line["input"]).stem for line in lines(out)) == ["p000", "p001", "p002"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words(Path("in"), out, weights, "--resume")) == 0, "however the path is typed"
+    assert looked_at == []
+    assert (out / "index.html").read_text().count(">done<") == 3
+
+
+def test_two_calls_do_not_write_into_one_folder(tmp_path, weights, capsys):
+    draw(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    manifest = pipelines.prediction.folder.Manifest(out)
+    (out / ".writing-other").mkdir()
+    assert main(words(tmp_path / "in", out, weights)) == OutputError.exit_code
+    assert "another call is writing here" in capsys.readouterr().err
+    assert (out / ".writing-other").is_dir(), "what the other one writes stays"
+    manifest.close()
+    assert main(words(tmp_path / "in", out, weights)) == 0
+    assert not (out / ".writing-other").exists()
+
+
+def test_voxels_beside_a_header_count(tmp_path, weights, looked_at):
+    import itk
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    phantom = make_lung_phantom(0, size=48, slices=9)
+    image = itk.image_from_array(np.ascontiguousarray(phantom.array.astype(np.int16).T))
+    image.SetSpacing([7.0, 7.0, 30.0])
+    itk.imwrite(image, str(folder / "scan.mhd"))
+    (folder / "scan.raw").rename(folder / "voxels.raw")
+    header = folder / "scan.mhd"
+    header.write_text(header.read_text().replace("scan.raw", "voxels.raw"))
+    out = tmp_path / "out"
+    main(words(header, out, weights))
+    (folder / "voxels.raw").write_bytes((folder / "voxels.raw").read_bytes()[::-1])
+    looked_at.clear()
+    main(words(header, out, weights, "--resume"))
+    assert looked_at == ["scan"]
+
+
+@pytest.mark.parametrize("line", ['{"input": "x", "status": "done", "mask": 7}', '{"input": ["x"]}', "[]", "7", '""'])
+def test_garbage_in_a_manifest_is_passed_over(tmp_path, weights, line):
+    draw(tmp_path / "in", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.jsonl").write_text(line + "\n")
+    assert main(words(tmp_path / "in", tmp_path / "out", weights, "--resume")) == 0
+    assert len(lines(tmp_path / "out")) == 1
+
+
+def test_a_thumbnail_takes_no_results_place(tmp_path, weights):
+    draw(tmp_path / "in", 2)
+    (tmp_path / "in" / "thumbnails").mkdir()
+    (tmp_path / "in" / "p000.png").rename(tmp_path / "in" / "thumbnails" / "x.png")
+    (tmp_path / "in" / "p001.png").rename(tmp_path / "in" / "x_mask.png")
+    assert main(words(tmp_path / "in", tmp_path / "out", weights)) == 0
+    masks = {line["mask"] for line in lines(tmp_path / "out")}
+    assert len(masks) == 2
+    assert all(Image.open(mask).mode == "L" for mask in masks)
+
+
+def test_a_full_disk_stops_and_does_not_compute_what_it_cannot_keep(tmp_path, weights, monkeypatch, looked_at, capsys):
+    draw(tmp_path / "in", 4)
+    write = pipelines.handlers.CaseWriter.write
+
+    def full(self, finding):
+        if finding.name == "p001":
+            error = OSError(28, "No space left on device")
+            raise OutputError("the prediction cannot be written (No space left on device)") from error
+        return write(self, finding)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipelines.handlers.CaseWriter, "write", full)
+        assert main(words(tmp_path / "in", tmp_path / "out", weights)) == OutputError.exit_code
+    assert looked_at == ["p000", "p001"]
+    assert [line["status"] for line in lines(tmp_path / "out")] == ["done", "interrupted", "interrupted", "interrupted"]
+    assert main(words(tmp_path / "in", tmp_path / "out", weights, "--resume")) == 0
