@@ -20,7 +20,7 @@ from pipelines.errors import OutputError, PipelinesError, UnreadableFileError
 from pipelines.viewer import listing
 from pipelines.viewer.cases import Folder
 from pipelines.viewer.corrections import Changed
-from pipelines.viewer.desk import CORRECTED_LAYER, Desk
+from pipelines.viewer.desk import Desk
 from pipelines.viewer.guard import Guard
 from pipelines.viewer.images import as_bytes, from_bytes
 
@@ -106,6 +106,7 @@ def make_app(
 
     async def save(request: Request) -> Response:
         entry = desk.entry(request)
+        side = desk.corrected_side(entry, request.path_params["layer"])
         shown = await run_in_threadpool(desk.image, entry)
         due = shown.shape[0] * shown.shape[1] * shown.shape[2]
         if request.headers.get("content-type") != "application/octet-stream":
@@ -121,7 +122,7 @@ def make_app(
             raise HTTPException(400, "the mask did not come whole")
         given = from_bytes(bytes(data), shown)
         number = desk.number(request)
-        saved = await run_in_threadpool(desk.save, entry, number, given, request.headers.get("x-base"))
+        saved = await run_in_threadpool(desk.save, entry, number, side, given, request.headers.get("x-base"))
         return JSONResponse(saved)
 
     routes = [
@@ -137,7 +138,7 @@ def make_app(
         Route("/cases/{number:int}/comparison/{first}/{second}/{value:int}", difference),
         Route("/cases/{number:int}/overlay/{side:int}", overlay),
         Route("/cases/{number:int}/thumbnail", thumbnail),
-        Route(f"/cases/{{number:int}}/masks/{CORRECTED_LAYER}", save, methods=["POST"]),
+        Route("/cases/{number:int}/masks/{layer}", save, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={PipelinesError: _told, HTTPException: _refused})
     return Guard(app, token, hosts)
