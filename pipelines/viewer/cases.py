@@ -209,4 +209,5 @@ def _json(path: Path) -> Any:
 def _labels(found: Any) -> dict[int, str]:
     if not isinstance(found, dict):
         return {}
-    return {int(value): str(name) for value, name in found.items() if str(value).isdecimal() and int(value) < 256}
+    values = {value: int(value) for value in found if len(value) <= 3 and value.isdecimal()}
+    return {number: str(found[value]) for value, number in values.items() if number < 256}

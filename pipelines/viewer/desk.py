@@ -21,7 +21,7 @@ from pipelines.predicted import lies_in
 from pipelines.viewer import measures, thumbnails
 from pipelines.viewer.cases import Case, Folder, Layer
 from pipelines.viewer.corrections import Corrections, version
-from pipelines.viewer.images import Images, Shown, is_picture, open_mask
+from pipelines.viewer.images import Images, Shown, is_picture, open_mask, stamp
 from pipelines.viewer.pairs import CORRECTED_LAYER, Entry, pair
 
 _MOST_MASKS = 2**30  # bytes of masks that are kept in memory
@@ -60,7 +60,7 @@ class Desk:
         if not given:
             raise UnreadableFileError("no image is known", where=entry.first.name, how="predict it again")
         for case in given[:-1]:
-            if case.image is not None and case.image.exists():
+            if case.image is not None and stamp(case.image):
                 return self._images.open(case.image, case.kind)
         last = given[-1]
         assert last.image is not None
@@ -139,7 +139,7 @@ class Desk:
         sides = entry.correctable()
         if key == CORRECTED_LAYER:
             if len(sides) > 1:
-                raise HTTPException(409, "both folders have a mask of this case: say which one was corrected")
+                raise HTTPException(400, "both folders have a mask of this case: say which one was corrected")
             if not sides:
                 raise HTTPException(404, entry.first.not_correctable or "there is no such mask")
             return sides[0]
@@ -187,9 +187,9 @@ class Desk:
         for side, case in enumerate(entry.cases):
             overlay = self.overlay(entry, side)
             if overlay is not None and case is not None:
-                return thumbnails.from_overlay(overlay, case.report)
+                return thumbnails.from_overlay(overlay, case.report, _mask_inside(case))
         case = entry.first
-        if case.image is None or case.status not in ("done", "data") or not case.image.exists():
+        if case.image is None or case.status not in ("done", "data") or not stamp(case.image):
             return None
         if not is_picture(case.image, case.kind) and not self._images.is_open(case.image, case.kind):
             return None
@@ -217,6 +217,11 @@ def _still_there(case: Case, layer: Layer) -> Path:
             "the mask is not there any more", where=layer.path, how="put it back, or predict again"
         )
     return layer.path
+
+
+def _mask_inside(case: Case) -> Path | None:
+    masks = [layer.path for layer in case.layers if lies_in(layer.path, case.folder)]
+    return masks[0] if masks else None
 
 
 def _in_both(first: NDArray[np.uint8], second: NDArray[np.uint8], value: int) -> int:

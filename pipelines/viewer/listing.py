@@ -68,7 +68,7 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
                 "kind": case.kind,
                 "classes": classes(case.report),
                 "overlay": case.overlay is not None,
-                "notes": [str(note) for note in case.report.get("notes") or ()],
+                "notes": _notes(case.report.get("notes")),
                 "network": case.report.get("network"),
                 "use": case.report.get("use"),
             }
@@ -97,10 +97,16 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
     }
 
 
+def _notes(found: Any) -> list[str]:
+    if isinstance(found, (list, tuple)):
+        return [str(note) for note in found]
+    return [str(found)] if found else []
+
+
 def _layer(entry: Entry, key: str, case: Case, layer: Layer, corrected: Mapping[int, Path]) -> dict[str, Any]:
     """A mask; where it can be corrected, the key to save it under and the version of what is saved there now."""
     side = next(n for n, each in enumerate(entry.cases) if each is case)
-    reason = case.not_correctable if layer is case.layers[0] else "only the prediction can be corrected"
+    reason = case.not_correctable
     return {
         "key": key,
         "title": layer.title,

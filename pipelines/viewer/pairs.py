@@ -10,7 +10,6 @@ from pathlib import Path, PurePath
 
 from pipelines.viewer.cases import Case, Folder, Layer
 
-
 CORRECTED_LAYER = "corrected"  # and with a side before it: 0-corrected, 1-corrected
 
 
@@ -42,7 +41,7 @@ class Entry:
         return [n for n, case in enumerate(self.cases) if case is not None and case.not_correctable is None]
 
     def corrections(self) -> list[tuple[str, int, Case, Path]]:
-        """(key, side, case, file) of all corrected masks that are there: ``0-corrected`` is that of the first folder."""
+        """(key, side, case, file) of all corrected masks: ``0-corrected`` is that of the first folder."""
         found = [(n, case, case.corrected()) for n, case in enumerate(self.cases) if case is not None]
         return [(f"{n}-{CORRECTED_LAYER}", n, case, path) for n, case, path in found if path is not None]
 
@@ -76,7 +75,10 @@ def _name(case: Case) -> str:
 
 
 def _image(case: Case) -> str:
-    return "" if case.image is None else os.path.realpath(case.image)
+    try:
+        return "" if case.image is None else os.path.realpath(case.image)
+    except ValueError:  # no file can have this name
+        return ""
 
 
 def _short(case: Case) -> str:
