@@ -89,7 +89,8 @@ def make_app(
         return FileResponse(files[name], media_type=_TYPES[files[name].suffix])
 
     def cases(request: Request) -> Response:
-        return _SafeJson(listing.everything(folders, desk.entries))
+        desk.read_again()
+        return _SafeJson(listing.everything(desk.folders, desk.entries))
 
     def case(request: Request) -> Response:
         return _SafeJson(listing.details(desk.entry(request), desk.number(request)))
