@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -131,8 +131,7 @@ def _case(folder: Path, entry: Mapping[str, Any]) -> PredictedCase:
             files[kind] = place
     name = next(filter(None, (_name(folder, kind, files.get(kind)) for kind in _ENDINGS)), None)
     if name is not None:
-        for kind, path in _beside(folder, name):
-            files.setdefault(kind, path)
+        files |= _beside(folder, name, _ENDINGS.keys() - files.keys())
     error = entry.get("error")
     return PredictedCase(
         name or Path(entry["input"]).name,
@@ -155,9 +154,8 @@ def _name(folder: Path, kind: str, path: Path | None) -> str | None:
     return next((inside.removesuffix(ending) for ending in _ENDINGS[kind] if inside.endswith(ending)), None)
 
 
-def _beside(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    for kind, endings in _ENDINGS.items():
-        for ending in endings:
-            path = folder / f"{name}{ending}"
-            if lies_in(path, folder):
-                yield kind, path
+def _beside(folder: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
+    """The files of a name that are there, of kinds that the manifest does not give."""
+    places = {kind: [folder / f"{name}{ending}" for ending in _ENDINGS[kind]] for kind in kinds}
+    found = {kind: next((each for each in paths if lies_in(each, folder)), None) for kind, paths in places.items()}
+    return {kind: path for kind, path in found.items() if path is not None}
