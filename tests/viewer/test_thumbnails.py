@@ -38,9 +38,9 @@ def test_of_a_volumes_sheet_one_slice_is_shown(tmp_path: Path, codes: str, steps
 
 def test_the_list_has_it(tmp_path: Path, client) -> None:
     folder = tmp_path / "out"
-    write_manifest(folder, [write_ct_case(folder, tmp_path / "images", "scan", "PIR")])
+    write_manifest(folder, [write_ct_case(folder, tmp_path / "images", "scan", "SAL")])
     report = json.loads((folder / "scan_report.json").read_text())
-    (folder / "scan_report.json").write_text(json.dumps({**report, "shape": [20, 16, 24]}))
+    (folder / "scan_report.json").write_text(json.dumps({**report, "shape": [16, 20, 24]}))
     image, label = ct_volume()
     sheet = volume_overlay(image[::-1, ::-1], label[::-1, ::-1], "hu", (1.5, 1.25, 4.0))
     Image.fromarray(sheet).save(folder / "scan_overlay.png")
