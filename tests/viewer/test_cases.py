@@ -10,7 +10,7 @@ import pytest
 from written_folders import refused_case, write_ct_case, write_manifest, write_skin_case
 
 from pipelines.errors import PipelinesError, UsageError
-from pipelines.key_figures import figures, warnings
+from pipelines.key_figures import classes, figures, warnings
 from pipelines.predicted import read_manifest
 from pipelines.viewer.cases import read_folder
 from pipelines.viewer.pairs import pair
@@ -41,6 +41,32 @@ def test_a_moved_folder_is_still_shown(predictions: Path, tmp_path: Path) -> Non
     assert scan.image == away / "images" / "scan.nii.gz"
     assert scan.layers[0].path == away / "out" / "ward" / "scan_mask.nii.gz"
     assert mole.layers[0].path == away / "out" / "mole_mask.png"
+
+
+def test_a_copied_folder_shows_its_own_files(predictions: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(predictions, copy)
+    scan, mole, _ = read_folder(copy).cases
+    assert (scan.name, mole.name) == ("ward/scan", "mole")
+    assert scan.layers[0].path == copy / "ward" / "scan_mask.nii.gz"
+    assert mole.layers[0].path == copy / "mole_mask.png"
+    assert (mole.overlay, mole.report["parts"]) == (copy / "mole_overlay.png", 1)
+    assert scan.image == tmp_path / "images" / "scan.nii.gz"
+    (copy / "mole_mask.png").unlink()
+    assert read_folder(copy).cases[1].layers == (), "not the mask of the folder that it was copied from"
+
+
+def test_a_copied_evaluation_shows_its_own_masks(tmp_path: Path) -> None:
+    run, images = tmp_path / "run", tmp_path / "images"
+    write_ct_case(run, images, "one")
+    mask = str(run / "one_mask.nii.gz")
+    listed = [{"case": "one", "image": str(images / "one.nii.gz"), "mask": mask, "label": mask}]
+    listed.append({"case": "odd", "image": "a\0b", "mask": "n" * 5000, "label": "n" * 5000})
+    (run / "cases.json").write_text(json.dumps(listed))
+    shutil.copytree(run, tmp_path / "copy")
+    one, odd = read_folder(tmp_path / "copy").cases
+    assert [layer.path.parent.name for layer in one.layers] == ["copy", "run"]
+    assert odd.layers == ()
 
 
 def test_a_manifest_of_later_and_of_a_killed_predict(predictions: Path) -> None:
@@ -149,3 +175,29 @@ def test_figures_of_each_kind_of_report() -> None:
     assert [each["text"] for each in figures(said)] == ["normal", "p(pneumonia) 0.92"]
     assert warnings(said) == ["to be seen by a person: blurred"]
     assert figures({"extent": "?", "probabilities": [1], "parts": True}) == []
+
+
+@pytest.mark.parametrize(
+    ("ml", "text"),
+    [
+        (0, "0 mL"), (0.36, "0.36 mL"), (0.0042, "0.0042 mL"), (3, "3.0 mL"), (9.94, "9.9 mL"), (0.996, "1.0 mL"),
+        (9.96, "10 mL"), (311.8, "312 mL"),
+    ],
+)  # fmt: skip
+def test_small_volumes_have_two_digits(ml: float, text: str) -> None:
+    assert [each["text"] for each in figures({"lesion_ml": ml})] == [text]
+
+
+def test_numbers_that_are_none_are_no_figures() -> None:
+    odd = (float("nan"), float("inf"), 10**400)
+    for value in odd:
+        report = {"extent": value, "area_share": value, "parts": value, "lesion_ml": value, "class": "a"}
+        report |= {"probabilities": {"a": value}, "operating_point": {"positive": "a", "threshold": value}}
+        assert [each["text"] for each in figures(report)] == ["a"]
+        assert classes(report) == {"said": "a", "probabilities": [], "threshold": None}
+
+
+def test_a_label_of_5000_digits_is_no_label(predictions: Path) -> None:
+    path = predictions / "mole_report.json"
+    path.write_text(json.dumps({"kind": "picture", "labels": {"9" * 5000: "x", "1": "lesion", "256": "y", "²": "z"}}))
+    assert read_folder(predictions).cases[1].labels == {1: "lesion"}
