@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,8 +41,8 @@ def probability(report: Mapping[str, Any]) -> tuple[str, float] | None:
         return None
     point = report.get("operating_point")
     name = point.get("positive") if isinstance(point, dict) else report.get("class")
-    value = chances.get(name) if isinstance(name, str) else None
-    return (str(name), float(value)) if isinstance(value, (int, float)) else None
+    value = _number(chances.get(name)) if isinstance(name, str) else None
+    return None if value is None else (str(name), value)
 
 
 def classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -51,14 +52,14 @@ def classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     point = report.get("operating_point")
     threshold = None
-    if isinstance(point, dict) and isinstance(point.get("threshold"), (int, float)):
-        threshold = {"name": str(point.get("positive")), "value": float(point["threshold"])}
+    if isinstance(point, dict) and (limit := _number(point.get("threshold"))) is not None:
+        threshold = {"name": str(point.get("positive")), "value": limit}
     return {
         "said": report.get("class"),
         "probabilities": [
-            {"name": str(name), "value": float(value)}
-            for name, value in chances.items()
-            if isinstance(value, (int, float))
+            {"name": str(name), "value": value}
+            for name, given in chances.items()
+            if (value := _number(given)) is not None
         ],
         "threshold": threshold,
     }
@@ -79,9 +80,30 @@ def _value(report: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of 400 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _text(value: Any, kind: str) -> str | None:
     if kind == "word":
         return str(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    number = _number(value)
+    if number is None:
         return None
-    return {"share": f"{100 * value:.1f} %", "ml": f"{value:.0f} mL", "number": f"{value:g}"}[kind]
+    return {"share": f"{100 * number:.1f} %", "ml": _millilitres(number), "number": f"{number:g}"}[kind]
+
+
+def _millilitres(value: float) -> str:
+    """Whole millilitres, below 10 two significant digits: 0.36 mL, 3.0 mL, and 0 mL for none at all."""
+    if value == 0 or abs(value) >= 9.95:
+        return f"{value:.0f} mL"
+    digits = 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, digits)
+    return f"{rounded:.{max(1 - math.floor(math.log10(abs(rounded))), 1)}f} mL"

@@ -125,7 +125,7 @@ def volume_overlay(
     if lesion_by_slice[largest] and largest not in chosen:
         chosen.remove(min(chosen, key=lambda z: abs(z - largest)))
         chosen.add(largest)
-    size = _square(image.shape[:2], spacing)
+    size = tile_size(image.shape[:2], spacing)
     tiles = [
         overlay(_resized(image[:, :, z], size, 1), _resized(mask[:, :, z], size, 0), intensity) for z in sorted(chosen)
     ]
@@ -135,8 +135,13 @@ def volume_overlay(
     return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])
 
 
-def _square(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> tuple[int, int]:
-    """The size of a slice (X, Y) whose pixels are square, none of them larger than they were."""
+def tile_size(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> tuple[int, int]:
+    """The pixels (X, Y) of a slice in ``volume_overlay``: square ones, none of them larger than they were.
+
+    Args:
+        shape: (X, Y) voxels.
+        spacing: millimetres along X, Y, Z; None where unknown.
+    """
     x, y = shape
     if spacing is None or abs(spacing[0] / spacing[1] - 1) < 0.01:
         return x, y

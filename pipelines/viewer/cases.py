@@ -16,6 +16,8 @@ EVALUATED, NAMED = "cases.json", "labels.json"
 _EVALUATION_HOMES = (".", "masks", "evaluation/masks")
 SECTIONS = ("training", "validation", "test")
 _MOST_BYTES = 64 * 2**20  # of a list or report
+_NOT_PREDICTED = "only masks in a folder that predict wrote can be corrected, for data prepare to take"
+_NO_MASK = "this case has no mask that could be corrected"
 _AGAIN = "give the folder that predict, data prepare or evaluate wrote"
 
 
@@ -40,11 +42,12 @@ class Case:
         status: done, refused, skipped, failed, or what the manifest says; "data" in a dataset.
         image: what ``readers`` take; None where none is known.
         error: why there is nothing to show, and what to do.
-        layers: its masks, of which the first may be corrected.
+        layers: its masks, of which the first may be corrected where the folder is one that predict wrote.
         labels: names of the values of its masks.
         overlay: a PNG that goes with it.
         report: what the writer of predictions said of it, {} where there is none.
         facts: further words for the list (the split, the patient).
+        predicted: whether predict wrote the folder.
     """
 
     name: str
@@ -57,12 +60,20 @@ class Case:
     overlay: Path | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    predicted: bool = False
 
     @property
     def kind(self) -> str | None:
         """ "volume" or "picture", where the report says which."""
         kind = self.report.get("kind")
         return kind if kind in ("volume", "picture") else None
+
+    @property
+    def not_correctable(self) -> str | None:
+        """Why the first mask cannot be corrected; None where it can."""
+        if not self.layers:
+            return _NO_MASK
+        return None if self.predicted else _NOT_PREDICTED
 
     def corrected(self) -> Path | None:
         """The corrected mask as it is now; None where there is none."""
@@ -121,6 +132,7 @@ def _predicted(folder: Path, found: PredictedCase) -> Case:
         _labels(report.get("labels")),
         found.files.get("overlay"),
         report,
+        predicted=True,
     )
 
 
@@ -197,4 +209,5 @@ def _json(path: Path) -> Any:
 def _labels(found: Any) -> dict[int, str]:
     if not isinstance(found, dict):
         return {}
-    return {int(value): str(name) for value, name in found.items() if str(value).isdecimal() and int(value) < 256}
+    values = {value: int(value) for value in found if len(value) <= 3 and value.isdecimal()}
+    return {number: str(found[value]) for value, number in values.items() if number < 256}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 import nibabel as nib
@@ -55,7 +56,8 @@ class Corrections:
 
         Raises:
             LabelError: another value than the labels'. OutputError: the folder cannot be written, another viewer is
-            writing, or a link would lead out of it. Changed: there is another correction than ``base``.
+            writing, or the case's name or a link would lead out of ``corrected/``. Changed: there is another correction
+            than ``base``.
         """
         known = {0, *labels}
         found = np.flatnonzero(np.bincount(mask.ravel(order="K"), minlength=256)).tolist()
@@ -65,6 +67,10 @@ class Corrections:
             )
         ending = "_mask.png" if shown.kind == "picture" else "_mask.nii.gz"
         home = case.folder / CORRECTED
+        if not _is_below(case.name):
+            raise OutputError(
+                f"the case's name leads out of {CORRECTED}/", where=case.name, how="give the case another name"
+            )
         target = home / f"{case.name}{ending}"
         with self._lock, _folder(home, target, case.folder) as held, _told(target):
             if not held:
@@ -75,13 +81,15 @@ class Corrections:
                     where=target,
                     how="load it, and correct it again",
                 )
-            partial = target.with_name(f".{target.name}.{os.getpid()}")
+            partial = target.with_name(f".{secrets.token_hex(8)}.part")
             try:
-                if shown.kind == "picture":
-                    Image.fromarray(np.ascontiguousarray(mask[:, :, 0].T)).save(partial, "PNG")
-                else:
-                    _save_volume(case, shown, shown.to_file(mask), partial)
-                with partial.open("rb") as file:
+                # "x": a file that is there, or a link that was laid, is never written through
+                with partial.open("xb") as file:
+                    if shown.kind == "picture":
+                        Image.fromarray(np.ascontiguousarray(mask[:, :, 0].T)).save(file, "PNG")
+                    else:
+                        file.write(_volume(case, shown, shown.to_file(mask)))
+                    file.flush()
                     os.fsync(file.fileno())
                 partial.replace(target)
             finally:
@@ -95,6 +103,14 @@ def version(corrected: Path | None) -> str:
         return "none"
     status = corrected.stat()
     return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+
+
+def _is_below(name: str) -> bool:
+    """Whether a case's name stays below the folder that it is put into, here and where backslashes part names."""
+    parts = PurePath(name.replace("\\", "/")).parts
+    return (
+        bool(parts) and ".." not in parts and not PurePath(name).is_absolute() and parts[0] != "/" and "\0" not in name
+    )
 
 
 @contextlib.contextmanager
@@ -116,7 +132,7 @@ def _folder(home: Path, target: Path, root: Path) -> Iterator[bool]:
         home.mkdir(exist_ok=True)
         for part in (home, *reversed([p for p in target.parents if p.is_relative_to(home) and p != home])):
             part.mkdir(exist_ok=True)
-            if part.is_symlink() or not part.resolve().is_relative_to(root.resolve()):
+            if part.is_symlink() or not part.resolve().is_relative_to(root.resolve() / home.name):
                 raise OutputError(
                     "a link leads out of the folder", where=part, how="remove it; corrected masks lie in the folder"
                 )
@@ -143,7 +159,7 @@ def _locked(file: int) -> bool:
     return True
 
 
-def _save_volume(case: Case, shown: Shown, mask: NDArray[np.uint8], path: Path) -> None:
+def _volume(case: Case, shown: Shown, mask: NDArray[np.uint8]) -> bytes:
     """As the mask that it corrects is stored (shape, affine, codes), or else as a plain NIfTI on the image's grid."""
     image: nib.Nifti1Image
     template = case.layers[0].path if case.layers else case.image
@@ -158,8 +174,7 @@ def _save_volume(case: Case, shown: Shown, mask: NDArray[np.uint8], path: Path) 
         image = nib.Nifti1Image(np.ascontiguousarray(mask), shown.grid.affine)
         image.header.set_xyzt_units("mm")
     image.header["cal_min"], image.header["cal_max"] = 0, 0
-    with path.open("wb") as file:
-        file.write(_gzipped(image.to_bytes()))
+    return _gzipped(image.to_bytes())
 
 
 def _same_order(source: nib.Nifti1Image, shown: Shown) -> bool:

@@ -21,10 +21,9 @@ from pipelines.predicted import lies_in
 from pipelines.viewer import measures, thumbnails
 from pipelines.viewer.cases import Case, Folder, Layer
 from pipelines.viewer.corrections import Corrections, version
-from pipelines.viewer.images import Images, Shown, is_picture, open_mask
-from pipelines.viewer.pairs import Entry, pair
+from pipelines.viewer.images import Images, Shown, is_picture, open_mask, stamp
+from pipelines.viewer.pairs import CORRECTED_LAYER, Entry, pair
 
-CORRECTED_LAYER = "corrected"
 _MOST_MASKS = 2**30  # bytes of masks that are kept in memory
 _MOST_PIXELS = 60_000_000  # of an overlay
 
@@ -61,7 +60,7 @@ class Desk:
         if not given:
             raise UnreadableFileError("no image is known", where=entry.first.name, how="predict it again")
         for case in given[:-1]:
-            if case.image is not None and case.image.exists():
+            if case.image is not None and stamp(case.image):
                 return self._images.open(case.image, case.kind)
         last = given[-1]
         assert last.image is not None
@@ -130,20 +129,47 @@ class Desk:
                         self.measures(entry, key)
                 return
 
-    def save(self, entry: Entry, number: int, mask: NDArray[np.uint8], base: str | None) -> dict[str, Any]:
-        """Save a corrected mask; see `Corrections.save`."""
-        case = entry.first
-        if not case.layers:
-            raise HTTPException(404, "this case has no mask that could be corrected")
+    def corrected_side(self, entry: Entry, key: str) -> int:
+        """Which side's mask is saved under a key: ``0-corrected``, ``1-corrected``, or ``corrected`` where only one
+        side has a mask that can be corrected.
+
+        Raises:
+            HTTPException: there is none, or the key does not say which.
+        """
+        sides = entry.correctable()
+        if key == CORRECTED_LAYER:
+            if len(sides) > 1:
+                raise HTTPException(400, "both folders have a mask of this case: say which one was corrected")
+            if not sides:
+                raise HTTPException(404, entry.first.not_correctable or "there is no such mask")
+            return sides[0]
+        for side, case in enumerate(entry.cases):
+            if key == f"{side}-{CORRECTED_LAYER}":
+                if side not in sides:
+                    why = None if case is None else case.not_correctable
+                    raise HTTPException(404, why or "this folder does not have the case")
+                return side
+        raise HTTPException(404, "there is no such mask")
+
+    def save(self, entry: Entry, number: int, side: int, mask: NDArray[np.uint8], base: str | None) -> dict[str, Any]:
+        """Save the corrected mask of a side of ``corrected_side``; see `Corrections.save`."""
+        case = entry.cases[side]
+        assert case is not None
         saved = self._corrections.save(case, self.image(entry), mask, self._labels(entry, case), base)
-        return {"corrected": saved.relative_to(case.folder).as_posix(), "version": version(saved), "number": number}
+        return {
+            "corrected": saved.relative_to(case.folder).as_posix(),
+            "key": f"{side}-{CORRECTED_LAYER}",
+            "side": side,
+            "version": version(saved),
+            "number": number,
+        }
 
     def _mask_file(self, entry: Entry, key: str) -> tuple[Path, dict[int, str]]:
-        if key == CORRECTED_LAYER:
-            path = entry.first.corrected()
-            if path is None:
-                raise HTTPException(404, "this case has no corrected mask")
-            return path, self._labels(entry, entry.first)
+        if key.endswith(CORRECTED_LAYER):
+            for each, _, case, path in entry.corrections():
+                if key in (each, CORRECTED_LAYER):
+                    return path, self._labels(entry, case)
+            raise HTTPException(404, "this case has no corrected mask")
         found = entry.layer(key)
         if found is None:
             raise HTTPException(404, "there is no such mask")
@@ -161,9 +187,9 @@ class Desk:
         for side, case in enumerate(entry.cases):
             overlay = self.overlay(entry, side)
             if overlay is not None and case is not None:
-                return thumbnails.from_overlay(overlay, case.report)
+                return thumbnails.from_overlay(overlay, case.report, _mask_inside(case))
         case = entry.first
-        if case.image is None or case.status not in ("done", "data") or not case.image.exists():
+        if case.image is None or case.status not in ("done", "data") or not stamp(case.image):
             return None
         if not is_picture(case.image, case.kind) and not self._images.is_open(case.image, case.kind):
             return None
@@ -191,6 +217,11 @@ def _still_there(case: Case, layer: Layer) -> Path:
             "the mask is not there any more", where=layer.path, how="put it back, or predict again"
         )
     return layer.path
+
+
+def _mask_inside(case: Case) -> Path | None:
+    masks = [layer.path for layer in case.layers if lies_in(layer.path, case.folder)]
+    return masks[0] if masks else None
 
 
 def _in_both(first: NDArray[np.uint8], second: NDArray[np.uint8], value: int) -> int:

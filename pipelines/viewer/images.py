@@ -7,7 +7,10 @@ PNG, upright.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -20,12 +23,14 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import LabelError, OutputError, PipelinesError, UnsupportedImageError
+from pipelines.errors import LabelError, OutputError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_xray
+from pipelines.readers.finder import SEPARATOR
 from pipelines.readers.kinds import PICTURE, kind_of
 from pipelines.readers.raw import Grid
 
 MOST_BYTES = 4 * 2**30  # of the cache: five scans of 1,500 slices
+_NAME = "name an image that is there"
 _SIZES = {np.dtype(np.uint8): 1, np.dtype(np.int16): 2}
 
 
@@ -71,7 +76,7 @@ class Shown:
 
 
 class Images:
-    """Opens images, each once, and keeps their files in a folder, of which the oldest go as it fills.
+    """Opens images, each once until it is replaced, and keeps them in a folder, of which the oldest go as it fills.
 
     Args:
         folder: of the cache; somebody else removes it.
@@ -95,7 +100,8 @@ class Images:
         Raises:
             PipelinesError: as the readers say. OutputError: the cache cannot be written.
         """
-        key = hashlib.sha256(f"{kind}\0{path}".encode(errors="surrogateescape")).hexdigest()[:24]
+        key = _key(path, kind)
+        _check_name(path)
         with self._reading:
             with self._lock:
                 if key in self._kept:
@@ -113,7 +119,7 @@ class Images:
 
     def is_open(self, path: Path, kind: str | None) -> bool:
         """Whether an image is in the cache."""
-        key = hashlib.sha256(f"{kind}\0{path}".encode(errors="surrogateescape")).hexdigest()[:24]
+        key = _key(path, kind)
         with self._lock:
             return key in self._kept
 
@@ -153,6 +159,37 @@ class Images:
         same = orientations.axcodes2ornt("RAS")
         grid = Grid(shape, PICTURE_AFFINE, "picture", path.name)
         return Shown("picture", shape, PICTURE_AFFINE, intensity, file, grid, same, (0,), None, notes)
+
+
+def stamp(path: Path) -> str:
+    """A mark of an image as it is now: another one when the file, or a file of its folder, is replaced; "" where there
+    is none. Of what lies in an archive it is the archive's."""
+    container = Path(str(path).partition(SEPARATOR)[0])
+    try:
+        found = [container.stat()]
+        if stat.S_ISDIR(found[0].st_mode):
+            with os.scandir(container) as entries:
+                found += [entry.stat() for entry in sorted(entries, key=lambda entry: entry.name)]
+    except (OSError, ValueError):
+        return ""
+    marks = ",".join(f"{each.st_mtime_ns:x}-{each.st_size:x}-{each.st_ino:x}" for each in found)
+    return hashlib.sha256(marks.encode()).hexdigest()[:24]
+
+
+def _key(path: Path, kind: str | None) -> str:
+    """Of an image in the cache, as it is now."""
+    named = f"{kind}\0{path}\0{stamp(path)}"
+    return hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+def _check_name(path: Path) -> None:
+    try:
+        os.lstat(path)
+    except ValueError:
+        raise UnreadableFileError("no file can have this name", where=path, how=_NAME) from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnreadableFileError("no file can have so long a name", where=path, how=_NAME) from None
 
 
 def open_mask(path: Path, shown: Shown, labels: dict[int, str]) -> NDArray[np.uint8]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.key_figures import classes, figures, warnings
-from pipelines.viewer.cases import Case, Folder
+from pipelines.viewer.cases import Case, Folder, Layer
 from pipelines.viewer.corrections import version
 from pipelines.viewer.images import Shown
-from pipelines.viewer.pairs import Entry
+from pipelines.viewer.pairs import CORRECTED_LAYER, Entry
 
 
 def everything(folders: Sequence[Folder], entries: Sequence[Entry]) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def line(entry: Entry, number: int) -> dict[str, Any]:
         "status": next((each for each in statuses if each not in ("done", "data")), statuses[0]),
         "error": next((_without_path(case) for case in entry.cases if case is not None and case.error), None),
         "sides": [None if case is None else _side(case) for case in entry.cases],
-        "corrected": first.corrected() is not None,
+        "corrected": bool(entry.corrections()),
     }
 
 
@@ -54,7 +55,9 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
     for case in entry.cases:
         if case is not None:
             labels = {**case.labels, **labels}
-    corrected = entry.first.corrected()
+    corrections = entry.corrections()
+    files = {side: path for _, side, _, path in corrections}
+    chosen = next(iter(entry.correctable()), 0)  # what the key "corrected" means where one side only can be corrected
     sides = []
     for case in entry.cases:
         sides.append(
@@ -65,7 +68,7 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
                 "kind": case.kind,
                 "classes": classes(case.report),
                 "overlay": case.overlay is not None,
-                "notes": [str(note) for note in case.report.get("notes") or ()],
+                "notes": _notes(case.report.get("notes")),
                 "network": case.report.get("network"),
                 "use": case.report.get("use"),
             }
@@ -75,11 +78,43 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
         "sides": sides,
         "input": None if entry.first.image is None else str(entry.first.image),
         "labels": [{"value": value, "name": name} for value, name in sorted(labels.items()) if value],
-        "layers": [
-            {"key": key, "title": layer.title, "side": entry.cases.index(case)} for key, case, layer in entry.layers()
+        "layers": [_layer(entry, key, case, layer, files) for key, case, layer in entry.layers()],
+        "corrections": [
+            {
+                "key": key,
+                "title": CORRECTED_LAYER,
+                "side": side,
+                "path": path.relative_to(case.folder).as_posix(),
+                "correctable": case.not_correctable is None,
+                "reason": case.not_correctable,
+                "save": key,
+                "version": version(path),
+            }
+            for key, side, case, path in corrections
         ],
-        "corrected": None if corrected is None else corrected.relative_to(entry.first.folder).as_posix(),
-        "version": version(corrected),
+        "corrected": next((path.relative_to(case.folder).as_posix() for _, _, case, path in corrections), None),
+        "version": version(files.get(chosen)),
+    }
+
+
+def _notes(found: Any) -> list[str]:
+    if isinstance(found, (list, tuple)):
+        return [str(note) for note in found]
+    return [str(found)] if found else []
+
+
+def _layer(entry: Entry, key: str, case: Case, layer: Layer, corrected: Mapping[int, Path]) -> dict[str, Any]:
+    """A mask; where it can be corrected, the key to save it under and the version of what is saved there now."""
+    side = next(n for n, each in enumerate(entry.cases) if each is case)
+    reason = case.not_correctable
+    return {
+        "key": key,
+        "title": layer.title,
+        "side": side,
+        "correctable": reason is None,
+        "reason": reason,
+        "save": None if reason else f"{side}-{CORRECTED_LAYER}",
+        "version": None if reason else version(corrected.get(side)),
     }
 
 

@@ -6,9 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from pipelines.viewer.cases import Case, Folder, Layer
+
+CORRECTED_LAYER = "corrected"  # and with a side before it: 0-corrected, 1-corrected
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class Entry:
             if case is not None
             for layer in case.layers
         ]
+
+    def correctable(self) -> list[int]:
+        """The sides whose mask can be corrected."""
+        return [n for n, case in enumerate(self.cases) if case is not None and case.not_correctable is None]
+
+    def corrections(self) -> list[tuple[str, int, Case, Path]]:
+        """(key, side, case, file) of all corrected masks: ``0-corrected`` is that of the first folder."""
+        found = [(n, case, case.corrected()) for n, case in enumerate(self.cases) if case is not None]
+        return [(f"{n}-{CORRECTED_LAYER}", n, case, path) for n, case, path in found if path is not None]
 
 
 def pair(folders: Sequence[Folder]) -> list[Entry]:
@@ -64,7 +75,10 @@ def _name(case: Case) -> str:
 
 
 def _image(case: Case) -> str:
-    return "" if case.image is None else os.path.realpath(case.image)
+    try:
+        return "" if case.image is None else os.path.realpath(case.image)
+    except ValueError:  # no file can have this name
+        return ""
 
 
 def _short(case: Case) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -20,17 +24,32 @@ from pipelines.errors import OutputError, PipelinesError, UnreadableFileError
 from pipelines.viewer import listing
 from pipelines.viewer.cases import Folder
 from pipelines.viewer.corrections import Changed
-from pipelines.viewer.desk import CORRECTED_LAYER, Desk
+from pipelines.viewer.desk import Desk
 from pipelines.viewer.guard import Guard
 from pipelines.viewer.images import as_bytes, from_bytes
 
 STATIC = Path(__file__).parent / "static"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+
+class _Number(IntegerConvertor):
+    regex = "[0-9]{1,9}"  # more digits are no number of a case; int() refuses 5,000
+
+
+register_url_convertor("number", _Number())
+
+
+class _SafeJson(JSONResponse):
+    """JSON of whatever reports and names of files hold."""
+
+    def render(self, content: Any) -> bytes:
+        return super().render(sendable(content))
 
 
 class _LargeFile(FileResponse):
@@ -70,13 +89,13 @@ def make_app(
         return FileResponse(files[name], media_type=_TYPES[files[name].suffix])
 
     def cases(request: Request) -> Response:
-        return JSONResponse(listing.everything(folders, desk.entries))
+        return _SafeJson(listing.everything(folders, desk.entries))
 
     def case(request: Request) -> Response:
-        return JSONResponse(listing.details(desk.entry(request), desk.number(request)))
+        return _SafeJson(listing.details(desk.entry(request), desk.number(request)))
 
     def image_facts(request: Request) -> Response:
-        return JSONResponse(listing.image_facts(desk.image(desk.entry(request))))
+        return _SafeJson(listing.image_facts(desk.image(desk.entry(request))))
 
     def image(request: Request) -> Response:
         shown = desk.image(desk.entry(request))
@@ -87,11 +106,11 @@ def make_app(
         return _octets(as_bytes(desk.mask(desk.entry(request), request.path_params["layer"])))
 
     def measures(request: Request) -> Response:
-        return JSONResponse(desk.measures(desk.entry(request), request.path_params["layer"]))
+        return _SafeJson(desk.measures(desk.entry(request), request.path_params["layer"]))
 
     def comparison(request: Request) -> Response:
         first, second = request.path_params["first"], request.path_params["second"]
-        return JSONResponse(desk.comparison(desk.entry(request), first, second))
+        return _SafeJson(desk.comparison(desk.entry(request), first, second))
 
     def difference(request: Request) -> Response:
         params = request.path_params
@@ -106,6 +125,7 @@ def make_app(
 
     async def save(request: Request) -> Response:
         entry = desk.entry(request)
+        side = desk.corrected_side(entry, request.path_params["layer"])
         shown = await run_in_threadpool(desk.image, entry)
         due = shown.shape[0] * shown.shape[1] * shown.shape[2]
         if request.headers.get("content-type") != "application/octet-stream":
@@ -121,26 +141,45 @@ def make_app(
             raise HTTPException(400, "the mask did not come whole")
         given = from_bytes(bytes(data), shown)
         number = desk.number(request)
-        saved = await run_in_threadpool(desk.save, entry, number, given, request.headers.get("x-base"))
-        return JSONResponse(saved)
+        saved = await run_in_threadpool(desk.save, entry, number, side, given, request.headers.get("x-base"))
+        return _SafeJson(saved)
 
     routes = [
         Route("/", page),
         Route("/static/{name:path}", static),
         Route("/cases", cases),
-        Route("/cases/{number:int}", case),
-        Route("/cases/{number:int}/image.json", image_facts),
-        Route("/cases/{number:int}/image", image),
-        Route("/cases/{number:int}/masks/{layer}", mask),
-        Route("/cases/{number:int}/masks/{layer}/measures", measures),
-        Route("/cases/{number:int}/comparison/{first}/{second}", comparison),
-        Route("/cases/{number:int}/comparison/{first}/{second}/{value:int}", difference),
-        Route("/cases/{number:int}/overlay/{side:int}", overlay),
-        Route("/cases/{number:int}/thumbnail", thumbnail),
-        Route(f"/cases/{{number:int}}/masks/{CORRECTED_LAYER}", save, methods=["POST"]),
+        Route("/cases/{number:number}", case),
+        Route("/cases/{number:number}/image.json", image_facts),
+        Route("/cases/{number:number}/image", image),
+        Route("/cases/{number:number}/masks/{layer}", mask),
+        Route("/cases/{number:number}/masks/{layer}/measures", measures),
+        Route("/cases/{number:number}/comparison/{first}/{second}", comparison),
+        Route("/cases/{number:number}/comparison/{first}/{second}/{value:number}", difference),
+        Route("/cases/{number:number}/overlay/{side:number}", overlay),
+        Route("/cases/{number:number}/thumbnail", thumbnail),
+        Route("/cases/{number:number}/masks/{layer}", save, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={PipelinesError: _told, HTTPException: _refused})
     return Guard(app, token, hosts)
+
+
+def sendable(content: Any) -> Any:
+    """Plain data as JSON can hold it: numbers that are not finite become None, bytes of a file's name that are no UTF-8
+    become ``\\xe9``."""
+    if isinstance(content, dict):
+        return {sendable(str(key)): sendable(each) for key, each in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [sendable(each) for each in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, str):
+        return _SURROGATE.sub(_written, content)
+    return content
+
+
+def _written(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def _told(request: Request, error: Exception) -> Response:
@@ -149,7 +188,7 @@ def _told(request: Request, error: Exception) -> Response:
     status = 409 if isinstance(error, Changed) else 507 if isinstance(error, OutputError) else 422
     if isinstance(error, UnreadableFileError):
         status = 404
-    return JSONResponse({"error": str(error)}, status)
+    return _SafeJson({"error": str(error)}, status)
 
 
 def _refused(request: Request, error: Exception) -> Response:

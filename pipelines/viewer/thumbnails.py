@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
+from nibabel import orientations
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.evaluation.case_report import tile_size
 from pipelines.viewer.images import Shown
 
 SIDE = 112  # pixels
-_COLUMNS = 4  # of slices in the overlay of a volume
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # Okabe and Ito's
 
 
-def from_overlay(overlay: Image.Image, report: Mapping[str, Any]) -> Image.Image:
-    """Of the picture that a writer made: one of a volume's slices, and the half with the class activation."""
-    shape, size = report.get("shape"), report.get("size_px")
-    if report.get("kind") == "volume" and report.get("labels") and isinstance(shape, list) and len(shape) == 3:
-        overlay = _one_slice(overlay, shape)
-    elif isinstance(size, dict) and size.get("width") and overlay.width == 2 * size["width"]:
-        overlay = overlay.crop((size["width"], 0, overlay.width, overlay.height))
+def from_overlay(overlay: Image.Image, report: Mapping[str, Any], mask: Path | None = None) -> Image.Image:
+    """Of the picture that a writer made: one of a volume's slices, and the half with the class activation.
+
+    Args:
+        overlay: the picture.
+        report: of the case.
+        mask: the predicted mask, whose header says how large the slices of the picture are; without it, or where they
+            do not fill the picture, the whole is shown.
+    """
+    size = report.get("size_px")
+    width = size.get("width") if isinstance(size, dict) else None
+    if report.get("kind") == "volume" and report.get("labels"):
+        tile = None if mask is None else _tile(mask)
+        overlay = overlay if tile is None else _one_slice(overlay, *tile)
+    elif isinstance(width, int) and width > 0 and overlay.width == 2 * width:
+        overlay = overlay.crop((width, 0, overlay.width, overlay.height))
     return _small(overlay)
 
 
@@ -61,17 +76,26 @@ def _slice(shown: Shown, z: int) -> NDArray[np.uint8]:
     return np.repeat(values.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def _one_slice(sheet: Image.Image, shape: list[int]) -> Image.Image:
-    """A slice near the middle of a sheet of four columns; one of fewer slices is shown whole."""
-    if not all(isinstance(each, int) and each > 0 for each in shape):
+def _tile(mask: Path) -> tuple[int, int] | None:
+    """How large an axial slice is in the overlay, (width, height), whatever axes the file has."""
+    try:
+        header = nib.load(mask)
+        turn = orientations.io_orientation(header.affine)
+        axes = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in range(3)]
+        steps = np.linalg.norm(header.affine[:3, :3], axis=0)
+        x, y, z = (float(steps[axis]) for axis in axes)
+        return tile_size((header.shape[axes[0]], header.shape[axes[1]]), (x, y, z))
+    except (OSError, ValueError, IndexError, EOFError, ArithmeticError, zlib.error, ImageFileError, HeaderDataError):
+        return None
+
+
+def _one_slice(sheet: Image.Image, width: int, height: int) -> Image.Image:
+    """A slice near the middle of a sheet of slices; a sheet that they do not fill is shown whole."""
+    columns, rows = sheet.width // width, sheet.height // height
+    if (columns * width, rows * height) != sheet.size:
         return sheet
-    width = sheet.width / _COLUMNS
-    rows = min(range(1, 4), key=lambda number: abs(sheet.height / number / width - shape[1] / shape[0]))
-    if abs(sheet.height / rows / width - shape[1] / shape[0]) > 0.3:
-        return sheet
-    height = sheet.height / rows
-    left, top = width * (_COLUMNS // 2), height * (rows // 2)
-    return sheet.crop((round(left), round(top), round(left + width), round(top + height)))
+    left, top = width * (columns // 2), height * ((rows - 1) // 2)  # of the last row of several a part may be empty
+    return sheet.crop((left, top, left + width, top + height))
 
 
 def _small(picture: Image.Image) -> Image.Image:

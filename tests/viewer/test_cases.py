@@ -10,7 +10,7 @@ import pytest
 from written_folders import refused_case, write_ct_case, write_manifest, write_skin_case
 
 from pipelines.errors import PipelinesError, UsageError
-from pipelines.key_figures import figures, warnings
+from pipelines.key_figures import classes, figures, warnings
 from pipelines.predicted import read_manifest
 from pipelines.viewer.cases import read_folder
 from pipelines.viewer.pairs import pair
@@ -149,3 +149,29 @@ def test_figures_of_each_kind_of_report() -> None:
     assert [each["text"] for each in figures(said)] == ["normal", "p(pneumonia) 0.92"]
     assert warnings(said) == ["to be seen by a person: blurred"]
     assert figures({"extent": "?", "probabilities": [1], "parts": True}) == []
+
+
+@pytest.mark.parametrize(
+    ("ml", "text"),
+    [
+        (0, "0 mL"), (0.36, "0.36 mL"), (0.0042, "0.0042 mL"), (3, "3.0 mL"), (9.94, "9.9 mL"), (0.996, "1.0 mL"),
+        (9.96, "10 mL"), (311.8, "312 mL"),
+    ],
+)  # fmt: skip
+def test_small_volumes_have_two_digits(ml: float, text: str) -> None:
+    assert [each["text"] for each in figures({"lesion_ml": ml})] == [text]
+
+
+def test_numbers_that_are_none_are_no_figures() -> None:
+    odd = (float("nan"), float("inf"), 10**400)
+    for value in odd:
+        report = {"extent": value, "area_share": value, "parts": value, "lesion_ml": value, "class": "a"}
+        report |= {"probabilities": {"a": value}, "operating_point": {"positive": "a", "threshold": value}}
+        assert [each["text"] for each in figures(report)] == ["a"]
+        assert classes(report) == {"said": "a", "probabilities": [], "threshold": None}
+
+
+def test_a_label_of_5000_digits_is_no_label(predictions: Path) -> None:
+    path = predictions / "mole_report.json"
+    path.write_text(json.dumps({"kind": "picture", "labels": {"9" * 5000: "x", "1": "lesion", "256": "y", "²": "z"}}))
+    assert read_folder(predictions).cases[1].labels == {1: "lesion"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from written_folders import ORIGIN, SHAPE, ct_volume, write_ct_case, write_manif
 
 from pipelines.errors import OutputError
 from pipelines.viewer import read_folder
+from pipelines.viewer.cases import Case
 from pipelines.viewer.corrections import Corrections
 from pipelines.viewer.images import Images
 
@@ -169,4 +171,35 @@ def test_a_write_that_fails_leaves_the_earlier_one(predictions: Path, client, mo
     assert answer.status_code == 507
     assert "No space left on device" in answer.json()["error"]
     assert (predictions / "corrected/ward/scan_mask.nii.gz").read_bytes() == before
-    assert not [path for path in (predictions / "corrected").rglob("*") if path.name.startswith(".scan")]
+    assert not [
+        path for path in (predictions / "corrected").rglob("*") if path.name.startswith(".") and path.name != ".lock"
+    ]
+
+
+@pytest.mark.parametrize("name", ["../mole", "a/../../mole", "{away}/x", "..", "", "a\0b", "a\\..\\..\\mole"])
+def test_a_cases_name_does_not_lead_a_save_elsewhere(predictions: Path, tmp_path: Path, name: str) -> None:
+    scan = read_folder(predictions).cases[0]
+    assert scan.image is not None
+    shown = Images(tmp_path).open(scan.image, "volume")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    case = Case(name.format(away=tmp_path / "away"), predictions, "done", scan.image)
+    with pytest.raises(OutputError, match="the case's name leads out"):
+        Corrections().save(case, shown, corrected_label(), scan.labels)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "away").exists()
+
+
+def test_a_link_laid_for_the_half_written_file_is_not_followed(
+    predictions: Path, client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.viewer.corrections.secrets.token_hex", lambda length: "guessed")
+    target = tmp_path / "target"
+    target.write_text("kept")
+    (predictions / "corrected/ward").mkdir(parents=True)
+    (predictions / "corrected/ward/.guessed.part").symlink_to(target)
+    for name in (f".scan_mask.nii.gz.{os.getpid()}", ".scan_mask.nii.gz"):
+        (predictions / "corrected/ward" / name).symlink_to(target)
+    body = corrected_label().tobytes(order="F")
+    answer = client(predictions).post("cases/0/masks/corrected", content=body, headers=POSTED)
+    assert target.read_text() == "kept"
+    assert answer.status_code == 507
