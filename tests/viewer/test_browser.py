@@ -139,9 +139,9 @@ def test_a_stroke_is_saved_where_it_was_painted(folder: Path, view: Callable[...
     page.page.reload()
     page.until("window.viewer?.state.compared")
     assert "corrected" in page.page.locator(".case[data-number='0']").inner_text()
-    page.page.get_by_label("First mask").select_option("corrected")
-    page.until("viewer.state.first === 'corrected' && document.querySelector('#said').textContent === ''")
-    shown = page.js("viewer.stage.mask('masks/corrected').then((mask) => Array.from(mask))")
+    page.page.get_by_label("First mask").select_option(label="corrected")
+    page.until("viewer.state.first === '0-corrected' && document.querySelector('#said').textContent === ''")
+    shown = page.js("viewer.stage.mask('masks/0-corrected').then((mask) => Array.from(mask))")
     assert np.array_equal(np.array(shown, np.uint8).reshape(SHAPE, order="F"), due)
 
 

@@ -3,7 +3,6 @@
 import { json, save } from "./api.js";
 import { Brush } from "./brush.js";
 
-export const CORRECTED = "corrected";
 const LEAVE = "The corrected mask is not saved. Leave it?";
 
 export class Correcting {
@@ -15,25 +14,32 @@ export class Correcting {
     this.page = page;
   }
 
-  // Why the mask of this case cannot be corrected; null where it can.
+  // Which mask would be corrected: of those that are shown, the first that can be.
+  get target() {
+    const { state, layer } = this.page;
+    const keys = { first: [state.first], second: [state.second], both: [state.first, state.second] }[state.split];
+    const shown = keys.map(layer).filter(Boolean);
+    return shown.find((each) => each.correctable !== false) ?? shown[0];
+  }
+
+  // Why the mask that is shown cannot be corrected; null where it can.
   get refusal() {
-    const { details } = this.page.state;
-    if (details?.correctable ?? true) return null;
-    return details.correctable_reason ?? "The mask of this case cannot be corrected.";
+    const { target } = this;
+    return target?.correctable === false ? (target.reason ?? "This mask cannot be corrected.") : null;
   }
 
   // The title of the folder whose corrected/ is written.
   get folder() {
-    const side = this.page.state.details.sides.findIndex(Boolean);
-    return this.page.list().folders[Math.max(side, 0)].title;
+    return this.page.list().folders[this.page.state.brush.side].title;
   }
 
   // Begins to correct, or ends it.
   toggle() {
     const { state, say, inTurn } = this.page;
     if (state.brush) {
+      const { key } = state.brush;
       if (!this.leave()) return;
-      if (this.page.layer(CORRECTED)) this.choose(CORRECTED);
+      if (this.page.layer(key)) this.choose(key); // what was saved
       return inTurn(() => this.page.show(this.page.signal()));
     }
     if (!state.layers?.length || !state.facts || state.beginning) return;
@@ -63,11 +69,12 @@ export class Correcting {
     const { state, stage, describe, layer, show, say } = this.page;
     await this.saving;
     const details = await json(`cases/${state.number}`, { signal });
-    if (details.version !== state.details.version) stage.forget(CORRECTED);
-    const shown = state.split === "second" ? state.second : state.first;
+    const before = this.target;
     state.details = details;
     describe(details);
-    this.choose(layer(CORRECTED) ? CORRECTED : layer(shown) ? shown : state.first);
+    const { save: key, side, version } = layer(before.key) ?? this.target;
+    if (version !== before.version) stage.forget(key);
+    this.choose(layer(key) ? key : before.key);
     state.difference = false;
     if (state.view === "solid") state.view = "axial";
     await show(signal);
@@ -75,9 +82,9 @@ export class Correcting {
     const brush = new Brush((await stage.mask(found.path, signal)).slice(), state.facts);
     signal.throwIfAborted();
     brush.label = state.labels.at(-1)?.value ?? 1;
-    brush.base = details.version;
+    Object.assign(brush, { key, side, base: version });
     stage.panes[0].setMask(brush.mask, state.style);
-    Object.assign(state, { brush, tool: "paint" });
+    Object.assign(state, { brush, tool: "paint", problem: "" });
     this.page.draw();
     document.getElementById("panel").scrollTop = 0;
     say(`correcting ${found.title}; saved in ${this.folder}/corrected`);
@@ -143,12 +150,12 @@ export class Correcting {
     const { number } = state;
     const { folder } = this;
     const { mask, mark } = brush.copy();
-    const saved = await save(number, mask, brush.base);
+    const saved = await save(number, brush.key, mask, brush.base);
     brush.base = saved.version;
     brush.saved = mark;
     this.page.list().mark(number, true);
     if (state.number !== number) return;
-    stage.forget(CORRECTED);
+    stage.forget(brush.key);
     const details = await json(`cases/${number}`);
     if (state.number !== number) return;
     state.details = details;

@@ -2,7 +2,7 @@
 
 import { Failure, bitmap, json } from "./api.js";
 import { bindings } from "./bindings.js";
-import { CORRECTED, Correcting } from "./correcting.js";
+import { Correcting } from "./correcting.js";
 import { Curve } from "./curve.js";
 import { element } from "./element.js";
 import { keepFocus } from "./focus.js";
@@ -85,9 +85,8 @@ async function open(number) {
 // What the details of a case say of its masks.
 function describe(details) {
   const { folders } = list;
-  state.layers = details.layers.map((each) => ({ ...each, path: `masks/${each.key}`, title: folders.length > 1 ? `${folders[each.side].title}: ${each.title}` : each.title }));
-  const first = Math.max(details.sides.findIndex(Boolean), 0);
-  if (details.corrected) state.layers.push({ key: CORRECTED, title: folders.length > 1 ? `${folders[first].title}: corrected` : "corrected", side: first, path: `masks/${CORRECTED}` });
+  const title = (each) => (folders.length > 1 ? `${folders[each.side].title}: ${each.title}` : each.title);
+  state.layers = [...details.layers, ...details.corrections].map((each) => ({ ...each, path: `masks/${each.key}`, title: title(each) }));
   const keys = state.layers.map((each) => each.key);
   if (!keys.includes(state.first)) state.first = keys[0];
   if (!keys.includes(state.second) || state.second === state.first) state.second = keys.find((key) => key !== state.first);
