@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,6 +16,7 @@ CORRECTED = "corrected"  # the folder in it where corrected masks lie
 MASK_ENDINGS = ("_mask.nii.gz", "_mask.png")
 _ENDINGS = {"mask": MASK_ENDINGS, "report": ("_report.json",), "overlay": ("_overlay.png",)}
 _SEPARATOR = "::"  # of readers: what follows lies in an archive, or is a series of a folder
+_MOST_PARTS = 64  # of a path that are looked for elsewhere
 _MOST_BYTES = 64 * 2**20  # of a manifest: a line of 300 bytes a case is a hundredth of it for 2,000 cases
 
 
@@ -83,19 +84,33 @@ def corrected_mask(folder: Path, name: str, mask: Path | None = None) -> Path | 
 
 def found_again(path: str, *homes: Path) -> Path:
     """A path that may hold no longer: where it does not, the longest ending of it that lies in one of the folders."""
-    container, separator, inside = path.partition(_SEPARATOR)
+    container = path.partition(_SEPARATOR)[0]
     if os.path.lexists(path) or os.path.lexists(container):
         return Path(path)
+    return next(_endings_in(path, *homes), Path(path))
+
+
+def found_inside(path: str, folder: Path) -> Path | None:
+    """A file of a folder, by a path that may be that of the folder it was copied or moved from; None where there is
+    none. What lies elsewhere is never taken, also where it is still there."""
+    if lies_in(Path(path), folder):
+        return Path(path)
+    place = next(_endings_in(path, folder), None)
+    return place if place is not None and lies_in(place, folder) else None
+
+
+def _endings_in(path: str, *homes: Path) -> Iterator[Path]:
+    """Where the endings of a path lie in folders, the longest first."""
+    container, separator, inside = path.partition(_SEPARATOR)
     parts = PurePath(container.replace("\\", "/")).parts
-    for start in range(len(parts)):
+    for start in range(max(len(parts) - _MOST_PARTS, 0), len(parts)):
         tail = parts[start:]
         if ".." in tail or tail[0].startswith("/"):
             continue
         for home in homes:
             place = home.joinpath(*tail)
             if os.path.lexists(place):
-                return Path(f"{place}{separator}{inside}")
-    return Path(path)
+                yield Path(f"{place}{separator}{inside}")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -112,12 +127,11 @@ def _case(folder: Path, entry: Mapping[str, Any]) -> PredictedCase:
     stated = {**(more if isinstance(more, dict) else {}), **{k: entry[k] for k in ("mask", "report") if entry.get(k)}}
     files = {}
     for kind, path in stated.items():
-        if isinstance(path, str) and (place := found_again(path, folder)) and lies_in(place, folder):
+        if isinstance(path, str) and (place := found_inside(path, folder)) is not None:
             files[kind] = place
     name = next(filter(None, (_name(folder, kind, files.get(kind)) for kind in _ENDINGS)), None)
     if name is not None:
-        for kind, path in _beside(folder, name):
-            files.setdefault(kind, path)
+        files |= _beside(folder, name, _ENDINGS.keys() - files.keys())
     error = entry.get("error")
     return PredictedCase(
         name or Path(entry["input"]).name,
@@ -140,9 +154,8 @@ def _name(folder: Path, kind: str, path: Path | None) -> str | None:
     return next((inside.removesuffix(ending) for ending in _ENDINGS[kind] if inside.endswith(ending)), None)
 
 
-def _beside(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    for kind, endings in _ENDINGS.items():
-        for ending in endings:
-            path = folder / f"{name}{ending}"
-            if lies_in(path, folder):
-                yield kind, path
+def _beside(folder: Path, name: str, kinds: Iterable[str]) -> dict[str, Path]:
+    """The files of a name that are there, of kinds that the manifest does not give."""
+    places = {kind: [folder / f"{name}{ending}" for ending in _ENDINGS[kind]] for kind in kinds}
+    found = {kind: next((each for each in paths if lies_in(each, folder)), None) for kind, paths in places.items()}
+    return {kind: path for kind, path in found.items() if path is not None}

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
-from pipelines.predicted import MANIFEST, PredictedCase, corrected_mask, found_again, lies_in, read_manifest
+from pipelines.predicted import (
+    MANIFEST,
+    PredictedCase,
+    corrected_mask,
+    found_again,
+    found_inside,
+    lies_in,
+    read_manifest,
+)
 
 DATALIST = "datalist.json"
 EVALUATED, NAMED = "cases.json", "labels.json"
@@ -181,12 +189,21 @@ def _evaluated(home: Path, folder: Path) -> list[Case]:
         layers = []
         for key, title in (("mask", "prediction"), ("label", "truth")):
             if isinstance(item.get(key), str):
-                place = found_again(str(home / item[key]), home)
-                if place.is_file() and (key == "label" or lies_in(place, folder)):
-                    layers.append(Layer(key, title, place, outside=key == "label"))
+                truth = key == "label"
+                stated = str(home / item[key])
+                place = found_again(stated, home) if truth else found_inside(stated, folder)
+                if place is not None and _is_file(place):
+                    layers.append(Layer(key, title, place, outside=truth))
         image = found_again(str(home / item["image"]), home, folder) if isinstance(item.get("image"), str) else None
         cases.append(Case(item["case"], folder, "done", image, None, tuple(layers), labels))
     return cases
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have this name
+        return False
 
 
 def _report(path: Path | None) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from starlette.requests import Request
 from pipelines.errors import PipelinesError, UnreadableFileError
 from pipelines.predicted import lies_in
 from pipelines.viewer import measures, thumbnails
-from pipelines.viewer.cases import Case, Folder, Layer
+from pipelines.viewer.cases import Case, Folder, Layer, read_folder
 from pipelines.viewer.corrections import Corrections, version
 from pipelines.viewer.images import Images, Shown, is_picture, open_mask, stamp
-from pipelines.viewer.pairs import CORRECTED_LAYER, Entry, pair
+from pipelines.viewer.pairs import CORRECTED_LAYER, Entry, kept, pair
 
+_Mark = tuple[Path, str, str]  # a mask, its version, and the image that it lies on
 _MOST_MASKS = 2**30  # bytes of masks that are kept in memory
 _MOST_PIXELS = 60_000_000  # of an overlay
 
@@ -37,13 +38,25 @@ class Desk:
     """
 
     def __init__(self, folders: Sequence[Folder], cache: Path) -> None:
+        self.folders: list[Folder] = list(folders)
         self.entries: list[Entry] = pair(folders)
         self._images = Images(cache)
         self._corrections = Corrections()
-        self._masks: OrderedDict[tuple[Path, str], NDArray[np.uint8]] = OrderedDict()
-        self._measured: dict[tuple[Path, str], dict[str, Any]] = {}
-        self._thumbnails: dict[int, Image.Image] = {}
+        self._masks: OrderedDict[_Mark, NDArray[np.uint8]] = OrderedDict()
+        self._measured: dict[_Mark, dict[str, Any]] = {}
+        self._thumbnails: dict[int, tuple[list[str], Image.Image]] = {}
         self._lock = threading.Lock()
+        self._rereading = threading.Lock()
+
+    def read_again(self) -> None:
+        """Read the lists and reports anew: predict may have added cases. A folder that cannot be read just now stays as
+        it was; each case keeps its number."""
+        with self._rereading:
+            try:
+                folders = [read_folder(folder.path) for folder in self.folders]
+            except PipelinesError:
+                return
+            self.folders, self.entries = folders, kept(self.entries, pair(folders))
 
     def number(self, request: Request) -> int:
         number = int(request.path_params["number"])
@@ -69,12 +82,13 @@ class Desk:
     def mask(self, entry: Entry, key: str) -> NDArray[np.uint8]:
         """A mask in the page's order."""
         path, labels = self._mask_file(entry, key)
-        mark = path, version(path)
+        shown = self.image(entry)
+        mark = path, version(path), shown.file.name
         with self._lock:
             if mark in self._masks:
                 self._masks.move_to_end(mark)
                 return self._masks[mark]
-        mask = np.asfortranarray(open_mask(path, self.image(entry), labels))
+        mask = np.asfortranarray(open_mask(path, shown, labels))
         with self._lock:
             self._masks[mark] = mask
             while len(self._masks) > 1 and sum(each.nbytes for each in self._masks.values()) > _MOST_MASKS:
@@ -84,9 +98,10 @@ class Desk:
     def measures(self, entry: Entry, key: str) -> dict[str, Any]:
         """What `measure` says of a mask."""
         path, labels = self._mask_file(entry, key)
-        mark = path, version(path)
+        shown = self.image(entry)
+        mark = path, version(path), shown.file.name
         if mark not in self._measured:
-            self._measured[mark] = measures.measure(self.mask(entry, key), labels, self.image(entry).spacing)
+            self._measured[mark] = measures.measure(self.mask(entry, key), labels, shown.spacing)
         return self._measured[mark]
 
     def comparison(self, entry: Entry, first: str, second: str) -> dict[str, Any]:
@@ -112,12 +127,16 @@ class Desk:
     def thumbnail(self, number: int) -> Image.Image | None:
         """A small picture of a case for the list; None where there is nothing to show, or where a volume would have to
         be read for it that nobody has opened yet."""
-        if number not in self._thumbnails:
-            found = self._thumbnail(self.entries[number])
-            if found is None:
-                return None
-            self._thumbnails[number] = found
-        return self._thumbnails[number]
+        entry = self.entries[number]
+        files = [path for case in entry.cases if case is not None for path in _drawn(case)]
+        marks = [f"{path}\0{stamp(path)}" for path in files]
+        known = self._thumbnails.get(number)
+        if known is not None and known[0] == marks:
+            return known[1]
+        found = self._thumbnail(entry)
+        if found is not None:
+            self._thumbnails[number] = marks, found
+        return found
 
     def read_ahead(self) -> None:
         """Open the case that the page begins with, while the browser starts; faults are told when it asks."""
@@ -217,6 +236,11 @@ def _still_there(case: Case, layer: Layer) -> Path:
             "the mask is not there any more", where=layer.path, how="put it back, or predict again"
         )
     return layer.path
+
+
+def _drawn(case: Case) -> list[Path]:
+    """The files that a thumbnail is made from."""
+    return [path for path in (case.overlay, case.image, *(layer.path for layer in case.layers)) if path is not None]
 
 
 def _mask_inside(case: Case) -> Path | None:

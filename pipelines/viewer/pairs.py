@@ -70,6 +70,26 @@ def pair(folders: Sequence[Folder]) -> list[Entry]:
     return entries + [Entry((None, case)) for case in left]
 
 
+def kept(before: Sequence[Entry], now: Sequence[Entry]) -> list[Entry]:
+    """Entries that were read again, each under the number that it had: a page that is open asks by number. What is new
+    comes last; what is gone keeps its number, as it was."""
+    left: dict[tuple[int, str], list[Entry]] = {}
+    for entry in now:
+        left.setdefault(_mark(entry), []).append(entry)
+    found = []
+    for entry in before:
+        same = left.get(_mark(entry))
+        found.append(same.pop(0) if same else entry)
+    added = {id(entry) for entries in left.values() for entry in entries}
+    return found + [entry for entry in now if id(entry) in added]
+
+
+def _mark(entry: Entry) -> tuple[int, str]:
+    """The image is the same when a refused case is predicted after all; its name is not."""
+    first = entry.first
+    return entry.cases.index(first), first.name if first.image is None else str(first.image)
+
+
 def _name(case: Case) -> str:
     return case.name
 

@@ -30,6 +30,7 @@ from pipelines.viewer.images import as_bytes, from_bytes
 
 STATIC = Path(__file__).parent / "static"
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_DEEPEST = 50
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -89,7 +90,8 @@ def make_app(
         return FileResponse(files[name], media_type=_TYPES[files[name].suffix])
 
     def cases(request: Request) -> Response:
-        return _SafeJson(listing.everything(folders, desk.entries))
+        desk.read_again()
+        return _SafeJson(listing.everything(desk.folders, desk.entries))
 
     def case(request: Request) -> Response:
         return _SafeJson(listing.details(desk.entry(request), desk.number(request)))
@@ -163,13 +165,15 @@ def make_app(
     return Guard(app, token, hosts)
 
 
-def sendable(content: Any) -> Any:
+def sendable(content: Any, depth: int = 0) -> Any:
     """Plain data as JSON can hold it: numbers that are not finite become None, bytes of a file's name that are no UTF-8
-    become ``\\xe9``."""
+    become ``\\xe9``, and what is nested deeper than any report of ours becomes None."""
+    if depth > _DEEPEST:
+        return None
     if isinstance(content, dict):
-        return {sendable(str(key)): sendable(each) for key, each in content.items()}
+        return {sendable(str(key)): sendable(each, depth + 1) for key, each in content.items()}
     if isinstance(content, (list, tuple)):
-        return [sendable(each) for each in content]
+        return [sendable(each, depth + 1) for each in content]
     if isinstance(content, float) and not math.isfinite(content):
         return None
     if isinstance(content, str):

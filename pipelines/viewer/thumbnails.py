@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -79,7 +79,7 @@ def _slice(shown: Shown, z: int) -> NDArray[np.uint8]:
 def _tile(mask: Path) -> tuple[int, int] | None:
     """How large an axial slice is in the overlay, (width, height), whatever axes the file has."""
     try:
-        header = nib.load(mask)
+        header = cast(nib.Nifti1Image, nib.load(mask))
         turn = orientations.io_orientation(header.affine)
         axes = [int(np.flatnonzero(turn[:, 0] == axis)[0]) for axis in range(3)]
         steps = np.linalg.norm(header.affine[:3, :3], axis=0)

@@ -43,6 +43,32 @@ def test_a_moved_folder_is_still_shown(predictions: Path, tmp_path: Path) -> Non
     assert mole.layers[0].path == away / "out" / "mole_mask.png"
 
 
+def test_a_copied_folder_shows_its_own_files(predictions: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(predictions, copy)
+    scan, mole, _ = read_folder(copy).cases
+    assert (scan.name, mole.name) == ("ward/scan", "mole")
+    assert scan.layers[0].path == copy / "ward" / "scan_mask.nii.gz"
+    assert mole.layers[0].path == copy / "mole_mask.png"
+    assert (mole.overlay, mole.report["parts"]) == (copy / "mole_overlay.png", 1)
+    assert scan.image == tmp_path / "images" / "scan.nii.gz"
+    (copy / "mole_mask.png").unlink()
+    assert read_folder(copy).cases[1].layers == (), "not the mask of the folder that it was copied from"
+
+
+def test_a_copied_evaluation_shows_its_own_masks(tmp_path: Path) -> None:
+    run, images = tmp_path / "run", tmp_path / "images"
+    write_ct_case(run, images, "one")
+    mask = str(run / "one_mask.nii.gz")
+    listed = [{"case": "one", "image": str(images / "one.nii.gz"), "mask": mask, "label": mask}]
+    listed.append({"case": "odd", "image": "a\0b", "mask": "n" * 5000, "label": "n" * 5000})
+    (run / "cases.json").write_text(json.dumps(listed))
+    shutil.copytree(run, tmp_path / "copy")
+    one, odd = read_folder(tmp_path / "copy").cases
+    assert [layer.path.parent.name for layer in one.layers] == ["copy", "run"]
+    assert odd.layers == ()
+
+
 def test_a_manifest_of_later_and_of_a_killed_predict(predictions: Path) -> None:
     path = predictions / "manifest.jsonl"
     entry = json.loads(path.read_text().splitlines()[0])

@@ -54,6 +54,7 @@ def test_an_inputs_name_that_no_file_can_have(predictions: Path, client, name: s
         '{"extent": 1' + "0" * 400 + "}",
         '{"extent": 1' + "0" * 5000 + "}",
         '{"notes": 5}',
+        '{"network": ' + "[" * 900 + "]" * 900 + "}",
         '{"notes": {"a": NaN}, "network": -Infinity, "use": [NaN]}',
         '{"class": "a", "probabilities": {"a": Infinity, "b": 1' + "0" * 400 + "}}",
         '{"class": NaN, "severity": {"class": Infinity}, "doubt": NaN, "refer": NaN}',
