@@ -73,8 +73,10 @@ def test_a_second_session_goes_on_from_the_first(folder: Path, view: Callable[..
     page.page.reload()
     page.until("window.viewer?.state.compared")
 
-    page.page.keyboard.press("e")
-    page.page.keyboard.press("e")  # pressed twice at once it begins once
+    event = "new KeyboardEvent('keydown', { key: 'e', code: 'KeyE', bubbles: true })"
+    page.js(
+        f"void [{event}, {event}].forEach((each) => document.body.dispatchEvent(each))"
+    )  # twice at once: it begins once
     page.until("viewer.state.brush")
     page.page.wait_for_timeout(300)
     assert page.js("viewer.state.tool") == "paint"
