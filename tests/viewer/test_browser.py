@@ -2,135 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import nibabel as nib
 import numpy as np
 import pytest
+from browser_page import CHROMIUM, Page
 from PIL import Image
 from written_folders import SHAPE, ct_volume, refused_case, write_ct_case, write_manifest, write_skin_case
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (the test extra)")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (the test extra)")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
 ]
-WEBGL_BY_SOFTWARE = [
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-]
 BLUE, ORANGE = (86, 180, 233), (230, 159, 0)
 YELLOW, VERMILION = (240, 228, 66), (213, 94, 0)
-
-
-class Page:
-    """A page of `pipelines view` over folders, and what went wrong in it."""
-
-    def __init__(self, page: Any, address: str) -> None:
-        self.page = page
-        self.faults: list[str] = []
-        home = urlsplit(address).netloc
-
-        def asked(request: Any) -> None:
-            parts = urlsplit(request.url)
-            if parts.scheme not in ("data", "blob") and parts.netloc != home:
-                self.faults.append(f"asked {request.url}")
-
-        def said(message: Any) -> None:
-            if message.type in ("error", "warning") and "GPU stall" not in message.text:
-                self.faults.append(message.text)
-
-        page.on("console", said)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("request", asked)
-        page.on("dialog", lambda dialog: dialog.accept())
-        page.goto(address)
-        self.until("document.querySelectorAll('.case').length > 0")
-
-    def js(self, expression: str) -> Any:
-        return self.page.evaluate(expression)
-
-    def until(self, expression: str, seconds: float = 30) -> None:
-        end = time.monotonic() + seconds  # Playwright's own waiting needs eval, which the page's policy forbids
-        while not self.js(f"Boolean({expression})"):
-            assert time.monotonic() < end, (
-                expression,
-                self.faults,
-                self.js("document.querySelector('#said').textContent"),
-            )
-            self.page.wait_for_timeout(50)
-
-    def open(self, name: str) -> None:
-        self.page.locator(".case", has=self.page.get_by_text(name, exact=True)).click()
-        self.until(
-            f"viewer.state.details?.name.endsWith('{name}') && document.querySelector('#said').textContent === ''"
-        )
-        self.page.wait_for_timeout(150)
-
-    def pixels(self) -> np.ndarray:
-        """What the panes show, uint8 (H, W, 3)."""
-        self.page.wait_for_timeout(150)
-        with Image.open(io.BytesIO(self.page.locator("#panes").screenshot())) as shot:
-            return np.asarray(shot.convert("RGB")).copy()
-
-    def like(self, colour: tuple[int, int, int], tolerance: int = 40) -> np.ndarray:
-        """Where the panes show about a colour: bool (H, W)."""
-        return (np.abs(self.pixels().astype(int) - colour) <= tolerance).all(axis=2)
-
-    def press(self, key: str) -> None:
-        self.page.keyboard.press(key)
-        self.page.wait_for_timeout(100)
-
-    def corner(self) -> tuple[float, float]:
-        box = self.page.locator("#panes").bounding_box()
-        return box["x"], box["y"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *WEBGL_BY_SOFTWARE])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def view(browser: Any, project: Path) -> Iterator[Callable[..., Page]]:
-    """Opens the page of folders, served by the command; at the end there must not have been any fault."""
-    ends: list[Callable[[], None]] = []
-    pages: list[Page] = []
-
-    def make(*folders: Path, **options: Any) -> Page:
-        command = [sys.executable, "-m", "pipelines", "view", *map(str, folders), "--no-browser"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=project)
-        context = browser.new_context(viewport={"width": 1280, "height": 720}, **options)
-
-        def end() -> None:
-            context.close()
-            server.terminate()
-            assert server.wait(10) == 143
-
-        ends.append(end)
-        assert server.stdout is not None
-        pages.append(Page(context.new_page(), server.stdout.readline().strip()))
-        return pages[-1]
-
-    yield make
-    for end in ends:
-        end()
-    assert [fault for page in pages for fault in page.faults] == []
 
 
 def write_xray_case(folder: Path, images: Path, name: str) -> dict:
@@ -250,9 +139,9 @@ def test_a_stroke_is_saved_where_it_was_painted(folder: Path, view: Callable[...
     page.page.reload()
     page.until("window.viewer?.state.compared")
     assert "corrected" in page.page.locator(".case[data-number='0']").inner_text()
-    page.page.get_by_label("First mask").select_option("corrected")
-    page.until("viewer.state.first === 'corrected' && document.querySelector('#said').textContent === ''")
-    shown = page.js("viewer.stage.mask('masks/corrected').then((mask) => Array.from(mask))")
+    page.page.get_by_label("First mask").select_option(label="corrected")
+    page.until("viewer.state.first === '0-corrected' && document.querySelector('#said').textContent === ''")
+    shown = page.js("viewer.stage.mask('masks/0-corrected').then((mask) => Array.from(mask))")
     assert np.array_equal(np.array(shown, np.uint8).reshape(SHAPE, order="F"), due)
 
 
@@ -388,3 +277,57 @@ def test_another_case_may_be_opened_before_the_first_is_there(folder: Path, view
         page.page.keyboard.press("v")
         page.page.keyboard.press("a")
     assert page.like(ORANGE).sum() > 50
+
+
+def test_zoom_by_key_and_button_leaves_the_volume_where_it_is(folder: Path, view: Callable[..., Page]) -> None:
+    page = view(folder)
+    page.open("scan")
+    for name in ("a", "m"):
+        page.press(name)
+        page.press("+")
+        page.page.get_by_role("button", name="+", exact=True).click()
+        assert page.js("viewer.stage.panes[0].place.pan[3]") == pytest.approx(1.69)
+        assert page.like(BLUE).sum() > 200
+        page.press("-")
+        page.page.get_by_role("button", name="−", exact=True).click()
+        assert page.js("viewer.stage.panes[0].place.pan") == pytest.approx([0, 0, 0, 1], abs=1e-4)
+        page.stroke((0.5, 0.5))
+        assert "NaN" not in page.page.locator("#place").inner_text()
+
+
+def test_keys_of_other_keyboards_and_the_focus(folder: Path, view: Callable[..., Page]) -> None:
+    page = view(folder)
+    page.open("scan")
+
+    def typed(key: str, code: str, **more: bool) -> None:
+        event = json.dumps({"key": key, "code": code, "bubbles": True, "cancelable": True, **more})
+        page.js(f"void document.body.dispatchEvent(new KeyboardEvent('keydown', {event}))")
+
+    typed("2", "Digit2", shiftKey=True)  # French
+    assert page.js("viewer.state.windowName") == "mediastinum"
+    typed("C", "KeyC")  # Caps Lock
+    assert page.js("viewer.state.view") == "coronal"
+    typed("!", "Digit1", shiftKey=True)  # American, German
+    assert page.js("viewer.state.style.values.get(1).shown") is False
+    typed("!", "Digit1", shiftKey=True)
+    page.press("e")
+    page.until("viewer.state.brush")
+    typed("]", "Digit9", ctrlKey=True, altKey=True, modifierAltGraph=True)  # German
+    assert page.js("viewer.state.brush.size") == 7
+    page.press("e")
+    typed("/", "Digit7", shiftKey=True)  # German
+    assert page.js("document.activeElement.id") == "search"
+
+    page.page.keyboard.type("sc")
+    page.stroke((0.5, 0.5))
+    page.press("s")
+    assert page.js("viewer.state.view") == "sagittal"
+    assert page.page.locator("#search").input_value() == "sc"
+    page.page.get_by_role("button", name="Ruler").focus()
+    page.press("Enter")
+    assert page.js("viewer.state.tool") == "ruler"
+    assert page.js("document.activeElement.textContent") == "Ruler"
+    page.page.locator("input[data-value='2']").focus()
+    page.press("Space")
+    assert page.js("viewer.state.style.values.get(2).shown") is False
+    assert page.js("document.activeElement.dataset.value") == "2"

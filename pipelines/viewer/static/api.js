@@ -36,7 +36,7 @@ export async function bitmap(path, options) {
   return createImageBitmap(await (await asked(path, options)).blob(), { colorSpaceConversion: "none" });
 }
 
-export function save(number, mask, base) {
+export function save(number, key, mask, base) {
   const headers = { "content-type": "application/octet-stream", "x-base": base };
-  return json(`cases/${number}/masks/corrected`, { method: "POST", headers, body: mask });
+  return json(`cases/${number}/masks/${key}`, { method: "POST", headers, body: mask });
 }

@@ -2,9 +2,9 @@
 
 const nextOf = (values, value) => values[(values.indexOf(value) + 1) % values.length];
 
-export function bindings({ state, stage, list, open, actions, labelActions, brushActions, correct, currentStyle, switchAll, switchTheme, resized, escape }) {
+export function bindings({ state, stage, list, open, actions, labelActions, brushActions, correct, currentStyle, switchAll, switchTheme, resized, escape, search }) {
   return {
-    n: () => open(list().beside(1)), p: () => open(list().beside(-1)), "/": () => list().search.focus(),
+    n: () => open(list().beside(1)), p: () => open(list().beside(-1)), "/": search,
     a: () => actions.view("axial"), c: () => actions.view("coronal"), s: () => actions.view("sagittal"),
     m: () => actions.view("planes"), v: () => actions.view("solid"),
     ArrowUp: () => stage.step(1), ArrowDown: () => stage.step(-1), PageUp: () => stage.step(10), PageDown: () => stage.step(-10),

@@ -5,13 +5,15 @@ const MOST_STROKES = 100; // that can be undone
 export class Brush {
   size = 6; // diameter, in pixels of the slice
   label = 1; // 0 erases
-  strokes = [];
+  strokes = []; // {mark, before}: a number of its own, and what was there by index
+  saved = 0; // the mark of what is saved, or was there at the beginning
+  oldest = 0; // the mark of the mask when everything that can be undone is undone
+  #marks = 0;
 
   constructor(mask, facts) {
     this.mask = mask;
     this.shape = facts.shape;
     this.spacing = facts.spacing ?? [1, 1, 1];
-    this.dirty = false;
   }
 
   // Millimetres (pixels of a picture) from the middle of the brush to its edge.
@@ -19,8 +21,23 @@ export class Brush {
     return (this.size / 2) * Math.min(this.spacing[0], this.spacing[1]);
   }
 
+  // Which state of the mask this is: undoing a stroke gives back the mark of the state before it.
+  get mark() {
+    return this.strokes.at(-1)?.mark ?? this.oldest;
+  }
+
+  // Whether the mask is another than the saved one.
+  get dirty() {
+    return this.mark !== this.saved || this.stroke?.size > 0;
+  }
+
   begin() {
-    this.stroke = new Map(); // index: what was there
+    this.stroke = new Map();
+    this.last = null;
+  }
+
+  // The pointer has left the image: where it comes back, a new line begins.
+  lift() {
     this.last = null;
   }
 
@@ -38,14 +55,17 @@ export class Brush {
   }
 
   disc(centre, axis, seen) {
-    const [a, b] = [0, 1, 2].filter((each) => each !== axis);
+    const sides = [0, 1, 2].filter((each) => each !== axis);
     const [width, height] = this.shape;
     const { radius } = this;
-    const reach = [a, b].map((each) => Math.floor(radius / this.spacing[each]));
+    const reach = sides.map((each) => Math.floor(radius / this.spacing[each]));
+    // The middle of an even number of voxels lies between two of them.
+    const shift = sides.map((each) => (Math.round((2 * radius) / this.spacing[each]) % 2 ? 0 : 0.5));
+    const [a, b] = sides;
     const point = [...centre];
     for (let i = -reach[0]; i <= reach[0]; i++) {
       for (let j = -reach[1]; j <= reach[1]; j++) {
-        if ((i * this.spacing[a]) ** 2 + (j * this.spacing[b]) ** 2 > Math.max(radius * radius, 0)) continue;
+        if (((i + shift[0]) * this.spacing[a]) ** 2 + ((j + shift[1]) * this.spacing[b]) ** 2 > radius * radius) continue;
         point[a] = centre[a] + i;
         point[b] = centre[b] + j;
         if (point.some((each, k) => each < 0 || each >= this.shape[k])) continue;
@@ -61,25 +81,31 @@ export class Brush {
 
   end() {
     if (this.stroke?.size) {
-      this.strokes.push(this.stroke);
-      if (this.strokes.length > MOST_STROKES) this.strokes.shift();
-      this.dirty = true;
+      this.strokes.push({ mark: ++this.#marks, before: this.stroke });
+      if (this.strokes.length > MOST_STROKES) this.oldest = this.strokes.shift().mark;
     }
     this.stroke = null;
   }
 
+  // The mask and its mark, to be saved; a stroke that is being painted goes on as another one.
+  copy() {
+    const { stroke } = this;
+    this.end();
+    if (stroke) this.stroke = new Map();
+    return { mask: this.mask.slice(), mark: this.mark };
+  }
+
   undo() {
-    const stroke = this.strokes.pop();
+    const stroke = this.stroke ? null : this.strokes.pop();
     if (!stroke) return null;
     const area = this.shape[0] * this.shape[1];
     let [first, last] = [Infinity, -Infinity];
-    for (const [index, value] of stroke) {
+    for (const [index, value] of stroke.before) {
       this.mask[index] = value;
       const z = Math.floor(index / area);
       first = Math.min(first, z);
       last = Math.max(last, z);
     }
-    this.dirty = true;
     return [first, last];
   }
 }

@@ -54,18 +54,28 @@ export function fillHelp(dialog) {
   );
 }
 
+// What a key writes counts, not where it lies: "/" is Shift+7 on one keyboard, "1" is Shift+& and "[" AltGr+8 on others.
+// Where Shift and a digit write a sign that nothing here waits for, it is that digit's key.
+function nameOf(event, actions) {
+  const third = event.getModifierState("AltGraph") || (event.altKey && /^[^\w\s]$/.test(event.key)); // AltGr, or a Mac's Option
+  if (event.altKey && !third) return null;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock changes nothing
+  if ((event.ctrlKey || event.metaKey) && !third) return `ctrl+${key}`;
+  const digit = event.shiftKey && event.code.startsWith("Digit") && !(key in actions) ? event.code.slice(5) : null;
+  return digit ? `shift+${digit}` : key;
+}
+
 // actions: name of the key (with "ctrl+" or "shift+" before it) to what it does.
 export function listen(actions) {
   document.addEventListener("keydown", (event) => {
-    if (event.altKey || document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open]")) return;
     const typing = event.target.matches("input:not([type=range]):not([type=checkbox]), select, textarea");
     if (typing) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
-    const control = event.ctrlKey || event.metaKey;
-    const digit = event.code.startsWith("Digit") ? event.code.slice(5) : null;
-    const name = control ? `ctrl+${event.key.toLowerCase()}` : event.shiftKey && digit ? `shift+${digit}` : event.key;
+    const name = nameOf(event, actions);
+    if (!name) return;
     if (event.target.matches("input[type=range]") && /^(Arrow|Page|Home|End)/.test(name)) return;
     const action = actions[name];
     if (!action) return;

@@ -1,6 +1,7 @@
 // The list of cases: thumbnail, status, key figures, refusals with what to do; searched, filtered and sorted.
 
 import { element } from "./element.js";
+import { keepFocus } from "./focus.js";
 
 const SIGNS = { done: "✓", data: "✓", refused: "✕", failed: "!", skipped: "–" };
 
@@ -54,7 +55,7 @@ export class List {
 
   draw() {
     const { shown } = this;
-    this.root.replaceChildren(...shown.map((each) => this.line(each)));
+    keepFocus(this.root, () => this.root.replaceChildren(...shown.map((each) => this.line(each))));
     document.querySelector("#count").textContent = shown.length === this.cases.length ? "" : `${shown.length} of ${this.cases.length} cases`;
   }
 

@@ -1,10 +1,11 @@
 // The page: which case is open, what is shown of it, and what the keys and buttons do.
 
-import { Failure, bitmap, json, save } from "./api.js";
+import { Failure, bitmap, json } from "./api.js";
 import { bindings } from "./bindings.js";
-import { Brush } from "./brush.js";
+import { Correcting } from "./correcting.js";
 import { Curve } from "./curve.js";
 import { element } from "./element.js";
+import { keepFocus } from "./focus.js";
 import { fillHelp, listen } from "./keys.js";
 import { List } from "./list.js";
 import { agreement, brushRows, labelRows, sideFigures } from "./panel.js";
@@ -14,7 +15,6 @@ import { switchTheme } from "./switch_theme.js";
 import { tools } from "./tools.js";
 import { PLAIN, WINDOWS } from "./windows.js";
 
-const CORRECTED = "corrected";
 const $ = (id) => document.getElementById(id);
 
 // What lasts from case to case, and what belongs to the case that is open.
@@ -24,7 +24,7 @@ let [list, loading, showing] = [null, null, Promise.resolve()];
 const stage = new Stage($("panes"), {
   tool: () => state.tool,
   radius: () => state.brush?.radius ?? 0,
-  paint,
+  paint: (phase, found) => correcting.paint(phase, found),
   moved: placed,
   hover: (found, value) => {
     const unit = state.facts?.intensity === "hu" ? " HU" : "";
@@ -85,13 +85,13 @@ async function open(number) {
 // What the details of a case say of its masks.
 function describe(details) {
   const { folders } = list;
-  state.layers = details.layers.map((each) => ({ ...each, path: `masks/${each.key}`, title: folders.length > 1 ? `${folders[each.side].title}: ${each.title}` : each.title }));
-  if (details.corrected) state.layers.push({ key: CORRECTED, title: "corrected", side: 0, path: `masks/${CORRECTED}` });
+  const title = (each) => (folders.length > 1 ? `${folders[each.side].title}: ${each.title}` : each.title);
+  state.layers = [...details.layers, ...details.corrections].map((each) => ({ ...each, path: `masks/${each.key}`, title: title(each) }));
   const keys = state.layers.map((each) => each.key);
   if (!keys.includes(state.first)) state.first = keys[0];
   if (!keys.includes(state.second) || state.second === state.first) state.second = keys.find((key) => key !== state.first);
   if (keys.length < 2) Object.assign(state, { split: "first", difference: false });
-  else if (folders.length > 1 && state.number !== undefined && !state.splitChosen) state.split = "both";
+  else if (folders.length > 1 && !state.facts && !state.splitChosen) state.split = "both";
   state.labels = details.labels;
   state.hasOverlay = details.sides.some((side) => side?.overlay);
   state.activation = details.sides.some((side) => side?.classes && side.kind === "picture");
@@ -178,22 +178,29 @@ function placed(voxel) {
 
 // Redraws the tools and the panel.
 function draw() {
-  $("tools").replaceChildren(...tools(state, actions));
+  const correctable = { correcting: Boolean(state.brush), refusal: correcting.refusal };
+  keepFocus($("tools"), () => $("tools").replaceChildren(...tools(state, actions, correctable)));
   const { details } = state;
   const parts = [];
-  if (state.brush) parts.push(brushRows(state.brush, state.style, brushActions));
+  if (state.brush) parts.push(brushRows(state.brush, state.style, brushActions, { folder: correcting.folder, saving: Boolean(correcting.saving) }));
+  else if (state.layers.length && correcting.refusal) parts.push(element("p", { className: "small", id: "refusal" }, correcting.refusal));
   if (state.style?.values.size && state.layers.length) parts.push(labelRows(currentStyle(), state.measured, { ...labelActions, difference: state.difference }));
   if (state.compared) parts.push(agreement(state.compared, [layer(state.first).title, layer(state.second).title]));
   details.sides.forEach((side, i) => parts.push(sideFigures(side, list.folders.length > 1 ? list.folders[i].title : null)));
   if (details.input) parts.push(element("p", { className: "small path", title: details.input }, details.input));
-  $("panel").replaceChildren(...parts.filter(Boolean));
+  keepFocus($("panel"), () => $("panel").replaceChildren(...parts.filter(Boolean)));
   $("title").textContent = details.name;
   document.title = `${details.name} – ${list.folders.map((each) => each.title).join(" and ")}`;
   stage.host.dataset.tool = state.tool;
 }
 
 const restyle = () => stage.each((pane) => pane.restyle(currentStyle()));
-const again = () => (showing = showing.then(() => show(loading.signal)).catch(fail)); // one at a time
+function inTurn(job) {
+  return (showing = showing.then(job).catch(fail));
+}
+
+const again = () => inTurn(() => show(loading.signal));
+const held = () => state.brush || state.beginning; // the mask that is shown is the one that is corrected
 
 const labelActions = {
   show: (value, shown) => {
@@ -215,9 +222,10 @@ const labelActions = {
 const actions = {
   view: (name) => {
     if (state.facts?.kind !== "volume") return;
-    state.view = name;
     const drawnElsewhere = !stage.shows(name);
-    if (drawnElsewhere) return state.brush ? correct() : again();
+    if (drawnElsewhere && (state.beginning || (state.brush && !correcting.leave()))) return;
+    state.view = name;
+    if (drawnElsewhere) return again();
     stage.each((pane) => pane.setView(name));
     draw();
   },
@@ -231,28 +239,33 @@ const actions = {
   zoom: (factor) => stage.zoom(factor),
   reset: () => stage.reset(),
   most: () => state.most !== null && stage.slice(state.most),
-  tool: (name) => (name === "paint" ? correct() : setTool(state.tool === name ? "look" : name)),
+  tool: (name) => (name === "paint" ? correcting.toggle() : setTool(state.tool === name ? resting() : name)),
   overlay: () => state.hasOverlay && showOverlay(!state.overlay).catch(fail),
   layer: (which, key) => {
+    if (held()) return;
     const other = which === "first" ? "second" : "first";
     if (state[other] === key) state[other] = state[which];
     state[which] = key;
     again();
   },
   split: (name) => {
+    if (held()) return;
     Object.assign(state, { split: name, splitChosen: true });
     again();
   },
   difference: () => {
-    if (state.layers.length < 2 || state.brush) return;
+    if (state.layers.length < 2 || held()) return;
     state.difference = !state.difference;
     again();
   },
   of: (value) => {
+    if (held()) return;
     state.of = value;
     again();
   },
 };
+
+const resting = () => (state.brush ? "paint" : "look"); // the tool that the ruler gives back
 
 function setTool(name) {
   state.tool = name;
@@ -282,45 +295,9 @@ async function instead(error) {
   stage.host.append(element("figure", { className: "written" }, element("img", { src: `cases/${state.number}/overlay/${side}`, alt: text }), element("figcaption", {}, text)));
 }
 
-// Begins to correct the mask that is shown, or ends it.
-async function correct() {
-  if (!state.layers.length || !state.facts) return;
-  if (state.brush) {
-    if (state.brush.dirty && !confirm("The corrected mask is not saved. Leave it?")) return;
-    state.brush = null;
-    setTool("look");
-    return again();
-  }
-  Object.assign(state, { split: state.split === "both" ? "first" : state.split, difference: false });
-  if (state.view === "solid") actions.view("axial");
-  try {
-    await show(loading.signal);
-    const key = state.split === "second" ? state.second : state.first;
-    const mask = (await stage.mask(layer(key).path, loading.signal)).slice();
-    state.brush = new Brush(mask, state.facts);
-    state.brush.label = state.labels.at(-1)?.value ?? 1;
-    state.brush.base = state.details.version;
-    stage.panes[0].setMask(mask, state.style);
-    setTool("paint");
-    say(`correcting ${layer(key).title}`);
-  } catch (error) {
-    fail(error);
-  }
-}
-
-function paint(phase, found) {
-  const { brush } = state;
-  if (!brush) return;
-  if (phase === "begin") brush.begin();
-  if (phase !== "end" && found) {
-    const changed = brush.to(found.voxel, found.plane);
-    if (changed) stage.panes[0].touched(...changed);
-  }
-  if (phase === "end") {
-    brush.end();
-    draw();
-  }
-}
+const correcting = new Correcting({
+  state, stage, describe, layer, show, draw, say, fail, inTurn, list: () => list, signal: () => loading.signal, restyle: () => restyle(),
+}); // prettier-ignore
 
 const brushActions = {
   label: (value) => {
@@ -331,29 +308,8 @@ const brushActions = {
     state.brush.size = Math.min(Math.max(value, 1), 60);
     document.querySelector(".brush .line").firstChild.textContent = `Brush ${state.brush.size} px`;
   },
-  undo: () => {
-    const changed = state.brush?.undo();
-    if (changed) stage.panes[0].touched(...changed);
-    draw();
-  },
-  save: async () => {
-    const { brush, number } = state;
-    if (!brush?.dirty) return;
-    try {
-      const saved = await save(number, brush.mask, brush.base);
-      brush.dirty = false;
-      brush.base = saved.version;
-      stage.forget(CORRECTED);
-      list.mark(number, true);
-      if (state.number !== number) return;
-      state.details = await json(`cases/${number}`);
-      describe(state.details);
-      draw();
-      say(`saved: ${saved.corrected}`);
-    } catch (error) {
-      fail(error);
-    }
-  },
+  undo: () => correcting.undo(),
+  save: () => correcting.save(),
 };
 
 function switchAll() {
@@ -365,8 +321,8 @@ function switchAll() {
 }
 
 function escape() {
-  if (state.tool === "ruler") setTool("look");
-  else if (state.brush) correct();
+  if (state.tool === "ruler") setTool(resting());
+  else if (state.brush) correcting.toggle();
 }
 
 const resized = (by) => {
@@ -375,23 +331,37 @@ const resized = (by) => {
   draw();
 };
 
-listen(bindings({ state, stage, list: () => list, open, actions, labelActions, brushActions, correct, currentStyle, switchAll, switchTheme, resized, escape }));
+function search() {
+  showList(true);
+  list.search.focus();
+}
+
+listen(bindings({ state, stage, list: () => list, open, actions, labelActions, brushActions, correct: () => correcting.toggle(), currentStyle, switchAll, switchTheme, resized, escape, search }));
 
 fillHelp($("help"));
 $("help-button").addEventListener("click", () => $("help").showModal());
 $("theme").addEventListener("click", switchTheme);
-$("show-list").addEventListener("click", (event) => {
-  const hidden = document.body.classList.toggle("no-list");
-  event.currentTarget.setAttribute("aria-expanded", String(!hidden));
+const narrow = matchMedia("(max-width: 900px)"); // viewer.css lays the list over the image
+
+function showList(shown) {
+  document.body.classList.toggle("no-list", !shown);
+  $("show-list").setAttribute("aria-expanded", String(shown));
   stage.each((pane) => pane.redraw());
-});
+}
+
+$("show-list").addEventListener("click", () => showList(document.body.classList.contains("no-list")));
+narrow.addEventListener("change", () => showList(!narrow.matches));
+showList(!narrow.matches);
 addEventListener("beforeunload", (event) => state.brush?.dirty && event.preventDefault());
 addEventListener("resize", () => stage.each((pane) => pane.redraw()));
 
 globalThis.viewer = { state, stage }; // for a look from the console, and for the tests
 
 try {
-  list = new List(await json("cases"), open);
+  list = new List(await json("cases"), (number) => {
+    if (narrow.matches) showList(false);
+    open(number);
+  });
   const asked = Number(location.hash.slice(1));
   const first = list.cases.find((each) => ["done", "data"].includes(each.status)) ?? list.cases[0];
   await open(location.hash && list.cases[asked] ? asked : first.number);

@@ -30,7 +30,8 @@ function outlineSwitch(style, actions) {
   return element("div", { className: "choice", role: "group", "aria-label": "Outline or filled" }, one(true, "Outline"), one(false, "Filled"));
 }
 
-export function brushRows(brush, style, actions) {
+// saved: {folder, saving}: in which folder, and whether a mask is on its way.
+export function brushRows(brush, style, actions, { folder, saving }) {
   const labels = [...style.values].map(([value, { name, colour }]) =>
     button([element("span", { className: "swatch", style: { background: css(colour) } }), name], `Paint ${name} (l)`, () => actions.label(value), { "aria-pressed": String(brush.label === value), data: { brush: value } }),
   );
@@ -46,9 +47,9 @@ export function brushRows(brush, style, actions) {
       "div",
       { className: "choice" },
       button("Undo", "Undo (ctrl+z)", actions.undo, { disabled: !brush.strokes.length, id: "undo" }),
-      button("Save", "Save (ctrl+s)", actions.save, { className: "main", id: "save", disabled: !brush.dirty }),
+      button(saving ? "Saving…" : "Save", "Save (ctrl+s)", actions.save, { className: "main", id: "save", disabled: saving || !brush.dirty }),
     ),
-    element("p", { className: "small" }, "Saved as ", element("code", {}, "corrected/…"), " in the folder; the prediction stays as it is."),
+    element("p", { className: "small path", id: "saved-in" }, "Saved as ", element("code", {}, `${folder}/corrected/…`), "; the prediction stays as it is."),
   );
 }
 
@@ -92,7 +93,7 @@ function chances({ said, probabilities, threshold }) {
 }
 
 export function agreement(found, titles) {
-  const amount = (voxels, ml) => (ml === null || ml === undefined ? `${voxels} px` : `${ml.toFixed(0)} mL`);
+  const amount = (voxels, ml) => (ml === null || ml === undefined ? `${voxels} px` : `${ml.toFixed(ml < 1 ? 2 : ml < 10 ? 1 : 0)} mL`);
   const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
   const rows = found.labels.map((each) =>
     element("tr", {}, element("th", { scope: "row" }, each.name), element("td", {}, each.dice === null ? "–" : each.dice.toFixed(3)), element("td", {}, amount(each.first, each.first_ml)), element("td", {}, amount(each.second, each.second_ml))),

@@ -30,6 +30,7 @@ export class Surface {
 
   down(event) {
     event.preventDefault();
+    document.activeElement?.blur(); // so that keys are the page's again, not those of the field of the search
     this.element.setPointerCapture(event.pointerId);
     const place = this.place(event);
     this.pointers.set(event.pointerId, place);

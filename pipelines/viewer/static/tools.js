@@ -5,7 +5,8 @@ import { RANGE, WINDOWS, words } from "./windows.js";
 
 const VIEWS = [["axial", "Axial", "Axial (a)"], ["coronal", "Coronal", "Coronal (c)"], ["sagittal", "Sagittal", "Sagittal (s)"], ["planes", "3 planes", "The three planes (m)"], ["solid", "3D", "3D (v)"]]; // prettier-ignore
 
-export function tools(state, actions) {
+// correctable: {correcting, refusal}: whether a mask is being corrected, and why it cannot be, or null.
+export function tools(state, actions, { correcting, refusal }) {
   const { facts, layers } = state;
   if (!facts) return [];
   const volume = facts.kind === "volume";
@@ -23,8 +24,8 @@ export function tools(state, actions) {
   );
   if (volume && state.most !== null) rows.push(button(`Most ${state.mostName}`, `The slice with the most ${state.mostName} (Home)`, actions.most, { id: "most" }));
   if (state.hasOverlay) rows.push(button(state.activation ? "Class activation" : "Written picture", "The picture that was written with the result (x)", actions.overlay, { "aria-pressed": String(state.overlay), id: "overlay" }));
-  if (layers.length > 1) rows.push(...layerTools(state, actions));
-  if (layers.length) rows.push(button("Correct", "Correct the mask (e)", () => actions.tool("paint"), { "aria-pressed": String(state.tool === "paint"), id: "correct" }));
+  if (layers.length > 1) rows.push(...layerTools(state, actions, correcting));
+  if (layers.length) rows.push(button("Correct", refusal ?? "Correct the mask (e)", () => actions.tool("paint"), { "aria-pressed": String(correcting), id: "correct", disabled: Boolean(refusal) && !correcting }));
   return rows;
 }
 
@@ -48,7 +49,7 @@ function windowTools(state, actions) {
   return [choice("Window", options, state.windowName, (name) => actions.window(name)), state.windowName === "free" ? sliders : null].filter(Boolean);
 }
 
-function layerTools(state, actions) {
+function layerTools(state, actions, correcting) {
   const { layers, first, second } = state;
   const select = (name, chosen, change) =>
     element("select", { "aria-label": name, title: name, onchange: (event) => change(event.target.value) }, layers.map(({ key, title }) => element("option", { value: key, selected: key === chosen }, title)));
@@ -60,5 +61,7 @@ function layerTools(state, actions) {
   if (state.difference) {
     made.push(element("select", { "aria-label": "Label whose differences are shown", onchange: (event) => actions.of(Number(event.target.value)) }, state.labels.map(({ value, name }) => element("option", { value, selected: value === state.of }, name))));
   }
+  // While a mask is corrected, it is the one that is shown.
+  if (correcting) for (const each of made) for (const one of [each, ...each.children]) if ("disabled" in one) one.disabled = true;
   return made;
 }

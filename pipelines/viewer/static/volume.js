@@ -185,6 +185,7 @@ export class Volume {
     return this.at(x, y)?.plane ?? FIXED[VIEWS[this.viewName]] ?? 2;
   }
 
+  // Around a point of the canvas, or else around the place that is shown.
   zoom(factor, x, y) {
     const pan = this.nv.scene.pan2Dxyzmm;
     if (this.viewName === "solid") {
@@ -192,7 +193,7 @@ export class Volume {
       return;
     }
     const now = Math.min(Math.max(pan[3] * factor, 0.5), 20);
-    const here = this.at(x, y)?.mm ?? Array.from(this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true));
+    const here = (x === undefined ? null : this.at(x, y))?.mm ?? Array.from(this.nv.frac2mm(this.nv.scene.crosshairPos, 0, true));
     const moved = [0, 1, 2].map((axis) => pan[axis] + (pan[3] - now) * here[axis]);
     this.nv.setPan2Dxyzmm([...moved, now]);
   }
