@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from test_bundle_metrics import stub
 
+pytestmark = pytest.mark.contract("segmentation")
 ODD = (slice(3, None), slice(0, -2), slice(1, None))  # an odd number of voxels along each axis of a phantom
 
 
@@ -35,8 +36,6 @@ class Masks:
 @pytest.fixture(scope="module")
 def masks(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Masks:
     """One inference over a folder of one phantom stored in many ways."""
-    if bundle.task != "segmentation":
-        pytest.skip("no masks")
     folder = tmp_path_factory.mktemp("geometry")
     inputs, outputs = folder / "inputs", folder / "outputs"
     inputs.mkdir()

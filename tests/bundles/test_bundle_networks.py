@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipelines.weights import load_weights
 
+pytestmark = pytest.mark.contract("supervised")
 # Exports sum in another order than eager; logits are of order 1, so this is float32 rounding and no more.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
