@@ -84,6 +84,26 @@ class Bundle:
         found = [name for name in names if self.shown(name)[1] == [name]]
         return sorted(found, key=lambda name: (name != "train", name != "inference", name))
 
+    @property
+    def input(self) -> dict[str, Any]:
+        """What the metadata say of the first thing that the network takes."""
+        return next(iter(self.metadata["network_data_format"]["inputs"].values()))
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What the metadata say of the network's output ``pred``."""
+        return self.metadata["network_data_format"]["outputs"]["pred"]
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for a network of pictures or slices, 3 for one of volumes."""
+        return len(self.input["spatial_shape"])
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a PNG is an input, by the metadata's ``data_type``."""
+        return "PNG" in str(self.metadata.get("data_type", ""))
+
     @cached_property
     def networks(self) -> dict[str, Path]:
         """The overlays that choose another network, by name."""

@@ -23,9 +23,11 @@ from pipelines.weights import save_weights
 
 def stub(bundle: Bundle, folder: Path) -> dict[str, Any]:
     """Overrides that put the network of known output in the place of the bundle's, and leave that output as it is."""
-    classes = bundle.metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
-    save_weights(GreyLevels(classes), folder / "stub.safetensors")
-    network = {"_target_": "stub_networks.GreyLevels", "out_channels": classes}
+    arguments: dict[str, Any] = {"out_channels": bundle.output["num_channels"], "spatial_dims": bundle.spatial_dims}
+    if len(bundle.input["value_range"]) == 2:
+        arguments |= dict(zip(("low", "high"), map(float, bundle.input["value_range"]), strict=True))
+    save_weights(GreyLevels(**arguments), folder / "stub.safetensors")
+    network = {"_target_": "stub_networks.GreyLevels", **arguments}
     raw = {"largest_component": False} if "largest_component" in bundle.config("inference") else {}
     return {"network_def": network, "network_name": "stub", "checkpoint": folder / "stub.safetensors", **raw}
 
