@@ -1,8 +1,9 @@
 """One bundle as the contract sees it: its files, its configs, and small knobs with which it runs in seconds.
 
 Nothing here knows a bundle by its name. What differs between bundles is looked up in them: the dataset is the last part
-of ``dataset_dir`` in ``train.yaml`` (its card is ``data/NAME.yaml``, its phantoms come from ``data phantom NAME``), the
-task is the format of ``pred`` in ``metadata.json``, the networks are the files of ``configs/networks``.
+of ``dataset_dir`` in a whole config (its card is ``data/NAME.yaml``, its phantoms come from ``data phantom NAME``), the
+kind is said in ``metadata.json`` (``kinds`` has what follows from it), the networks are the files of
+``configs/networks``. The bundles are the project's; those of another folder if ``PIPELINES_BUNDLES`` names one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from pipelines.bundle import ALLOCATOR
+from pipelines import bundle as bundles
+from pipelines.bundle import ALLOCATOR, bundles_in
 
 PROJECT = Path(__file__).resolve().parents[2]
-BUNDLES = sorted(path.parent.parent for path in (PROJECT / "bundles").glob("*/configs/metadata.json"))
-WHOLE = ("train", "inference")  # these two configs stand alone, the rest are laid over one of them
+OURS = PROJECT / "bundles"
+BUNDLES = list(bundles_in(Path(os.environ.get(bundles.BUNDLES) or OURS).absolute()).values())
 SIDE = 64  # pixels a side of all that is trained on here
 # and nothing is downloaded
 SMALL = {
@@ -60,9 +62,47 @@ class Bundle:
         return json.loads((self.configs / "metadata.json").read_text(encoding="utf-8"))
 
     @property
-    def task(self) -> str:
-        """What the network's output is: "segmentation", "classification", …"""
-        return str(self.metadata["network_data_format"]["outputs"]["pred"]["format"])
+    def kind(self) -> str:
+        """What it declares itself to be: "segmentation", "classification", …; "" if nothing."""
+        pred = self.metadata["network_data_format"]["outputs"].get("pred", {})
+        return str(self.metadata.get("kind") or pred.get("format") or "")
+
+    @property
+    def shipped(self) -> list[str]:
+        """The networks that there are weights of."""
+        return sorted(path.stem for path in (self.root / "models").glob("*.safetensors"))
+
+    @property
+    def has_card(self) -> bool:
+        """Whether there is a model card, or the record of one."""
+        return any((self.root / "docs" / f"model_card.{suffix}").is_file() for suffix in ("json", "yaml"))
+
+    @cached_property
+    def whole(self) -> list[str]:
+        """The configs that stand alone: the command in their heads names no other. The rest are laid over them."""
+        names = [path.stem for path in sorted(self.configs.glob("*.yaml"))]
+        found = [name for name in names if self.shown(name)[1] == [name]]
+        return sorted(found, key=lambda name: (name != "train", name != "inference", name))
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """What the metadata say of the first thing that the network takes."""
+        return next(iter(self.metadata["network_data_format"]["inputs"].values()))
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What the metadata say of the network's output ``pred``."""
+        return self.metadata["network_data_format"]["outputs"]["pred"]
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for a network of pictures or slices, 3 for one of volumes."""
+        return len(self.input["spatial_shape"])
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a PNG is an input, by the metadata's ``data_type``."""
+        return "PNG" in str(self.metadata.get("data_type", ""))
 
     @cached_property
     def networks(self) -> dict[str, Path]:
@@ -86,26 +126,32 @@ class Bundle:
 
     @cached_property
     def dataset(self) -> str:
-        """Name of the dataset, its card and its phantoms."""
-        default = self.config("train")["dataset_dir"]
-        found = re.search(r"([\w-]+)['\"]?\s*$", default)
+        """Name of the dataset, its card and its phantoms; "" if the whole configs read none."""
+        default = next((self.config(name)["dataset_dir"] for name in self.whole if self.has(name, "dataset_dir")), None)
+        found = re.search(r"([\w-]+)['\"]?\s*$", str(default))
         assert found, f"{self.name}: dataset_dir ends with no name of a dataset: {default}"
-        return found.group(1)
+        return "" if default is None else found.group(1)
+
+    def has(self, name: str, id: str) -> bool:
+        """Whether a config has an id at its top."""
+        return id in self.written(name)
 
     @property
     def card(self) -> dict[str, Any]:
         """The dataset's card."""
-        return yaml.safe_load((PROJECT / "data" / f"{self.dataset}.yaml").read_text(encoding="utf-8"))
+        places = [root / "data" / f"{self.dataset}.yaml" for root in (self.root.parents[1], PROJECT)]
+        path = next((place for place in places if place.is_file()), places[0])
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
 
     @property
     def card_labels(self) -> dict[int, str]:
         """What the dataset's card calls the values of this bundle's labels: classes of a classification, or masks."""
-        return self.card["classes" if self.task == "classification" else "labels"]
+        return self.card["classes" if self.kind == "classification" else "labels"]
 
     @property
     def overlays(self) -> list[str]:
         """The configs that change another and choose no network, by name."""
-        return [path.stem for path in sorted(self.configs.glob("*.yaml")) if path.stem not in WHOLE]
+        return [path.stem for path in sorted(self.configs.glob("*.yaml")) if path.stem not in self.whole]
 
     @cached_property
     def training_overlays(self) -> list[str]:
@@ -114,11 +160,12 @@ class Bundle:
         return [name for name in alone if "@train#trainer.run" in str(self.config("train", name)["run"])]
 
     def shown(self, name: str) -> tuple[str, list[str]]:
-        """What the command in an overlay's head begins with, and the configs that it lays over each other, by name."""
+        """What the command in a config's head begins with, and the configs that it lays over each other, by name."""
         head = self.file(name).read_text(encoding="utf-8").split("\n\n")[0]
-        command = re.search(r"^# ?(\S+) .*--config_file \"(\[[^\]]*\])\"", head, re.MULTILINE)
+        command = re.search(r"^# ?(\S+) .*--config_file (?:\"(\[[^\]]*\])\"|(\S+))", head, re.MULTILINE)
         assert command, f"{name}.yaml: its head does not show the command that runs it"
-        return command[1], [path.rsplit("/", 1)[-1].removesuffix(".yaml") for path in plain_list(command[2])]
+        files = plain_list(command[2]) if command[2] else [command[3]]
+        return command[1], [path.rsplit("/", 1)[-1].removesuffix(".yaml") for path in files]
 
     def file(self, name: str) -> Path:
         """A config by its name: ``train``, ``evaluate``, …, or the name of a network."""

@@ -1,5 +1,6 @@
 """Every test that names ``bundle`` runs for every bundle; one that names ``network`` too, for each of its networks; one
-that names ``training_overlay`` too, for each overlay that trains in another way.
+that names ``training_overlay`` too, for each overlay that trains in another way. A test's mark ``contract`` says what a
+bundle must be or have for it (``kinds``); for another bundle it is skipped before anything is made for it.
 
 One phantom folder and one tiny training a bundle, made by the commands a user types, serve most tests.
 """
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 import torch
 from bundle_under_test import BUNDLES, SIDE, Bundle, environment, listing, python
+from kinds import demand, has_trait
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipelines.warm import WarmPython
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
+_SUPERVISED = [each for each in _BUNDLES if has_trait(each, "supervised")]
 LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
 
 
@@ -30,17 +33,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "network" in metafunc.fixturenames:
         pairs = [
             pytest.param(bundle, network, marks=pytest.mark.slow if bundle.sizes[network] > LARGE else ())
-            for bundle in _BUNDLES
+            for bundle in _SUPERVISED
             for network in bundle.networks
         ]
         names = [f"{bundle}-{network}" for bundle, network in (pair.values for pair in pairs)]
         metafunc.parametrize(("bundle", "network"), pairs, ids=names, indirect=["bundle"], scope="session")
     elif "training_overlay" in metafunc.fixturenames:
-        pairs = [pytest.param(bundle, overlay) for bundle in _BUNDLES for overlay in bundle.training_overlays]
+        pairs = [pytest.param(bundle, overlay) for bundle in _SUPERVISED for overlay in bundle.training_overlays]
         names = [f"{bundle}-{overlay}" for bundle, overlay in (pair.values for pair in pairs)]
         metafunc.parametrize(("bundle", "training_overlay"), pairs, ids=names, indirect=["bundle"], scope="session")
     elif "bundle" in metafunc.fixturenames:
         metafunc.parametrize("bundle", _BUNDLES, ids=str, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    bundle = getattr(item, "callspec", None) and item.callspec.params.get("bundle")  # type: ignore[attr-defined]
+    if isinstance(bundle, Bundle):
+        for mark in item.iter_markers("contract"):
+            demand(bundle, *mark.args)
 
 
 @pytest.fixture(scope="session")

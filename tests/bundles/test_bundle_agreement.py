@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 from bundle_under_test import Bundle
 from config_reading import at, reach, references, target
 from monai.bundle import ConfigParser
 from monai.transforms import Randomizable
 
+pytestmark = pytest.mark.contract("supervised")
 DETERMINISTIC = "deterministic_transforms"
 
 
@@ -56,7 +58,7 @@ def test_default_network_is_one_of_the_overlays(bundle: Bundle) -> None:
 def channels(bundle: Bundle) -> dict[Any, str]:
     """The labels that the output's channels stand for: one channel is the logit of the one label beside background."""
     said = bundle.metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    if bundle.task == "segmentation" and len(said) == 1:
+    if bundle.kind == "segmentation" and len(said) == 1:
         return {0: "background", 1: said["0"]}
     return said
 

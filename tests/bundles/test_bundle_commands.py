@@ -16,6 +16,8 @@ from PIL import Image
 
 from pipelines.weights import load_weights, read_weights
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 def test_training_leaves_weights_of_its_network(bundle: Bundle, trained: Chain) -> None:
     network = bundle.network(bundle.smallest)
@@ -41,11 +43,10 @@ def test_evaluation_leaves_intervals_and_pictures(evaluated: Chain) -> None:
     assert list(evaluated.evaluation.glob("*.png")), "no picture of the worst cases"
 
 
+@pytest.mark.contract("segmentation")
 def test_inference_writes_a_mask_a_picture_and_a_report_a_case(
     bundle: Bundle, phantoms: Path, predicted: Chain
 ) -> None:
-    if bundle.task != "segmentation":
-        pytest.skip("no masks")
     for item in json.loads((phantoms / "datalist.json").read_text())["test"]:
         (mask,) = predicted.predictions.glob(f"{item['case']}_mask.*")
         image = phantoms / item["image"]

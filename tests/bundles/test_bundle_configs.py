@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from typing import Any
 
 import pytest
 import torch
-from bundle_under_test import WHOLE, Bundle
+from bundle_under_test import Bundle
 from config_reading import (
     MACRO_OF_A_FILE,
     at,
@@ -19,7 +20,9 @@ from config_reading import (
     items,
     references,
 )
+from kinds import schedules
 from monai.bundle import ConfigParser
+from torch.optim.lr_scheduler import OneCycleLR
 
 TRAIN_IDS = [
     "bundle_root", "device", "dataset_dir", "train#trainer", "train#trainer#max_epochs", "train#dataset",
@@ -32,6 +35,8 @@ INFERENCE_IDS = [
     "bundle_root", "device", "dataset_dir", "dataset", "dataset#data", "dataloader", "evaluator", "network_def",
     "network", "inferer", "handlers", "preprocessing", "postprocessing", "initialize", "run", "finalize",
 ]  # fmt: skip
+# what whole configs say alike, and each id of a network (``network_def``, ``autoencoder_def``) or of labels
+SHARED = {"bundle_root", "root", "dataset_dir", "datalist", "device", "amp", "network_name"}
 # what a bundle lets a user turn, whatever it is for
 KNOBS = {
     "train": ["epochs", "batch_size", "learning_rate", "workers", "seed", "device", "amp", "ckpt_dir", "resume"],
@@ -46,13 +51,13 @@ def overlays(bundle: Bundle) -> list[str]:
 
 def combinations(bundle: Bundle) -> dict[str, list[str]]:
     """Lists of configs that are run together: each overlay as the command in its own head says, a network on both."""
-    found = {name: [name] for name in WHOLE}
+    found = {name: [name] for name in bundle.whole}
     for name in overlays(bundle):
         if name in bundle.networks:
-            found |= {f"{whole}+{name}": [whole, name] for whole in WHOLE}
+            found |= {f"{whole}+{name}": [whole, name] for whole in bundle.whole if bundle.has(whole, "network_def")}
             continue
         _, files = bundle.shown(name)
-        assert name in files and files[0] in WHOLE, f"{name}.yaml: the command in its head does not run it"  # noqa: PT018
+        assert name in files and files[0] in bundle.whole, f"{name}.yaml: the command in its head does not run it"  # noqa: PT018
         found["+".join(files)] = files
     return found
 
@@ -61,17 +66,40 @@ def every(bundle: Bundle) -> list[tuple[str, dict[str, Any]]]:
     return [(label, bundle.config(*names)) for label, names in combinations(bundle).items()]
 
 
-@pytest.mark.parametrize(("name", "ids"), [("train", TRAIN_IDS), ("inference", INFERENCE_IDS)], ids=WHOLE)
+@pytest.mark.contract("supervised")
+@pytest.mark.parametrize(
+    ("name", "ids"), [("train", TRAIN_IDS), ("inference", INFERENCE_IDS)], ids=["train", "inference"]
+)
 def test_ids_that_monai_looks_for(bundle: Bundle, name: str, ids: list[str]) -> None:
+    assert name in bundle.whole, f"the command in the head of {name}.yaml does not run it alone"
     config = bundle.config(name)
     assert [id for id in ids if not has(config, id)] == []
     assert all(isinstance(config[id], list) for id in ("initialize", "run", "finalize"))
 
 
+@pytest.mark.contract("supervised")
 def test_knobs(bundle: Bundle) -> None:
     for name, knobs in KNOBS.items():
         config = bundle.config(name)
         assert [knob for knob in knobs if knob not in config] == [], name
+
+
+def test_whole_configs_can_be_run(bundle: Bundle) -> None:
+    """Each, however many there are: MONAI runs three lists, of which the middle one does something."""
+    assert bundle.whole, "no config stands alone"
+    for name in bundle.whole:
+        config = bundle.config(name)
+        assert [id for id in ("initialize", "run", "finalize") if not isinstance(config.get(id), list)] == [], name
+        assert config["run"], f"{name}.yaml runs nothing"
+
+
+def test_whole_configs_agree_in_what_they_share(bundle: Bundle) -> None:
+    """Where the data are, what runs it, and each network that more than one of them has."""
+    configs = {name: bundle.config(name) for name in bundle.whole}
+    ids = {id for config in configs.values() for id in config}
+    shared = {id for id in ids if id in SHARED or id.endswith("_def") or id.endswith("_names")}
+    said = {id: {name: config[id] for name, config in configs.items() if id in config} for id in shared}
+    assert {id: values for id, values in said.items() if any(v != [*values.values()][0] for v in values.values())} == {}  # noqa: RUF015
 
 
 def test_bundle_root_is_here(bundle: Bundle) -> None:
@@ -133,11 +161,12 @@ def test_overlays_name_no_place_in_a_list(bundle: Bundle) -> None:
 
 def test_no_config_refers_into_another_file(bundle: Bundle) -> None:
     """MONAI looks for ``%file#id`` in the working directory."""
-    for name in [*WHOLE, *overlays(bundle)]:
+    for name in [*bundle.whole, *overlays(bundle)]:
         texts = [value for _, value in items(bundle.written(name)) if isinstance(value, str)]
         assert [text for text in texts if MACRO_OF_A_FILE.search(text)] == [], name
 
 
+@pytest.mark.contract("supervised")
 def test_key_metrics_have_ids_of_their_own(bundle: Bundle) -> None:
     """check_properties crashes on one that is written in line."""
     for label, config in every(bundle):
@@ -148,6 +177,7 @@ def test_key_metrics_have_ids_of_their_own(bundle: Bundle) -> None:
             assert at(config, "evaluator#key_val_metric") == "@key_metric", label
 
 
+@pytest.mark.contract("supervised")
 def test_handlers_are_switched_off_by_what_they_are(bundle: Bundle) -> None:
     """Of several processes one prints, saves and tracks: ``_disabled_`` or ``save`` asks ``@main_process``."""
     config = bundle.config("train", "multi_gpu_train")
@@ -164,15 +194,17 @@ def test_handlers_are_switched_off_by_what_they_are(bundle: Bundle) -> None:
     assert "_disabled_" not in validation, "one process that does not validate leaves the others waiting for ever"
 
 
+@pytest.mark.contract("schedule")
 def test_one_cycle_can_begin_however_few_its_steps(bundle: Bundle) -> None:
     """OneCycleLR divides by zero where its rise is one step exactly: a small set and few epochs would not train."""
-    scheduler = bundle.written("train")["lr_scheduler"]
-    assert scheduler["_target_"] == "torch.optim.lr_scheduler.OneCycleLR"
-    for steps in range(2, 300):
-        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps, pct_start=scheduler["pct_start"])
+    for scheduler in schedules(bundle):
+        assert scheduler["_target_"] == "torch.optim.lr_scheduler.OneCycleLR"
+        share = scheduler.get("pct_start", inspect.signature(OneCycleLR).parameters["pct_start"].default)
+        for steps in range(2, 300):
+            OneCycleLR(torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 1.0, steps, pct_start=share)
 
 
+@pytest.mark.contract("supervised")
 def test_norm_layers_are_held_only_where_their_statistics_come_from_somewhere(bundle: Bundle) -> None:
     """With its norm layers held at their first values, a network of random weights does not learn."""
     weights = next((name for name in ("trunk_weights", "encoder_weights") if name in bundle.written("train")), None)
@@ -184,9 +216,8 @@ def test_norm_layers_are_held_only_where_their_statistics_come_from_somewhere(bu
         assert ConfigParser(config).get_parsed_content("hold_norm") is held
 
 
+@pytest.mark.contract("classification")
 def test_monai_label_can_end_a_classification(bundle: Bundle) -> None:
-    if bundle.task != "classification":
-        pytest.skip("no classification")
     transforms = at(bundle.config("inference"), "postprocessing#transforms")
     names = [each["_target_"].rsplit(".", 1)[-1] for each in transforms[-2:]]
     assert names == ["Activationsd", "DeleteItemsd"]

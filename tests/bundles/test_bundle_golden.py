@@ -30,11 +30,12 @@ PHANTOM = "phantom"
 # In float32, so that only the order of sums differs from machine to machine; what is one of a kind may then still flip
 # at an edge.
 SHARE, PIXELS, PROBABILITY = 0.005, 20, 0.003
+pytestmark = pytest.mark.contract("supervised", "weights")
 
 
 def shipped(bundle: Bundle) -> list[str]:
     """The networks that the bundle has weights of."""
-    return [name for name in bundle.networks if (bundle.root / "models" / f"{name}.safetensors").is_file()]
+    return [name for name in bundle.networks if name in bundle.shipped]
 
 
 def draw(bundle: Bundle, folder: Path) -> Path:
@@ -57,7 +58,7 @@ def measure(bundle: Bundle, network: str, source: Path, out: Path) -> dict[str, 
     options = fast_options(bundle.root) | {"device": torch.device("cpu"), "amp": False}
     ((outcome, _),) = predict(bundle.root, source, out, network=network, **options)
     assert outcome.status == "done", outcome.error
-    if bundle.task == "classification":
+    if bundle.kind == "classification":
         report = json.loads(Path(str(outcome.report)).read_text())
         rows = report.get("slices", [report])
         return {
@@ -71,11 +72,11 @@ def measure(bundle: Bundle, network: str, source: Path, out: Path) -> dict[str, 
     return {name: int((mask == value).sum()) for value, name in names.items() if value}
 
 
-def agree(found: dict[str, float], golden: dict[str, float], task: str) -> bool:
+def agree(found: dict[str, float], golden: dict[str, float], kind: str) -> bool:
     """Whether figures are the golden ones, within the tolerance of their kind."""
     if found.keys() != golden.keys():
         return False
-    if task == "classification":
+    if kind == "classification":
         return all(abs(found[name] - golden[name]) <= PROBABILITY for name in golden)
     return all(abs(found[name] - golden[name]) <= SHARE * golden[name] + PIXELS for name in golden)
 
@@ -97,8 +98,6 @@ def test_every_shipped_network_has_golden_figures(bundle: Bundle) -> None:
 
 
 def test_the_network_of_the_plain_command_has_weights(bundle: Bundle) -> None:
-    if not shipped(bundle):
-        pytest.skip("the bundle ships no weights")
     assert bundle.default in shipped(bundle), "`predict BUNDLE` without options would refuse"
 
 
@@ -106,7 +105,7 @@ def test_a_phantom(bundle: Bundle, tmp_path: Path) -> None:
     source = draw(bundle, tmp_path)
     for network in shipped(bundle):
         found = measure(bundle, network, source, tmp_path / network)
-        assert agree(found, golden(bundle)["figures"][network][PHANTOM], bundle.task), (network, found)
+        assert agree(found, golden(bundle)["figures"][network][PHANTOM], bundle.kind), (network, found)
 
 
 def test_real_pictures(bundle: Bundle, shared_data: Path, tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_real_pictures(bundle: Bundle, shared_data: Path, tmp_path: Path) -> Non
     for network in shipped(bundle):
         for picture in kept["pictures"]:
             found = measure(bundle, network, shared_data / picture, tmp_path / network)
-            assert agree(found, kept["figures"][network][picture], bundle.task), (network, picture, found)
+            assert agree(found, kept["figures"][network][picture], bundle.kind), (network, picture, found)
 
 
 def renew(shared: Path) -> None:

@@ -23,9 +23,11 @@ from pipelines.weights import save_weights
 
 def stub(bundle: Bundle, folder: Path) -> dict[str, Any]:
     """Overrides that put the network of known output in the place of the bundle's, and leave that output as it is."""
-    classes = bundle.metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
-    save_weights(GreyLevels(classes), folder / "stub.safetensors")
-    network = {"_target_": "stub_networks.GreyLevels", "out_channels": classes}
+    arguments: dict[str, Any] = {"out_channels": bundle.output["num_channels"], "spatial_dims": bundle.spatial_dims}
+    if len(bundle.input["value_range"]) == 2:
+        arguments |= dict(zip(("low", "high"), map(float, bundle.input["value_range"]), strict=True))
+    save_weights(GreyLevels(**arguments), folder / "stub.safetensors")
+    network = {"_target_": "stub_networks.GreyLevels", **arguments}
     raw = {"largest_component": False} if "largest_component" in bundle.config("inference") else {}
     return {"network_def": network, "network_name": "stub", "checkpoint": folder / "stub.safetensors", **raw}
 
@@ -49,8 +51,6 @@ def measured(bundle: Bundle, phantoms: Path, tmp_path: Path) -> dict[str, Any]:
 
     Of the voxels that the stub gives the last class, the label leaves every second one to the class before it.
     """
-    if bundle.task != "segmentation":
-        pytest.skip("no masks")
     data = tmp_path / bundle.dataset
     shutil.copytree(phantoms, data)
     network = stub(bundle, tmp_path)
@@ -77,6 +77,7 @@ def measured(bundle: Bundle, phantoms: Path, tmp_path: Path) -> dict[str, Any]:
     return {"masks": masks, "labels": labels, "metrics": metrics, "items": items, "folder": tmp_path}
 
 
+@pytest.mark.contract("segmentation")
 def test_figures_worked_out_by_hand(bundle: Bundle, measured: dict[str, Any]) -> None:
     """Half of what is predicted as the last class is it: Dice 2/3, IoU 1/2, nothing of it missed."""
     name = list(bundle.config("inference")["label_names"].values())[-1]
@@ -86,6 +87,7 @@ def test_figures_worked_out_by_hand(bundle: Bundle, measured: dict[str, Any]) ->
     assert metrics[f"test_{name}_sensitivity"] == 1
 
 
+@pytest.mark.contract("segmentation")
 def test_figures_equal_counts_on_the_original_grid(bundle: Bundle, measured: dict[str, Any]) -> None:
     names = {value: name for value, name in bundle.config("inference")["label_names"].items() if value != 0}
     pairs = list(zip(measured["masks"], measured["labels"], strict=True))
@@ -100,6 +102,7 @@ def test_figures_equal_counts_on_the_original_grid(bundle: Bundle, measured: dic
             assert measured["metrics"][f"test_{name}_{metric}"] == pytest.approx(np.mean(values)), (name, metric)
 
 
+@pytest.mark.contract("segmentation")
 def test_the_masks_that_are_kept_are_those_of_predict_beside_what_they_are_of(
     bundle: Bundle, measured: dict[str, Any]
 ) -> None:
@@ -117,6 +120,7 @@ def test_the_masks_that_are_kept_are_those_of_predict_beside_what_they_are_of(
     assert json.loads((kept / "labels.json").read_text()) == {str(value): name for value, name in names.items()}
 
 
+@pytest.mark.contract("segmentation")
 def test_background_is_never_averaged_in(bundle: Bundle, measured: dict[str, Any]) -> None:
     """The accuracy over all pixels is reported, under a name that says so; background has no figure of its own."""
     names = bundle.config("inference")["label_names"]
@@ -128,13 +132,12 @@ def test_background_is_never_averaged_in(bundle: Bundle, measured: dict[str, Any
 @pytest.fixture
 def classified(bundle: Bundle, evaluated: Chain) -> list[dict[str, str]]:
     """The rows of an evaluation's table of items, each with its true and its predicted class."""
-    if bundle.task != "classification":
-        pytest.skip("no classes")
     (table,) = [path for path in evaluated.evaluation.glob("*.csv") if path.name != "cases.csv"]
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.contract("classification")
 def test_scores_of_classes_are_sklearns(
     bundle: Bundle, classified: list[dict[str, str]], evaluated: Chain, runs: Runs
 ) -> None:
@@ -155,6 +158,7 @@ def test_scores_of_classes_are_sklearns(
             assert metrics[f"test_{name}_auc"] == pytest.approx(auc)
 
 
+@pytest.mark.contract("classification")
 def test_the_class_that_is_said_is_the_likeliest_or_follows_the_operating_point(
     bundle: Bundle, classified: list[dict[str, str]], evaluated: Chain
 ) -> None:
@@ -170,6 +174,7 @@ def test_the_class_that_is_said_is_the_likeliest_or_follows_the_operating_point(
             assert (row["predicted"] == point["positive"]) is above
 
 
+@pytest.mark.contract("classification")
 def test_serving_says_what_evaluation_measured(
     bundle: Bundle, classified: list[dict[str, str]], predicted: Chain
 ) -> None:
@@ -184,9 +189,8 @@ def test_serving_says_what_evaluation_measured(
         assert answer["class"] in (row["predicted"], None)
 
 
+@pytest.mark.contract("classification")
 def test_a_calibration_is_stored_with_the_weights(bundle: Bundle, evaluated: Chain) -> None:
-    if bundle.task != "classification":
-        pytest.skip("no classes")
     stored = json.loads(evaluated.checkpoint.with_suffix(".calibration.json").read_text())
     assert stored["temperature"] > 0
     assert f"Temperature {stored['temperature']:.3f}" in (evaluated.evaluation / "summary.md").read_text()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipelines.weights import load_weights
 
+pytestmark = pytest.mark.contract("supervised")
 # Exports sum in another order than eager; logits are of order 1, so this is float32 rounding and no more.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -32,8 +33,7 @@ def ready(bundle: Bundle, network: str) -> nn.Module:
 
 def shape(bundle: Bundle, side: str, n: int) -> tuple[int, ...]:
     """(channels, sizes…) of the network's input ("inputs") or output, by the metadata."""
-    tensors = bundle.metadata["network_data_format"][side]
-    tensor = tensors["pred"] if side == "outputs" else next(iter(tensors.values()))
+    tensor = bundle.output if side == "outputs" else bundle.input
     return (tensor["num_channels"], *_get_fake_spatial_shape(tensor["spatial_shape"], n=n, any=SIDE))
 
 

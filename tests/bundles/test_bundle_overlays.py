@@ -12,6 +12,8 @@ from conftest import Runs
 from pipelines.tracking.run_file import read_run_file
 from pipelines.weights import read_weights
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 def plain(config: dict) -> dict[str, str]:
     """The knobs at the top that hold a number, a word or a truth value, as a run's parameters hold them."""

@@ -14,7 +14,7 @@ from test_bundle_resume import equal, last, overlay
 from pipelines.tracking.run_file import read_run_file
 from pipelines.weights import load_weights
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.contract("supervised")]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 

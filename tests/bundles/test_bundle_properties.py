@@ -9,6 +9,8 @@ import torch
 from bundle_under_test import Bundle
 from monai.utils import BundleProperty
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 @pytest.mark.parametrize(
     ("kind", "names"),

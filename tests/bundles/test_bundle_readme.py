@@ -71,6 +71,7 @@ def test_blocks_are_found() -> None:
     assert blocks(text) == [Block("one\ntwo\n", None), Block("three\n", "long"), Block("four\n", None)]
 
 
+@pytest.mark.contract("supervised")
 def test_training_evaluating_and_inferring_are_among_the_commands(bundle: Bundle) -> None:
     run = "".join(block.code for block in blocks(page(bundle)) if block.reason is None)
     for name in ("train", "evaluate", "inference", "multi_gpu_train"):

@@ -14,6 +14,8 @@ from conftest import Chain, Runs
 
 from pipelines.tracking.run_file import read_run_file
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 def equal(one: Any, other: Any) -> bool:
     """Whether two states are the same to the last bit."""

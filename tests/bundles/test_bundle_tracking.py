@@ -17,6 +17,8 @@ from monai.bundle import ConfigWorkflow
 from pipelines.tracking import tracking_uri
 from pipelines.tracking.run_file import read_run_file
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 def run_of(folder: Path, runs: Runs) -> Run:
     record = read_run_file(folder)

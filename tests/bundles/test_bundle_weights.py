@@ -15,6 +15,8 @@ from monai.bundle import ConfigWorkflow
 from pipelines.errors import PipelinesError
 from pipelines.weights import load_weights
 
+pytestmark = pytest.mark.contract("supervised")
+
 
 class Evil:
     """Makes a folder when it is unpickled."""
@@ -36,11 +38,9 @@ def test_what_training_leaves_loads_without_running_code(trained: Chain, name: s
     assert torch.load(trained.ckpt_dir / name, weights_only=True)
 
 
+@pytest.mark.contract("weights")
 def test_shipped_weights_fit_their_network(bundle: Bundle) -> None:
-    shipped = sorted((bundle.root / "models").glob("*.safetensors"))
-    if not shipped:
-        pytest.skip("no weights are shipped")
-    for path in shipped:
+    for path in sorted((bundle.root / "models").glob("*.safetensors")):
         load_weights(bundle.network(path.stem), path)
 
 
