@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 from bundle_under_test import BUNDLES, PROJECT, Bundle, listing
+from kinds import has_trait
 
 _BLOCK = re.compile(
     r"(?:^<!--(?P<comment>(?:(?!-->).)*)-->\s*\n)?^```(?:bash|sh)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
@@ -53,7 +54,9 @@ def page(bundle: Bundle) -> str:
 
 def small_commands(bundle: Bundle, folder: Path, interpreter: str) -> Path:
     """A folder for PATH with a ``python`` and a ``torchrun`` that add the small knobs to ``monai.bundle run``."""
-    knobs = shlex.join(word for key, value in bundle.small("train").items() for word in (f"--{key}", str(value)))
+    names = ["train"] if has_trait(bundle, "supervised") else bundle.whole
+    small = {key: value for name in names for key, value in bundle.small(name).items()}
+    knobs = shlex.join(word for key, value in small.items() for word in (f"--{key}", str(value)))
     folder.mkdir()
     for name, words in {"python": [], "torchrun": ["-m", "torch.distributed.run"]}.items():
         start = shlex.join([interpreter, *words])
@@ -78,6 +81,11 @@ def test_training_evaluating_and_inferring_are_among_the_commands(bundle: Bundle
         assert f"configs/{name}.yaml" in run, f"docs/README.md runs no {name}.yaml"
 
 
+def test_whole_configs_are_among_the_commands(bundle: Bundle) -> None:
+    shown = "".join(block.code for block in blocks(page(bundle)))
+    assert [name for name in bundle.whole if f"configs/{name}.yaml" not in shown] == []
+
+
 def test_named_configs_and_ids_exist(bundle: Bundle) -> None:
     """In the blocks that are not run too."""
     known = {key for path in bundle.configs.glob("*.yaml") for key in bundle.written(path.stem)}
@@ -91,12 +99,13 @@ def test_named_configs_and_ids_exist(bundle: Bundle) -> None:
 
 
 @pytest.mark.slow
-def test_commands_run(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path: Path) -> None:
+def test_commands_run(bundle: Bundle, env: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest) -> None:
     root = tmp_path / "project" / "bundles" / bundle.name
     shutil.copytree(bundle.root, root, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "project" / "pipelines").symlink_to(PROJECT / "pipelines")
     data = tmp_path / "project" / "data" / bundle.dataset
-    shutil.copytree(phantoms, data)
+    if bundle.dataset:
+        shutil.copytree(request.getfixturevalue("phantoms"), data)
     if bundle.root == BUNDLES[0]:
         env = {key: value for key, value in env.items() if key != "PYTHON_EXEC"}
     commands = small_commands(bundle, tmp_path / "bin", env.get("PYTHON_EXEC", sys.executable))
@@ -113,6 +122,8 @@ def test_commands_run(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_p
             assert done.returncode == 0, f"{block.code}\n{(done.stdout + done.stderr)[-5000:]}"
             ran += 1
     assert ran > 0
+    if not has_trait(bundle, "supervised"):
+        return
     assert any(tmp_path.glob("ckpt/**/model.pt"))
     cases = json.loads((data / "datalist.json").read_text())["test"]
     assert (tmp_path / "ckpt" / "evaluation" / "cases.csv").read_text().count("\n") == 1 + len(cases)
