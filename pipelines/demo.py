@@ -37,7 +37,6 @@ KNOBS = ["--slice_size", "[96,96]", "--batch_size", "1", "--slices_per_case", "4
 KNOBS += ["--learning_rate", "0.001", "--flips", "False", "--scales", "[1.0]"]  # one look at each slice
 
 _WIDTH = 54
-_INTERRUPTED = 130
 _EPOCH = re.compile(rb"Trainer: Epoch\[\d+\] Complete\.")
 _CASE = re.compile(rb"^(?:done|refused|failed):", re.MULTILINE)
 _TAIL = 12  # lines of a failed step's log that are shown
@@ -118,8 +117,6 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
             for number, step in enumerate(steps, start=1):
                 log = logs / f"{number:02d}_{step.name}.log"
                 code = _run(warm.python, step, log, f"{number:2d}/{len(steps)} {step.what}")
-                if code == _INTERRUPTED:
-                    time.sleep(1)  # Ctrl-C reaches the step, too, and on a busy machine it may be the first
                 if code:
                     return _failed(step, log, code)
         except ChildProcessError as error:

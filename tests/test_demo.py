@@ -85,7 +85,9 @@ def test_libraries_that_do_not_load_are_no_stack_trace_of_ours(steps_of, project
 
 def test_ctrl_c_ends_the_step_and_says_so(project, tmp_path) -> None:
     (tmp_path / "a_step.py").write_text(STEP)
-    script = "import sys; from pathlib import Path; from pipelines import demo; demo.WARM = (); "
+    # whoever runs the tests in the background has SIGINT ignored, and that is inherited
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script += "import sys; from pathlib import Path; from pipelines import demo; demo.WARM = (); "
     script += "demo.demo_steps = lambda *_: [demo.Step('nap', 'sleep', ['a_step', 'sleep'])]; "
     script += "sys.exit(demo.run_demo(Path(sys.argv[1]), Path('bundles')))"
     with subprocess.Popen(
