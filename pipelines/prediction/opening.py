@@ -81,15 +81,20 @@ def open_inference(
     unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
     if unknown:
         raise ConfigError(f"{unknown} are not ids of the config", where=config)
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns of overlays in a folder of their own
-    workflow = ConfigWorkflow(
-        config_file=configs,
-        workflow_type="infer",
-        logging_file=False,
-        bundle_root=str(bundle.absolute()),
-        **overrides,
-        **(more or {}),
-    )
+    warner = logging.getLogger("monai.bundle.workflows")  # it warns of overlays in a folder of their own
+    level = warner.level
+    warner.setLevel(logging.ERROR)
+    try:
+        workflow = ConfigWorkflow(
+            config_file=configs,
+            workflow_type="infer",
+            logging_file=False,
+            bundle_root=str(bundle.absolute()),
+            **overrides,
+            **(more or {}),
+        )
+    finally:
+        warner.setLevel(level)
     workflow.initialize()
     for handler in workflow.handlers:
         if isinstance(handler, WeightsLoader):

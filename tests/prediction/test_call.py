@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import pickle
 import random
 import threading
@@ -234,6 +235,7 @@ def test_nothing_of_the_caller_is_set(volume):
     random.seed(5)
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     benchmark = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    level = logging.getLogger("monai.bundle.workflows").level
     given = np.asarray(volume.dataobj).copy()
     load_bundle(CT, network="tiny_unet", fast=True)(given, affine=volume.affine)
     assert np.array_equal(given, np.asarray(volume.dataobj)), "the caller's array stays as it is"
@@ -241,6 +243,7 @@ def test_nothing_of_the_caller_is_set(volume):
     assert random.getstate() == states[2]
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == benchmark
     assert torch.is_grad_enabled()
+    assert logging.getLogger("monai.bundle.workflows").level == level
     assert torch.equal(torch.get_rng_state(), states[0])
 
 
