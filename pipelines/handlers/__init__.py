@@ -8,6 +8,7 @@ from pipelines.handlers.class_writer import ClassWriter
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
 from pipelines.handlers.lesion_writer import LesionWriter
+from pipelines.handlers.mask_writer import MaskWriter
 from pipelines.handlers.picture_class_writer import PictureClassWriter
 from pipelines.handlers.prediction_writer import PredictionWriter
 from pipelines.handlers.severity_writer import SeverityWriter
@@ -20,6 +21,7 @@ __all__ = [
     "EpochSeed",
     "Finding",
     "LesionWriter",
+    "MaskWriter",
     "PictureClassWriter",
     "PredictionWriter",
     "ResumableEarlyStop",

@@ -3,7 +3,7 @@
 from pipelines.transforms.chest import select_chest
 from pipelines.transforms.dermoscopy import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.transforms.intensity import ScaleCTd
-from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadXrayd
+from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadVolumed, LoadXrayd
 from pipelines.transforms.members import CountMembersd, SplitMembersd
 from pipelines.transforms.severity import SeverityLabeld
 from pipelines.transforms.slices import RandSlicesd
@@ -16,6 +16,7 @@ __all__ = [
     "LoadCTd",
     "LoadLabeld",
     "LoadPictured",
+    "LoadVolumed",
     "LoadXrayd",
     "OperatingPoint",
     "RandDarkCornersd",
