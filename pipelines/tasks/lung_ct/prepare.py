@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipelines.errors import UsageError
 from pipelines.preparation.corrected import KNOWN
@@ -40,6 +40,7 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     name = NAME
     about = "Lung CT with COVID-19 lesions."
     labels = MASK_LABELS
+    words: ClassVar[Mapping[str, Sequence[str]]] = {"lung": ("reference", "derived")}
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 
     def __init__(self, mask_values: str | None = None) -> None:
