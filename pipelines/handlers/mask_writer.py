@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.evaluation.label_outlines import outlined_picture, outlined_slices
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
+from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage, ColourPicture, read_colour, read_volume
 
 MOST_FIGURES = 6  # labels whose size a list of cases shows
@@ -102,27 +102,6 @@ class MaskWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-
-
-def mask_image(mask: NDArray[np.uint8], case: CaseImage, highest: int) -> nib.Nifti1Image:
-    """The mask as NIfTI; from a NIfTI input it takes the shape (2D, 4D of one), affine and codes over exactly.
-
-    Args:
-        mask: (X, Y, Z), on the case's grid.
-        highest: the largest value that a label has, for viewers.
-    """
-    source = case.source
-    if source is None and case.path.name.endswith((".nii", ".nii.gz")) and case.path.is_file():  # it may lie elsewhere
-        source = cast(nib.Nifti1Image, nib.load(case.path))
-    if source is None:
-        image = nib.Nifti1Image(mask, case.affine)
-        image.header.set_xyzt_units("mm")
-        return image
-    header = source.header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, highest
-    return nib.Nifti1Image(mask.reshape(source.shape), source.affine, header)
 
 
 def _overlay(case: CaseImage | ColourPicture, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
