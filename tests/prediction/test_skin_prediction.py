@@ -19,26 +19,6 @@ from pipelines.networks import MobileNetV2UNet
 from pipelines.weights import save_weights
 
 
-def predict(project: Path, source: Path, out: Path, weights: Path, *more: str) -> tuple[int, list[dict]]:
-    bundle = str(project / "bundles" / "covid_ct_lesion_segmentation")
-    code = main(
-        [
-            "predict",
-            bundle,
-            str(source),
-            "--out",
-            str(out),
-            "--network",
-            "tiny_unet",
-            "--checkpoint",
-            str(weights),
-            *more,
-        ]
-    )
-    manifest = out / "manifest.jsonl"
-    return code, [json.loads(line) for line in manifest.read_text().splitlines()] if manifest.is_file() else []
-
-
 @pytest.fixture(scope="module")
 def all_is_lesion(tmp_path_factory) -> Path:
     """A MobileNetV2UNet whose answer is known: nothing but the bias of its last layer counts, so all is lesion."""
