@@ -9,9 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipelines.datasets import files
+from pipelines.handlers import MaskWriter
 from pipelines.preparation.datalist import load_datalist
 from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, hidden_patient
 from pipelines.tasks.general.pair_layout import find_pairs
@@ -225,6 +227,29 @@ def test_an_empty_mask_is_kept_and_warned_of_and_labels_are_spread(pictures: Pat
     assert "phantom\\_000: the mask is all background" in (tmp_path / "out" / "report.md").read_text()
     counts = load_datalist(tmp_path / "out")["counts"]
     assert all(counts[section]["labels"]["lesion"] > 0 for section in counts)
+
+
+def test_corrected_predictions_are_pairs_too(volumes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "predictions"
+    writer = MaskWriter(str(out), {0: "background", 1: "organ", 2: "cyst"})
+    lines = []
+    for path in sorted((volumes / "images").iterdir())[:5]:
+        case = writer.read(path)
+        name = path.name.split(".")[0]
+        written = writer.write_case(name, case, {"pred": torch.zeros((1, *case.array.shape))})
+        entry = {"input": str(path), "status": "done", "error": None, "mask": str(written["mask"])}
+        lines.append(json.dumps({**entry, "report": str(written["report"])}))
+    (out / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    (out / "corrected").mkdir()
+    for number in range(4):
+        name = f"phantom_{number:03d}"
+        shutil.copy(volumes / "masks" / f"{name}.nii.gz", out / "corrected" / f"{name}_mask.nii.gz")
+    prepared = prepare_pairs(out, tmp_path / "out")
+    assert "Cases without a corrected mask were left out: 1." in prepared.warnings
+    assert load_datalist(tmp_path / "out")["labels"] == {"0": "background", "1": "organ", "2": "cyst"}
+    for name, item in everything(tmp_path / "out").items():
+        expected = nib.load(volumes / "masks" / f"{name}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(nib.load(item["label"]).dataobj), np.asarray(expected.dataobj))
 
 
 def test_real_skin_pictures_are_prepared_as_they_lie(shared_data: Path, tmp_path: Path) -> None:
