@@ -12,7 +12,6 @@ from pipelines.evaluation.handler import EvaluationReport
 from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstrap_scores
 from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
 from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
-from pipelines.evaluation.plausibility import implausible
 from pipelines.evaluation.rated_items import RatedItem
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import Measure, case_metrics
@@ -37,7 +36,6 @@ __all__ = [
     "bootstrap_scores",
     "case_metrics",
     "class_scores",
-    "implausible",
     "mcnemar",
     "network_cost",
     "paired_difference",
