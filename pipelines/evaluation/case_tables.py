@@ -42,7 +42,9 @@ def truth_digest(paths: Iterable[Path]) -> str:
                 for row in csv.DictReader(file):
                     truth = [f"{name}={value}" for name, value in row.items() if value and _is_truth(name)]
                     if truth:
-                        number = row.get("slice") or ("0" if row.get("label") else "")  # a picture is a slice, the first
+                        number = row.get("slice") or (
+                            "0" if row.get("label") else ""
+                        )  # a picture is a slice, the first
                         found.add("\t".join([row.get("case") or "", number, *truth]))
         except (OSError, UnicodeDecodeError, csv.Error):
             continue

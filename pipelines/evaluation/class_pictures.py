@@ -73,7 +73,8 @@ def draw_curves(
     """Write a PNG: the ROC and the precision-recall curve, each with its area and where the pictures were cut.
 
     Args:
-        scores: (N,) probabilities of the positive class. positive: (N,) whether it is. predicted: (N,) whether it was predicted.
+        scores: (N,) probabilities of the positive class. positive: (N,) whether it is one. predicted: (N,) whether it
+            was called one.
     """
     roc, recalls = curve_points(scores, positive)
     number, others = max(int(positive.sum()), 1), max(int((~positive).sum()), 1)

@@ -99,9 +99,7 @@ class ClassificationReport(Report[RatedItem]):
 
     def collect(self, item: Mapping[str, Any]) -> list[RatedItem]:
         self.required(item, "pred", "label", "case", "patient", "image")
-        return rated_items(
-            item, self.names, ignore_index=self.ignore_index, doubt=self.doubt, group_key=self.group_key
-        )
+        return rated_items(item, self.names, ignore_index=self.ignore_index, doubt=self.doubt, group_key=self.group_key)
 
     def finish(self, engine: Engine, collected: Sequence[RatedItem]) -> None:
         if not collected:

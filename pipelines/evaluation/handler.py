@@ -269,7 +269,9 @@ class EvaluationReport(Report[MeasuredCase]):
                 rows,
                 self.output_dir,
                 self.prefix,
-                pictures=[self._picture(each.key, each.dice, each.shown) for each in worst[: self.n_worst] if each.shown],
+                pictures=[
+                    self._picture(each.key, each.dice, each.shown) for each in worst[: self.n_worst] if each.shown
+                ],
                 notes=notes,
                 key_class=self.key_class,
                 n_resamples=self.n_resamples,

@@ -1,7 +1,7 @@
 """Shortcut controls: how well classes can be told without what should tell them, beside a model's own figure.
 
-A network that sees a disease in the corners has learned the hospital (DeGrave et al., Nature Machine Intelligence 3:610,
-2021).
+A network that sees a disease in the corners has learned the hospital (DeGrave et al., Nature Machine Intelligence
+3:610, 2021).
 """
 
 from __future__ import annotations
@@ -235,9 +235,7 @@ def seen_pictures(
     ]
 
 
-def draw_controls(
-    summary: Mapping[str, Interval], meanings: Mapping[str, str], title: str, file: IO[bytes]
-) -> None:
+def draw_controls(summary: Mapping[str, Interval], meanings: Mapping[str, str], title: str, file: IO[bytes]) -> None:
     """Write a PNG: the area under the curve of the model and of each control, a row each, with its interval."""
     figure = Figure(figsize=(9, 0.75 * len(summary) + 1.3), dpi=110, layout="constrained")
     axes = figure.subplots()
