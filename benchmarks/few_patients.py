@@ -101,11 +101,11 @@ def coverage(patients: int, simulations: int, seed: int = 0) -> dict[str, float]
     for number in range(simulations):
         resamples = PatientResamples(range(patients), n_resamples=1000, seed=number)
         drawn = resamples.mean(rng.normal(0.02, 0.05, patients))
-        note("paired", *resamples.interval(drawn), 0.02)
+        note("paired", *resamples.interval(drawn, difference=True), 0.02)
         note("percentiles", *percentiles(drawn.drawn, patients), 0.02)
         missed = 0.5 * (rng.random(patients) < 1 / 7)
         rare = resamples.mean(rng.normal(0.01, 0.02, patients) + missed)
-        note("rare", *resamples.interval(rare), 0.01 + 0.5 / 7)
+        note("rare", *resamples.interval(rare, difference=True), 0.01 + 0.5 / 7)
         found = bootstrap_interval(rng.beta(6, 2, patients), range(patients), n_resamples=400, seed=number)
         note("mean", found.low, found.high, 0.75)
     return {name: float(np.mean(values)) for name, values in held.items()}

@@ -42,6 +42,7 @@ def bootstrap_interval(
     confidence: float = 0.95,
     seed: int = 0,
     bounds: tuple[float, float] | None = None,
+    difference: bool = False,
 ) -> Interval:
     """Confidence interval of a statistic of cases, resampling patients (``PatientResamples.interval``).
 
@@ -54,6 +55,7 @@ def bootstrap_interval(
         seed: the same seed and cases in the same order give the same interval.
         bounds: the least and the greatest value that the statistic can have, which a widened interval is cut at; None:
             0 and 1 where all values lie between them, else none. Give none, (-inf, inf), for differences.
+        difference: values are differences of two networks (``PatientResamples.interval``).
 
     Raises:
         ValueError: lengths differ, a value is infinite, or an argument is out of its range.
@@ -81,7 +83,7 @@ def bootstrap_interval(
     if bounds is None:
         within = bool(np.all((defined >= 0) & (defined <= 1)))
         bounds = (0.0, 1.0) if within else (-math.inf, math.inf)
-    ends = resamples.interval(sampled, bounds, confidence)
+    ends = resamples.interval(sampled, bounds, confidence, difference=difference)
     return Interval(sampled.estimate, *ends, n, resamples.n_patients)
 
 

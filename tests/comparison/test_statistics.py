@@ -143,7 +143,7 @@ def test_intervals_of_paired_differences_cover_in_95_of_100_simulations(n_patien
         of_patient = rng.normal(0, 0.04, n_patients)
         apart = truth + of_patient[patients] + rng.normal(0, 0.03, patients.size)
         resamples = PatientResamples(patients.tolist(), n_resamples=1000, seed=number)
-        low, high = resamples.interval(resamples.mean(apart))
+        low, high = resamples.interval(resamples.mean(apart), difference=True)
         covered += low <= truth <= high
     assert 0.93 <= covered / simulations <= 0.97
 
@@ -160,7 +160,8 @@ def test_intervals_of_areas_cover_in_95_of_100_simulations() -> None:
         first, second = (shared + rng.normal(size=160) * np.sqrt(0.5) + d * positive for d in (1.2, 0.9))
         found = delong(first, second, positive)
         resamples = PatientResamples(range(160), n_resamples=500, seed=number)
-        low, high = resamples.interval(resamples.area(first, positive) - resamples.area(second, positive))
+        apart = resamples.area(first, positive) - resamples.area(second, positive)
+        low, high = resamples.interval(apart, difference=True)
         covered += [found.low <= truth <= found.high, low <= truth <= high]
     assert (covered / simulations >= 0.93).all()
     assert (covered / simulations <= 0.97).all()
