@@ -87,7 +87,7 @@ def _cross_validate(args: argparse.Namespace, project: Project) -> int:
         sys.stdout.write(f"{path}: {path.stat().st_size / 1e6:.2f} MB; its figures are those of the folds\n")
         return 0
     result = cross_validate(plan, args.folds, _say)
-    sys.stdout.write(f"\n{result.table}\n{result.evaluation}: every case, with the masks that were kept\n")
+    sys.stdout.write(f"\n{result.table}\n{result.evaluation}: the evaluation of all cases\n")
     if result.run_id is not None:
         sys.stdout.write(f"python -m pipelines card {result.run_id[:8]} makes a model card of it\n")
     return 0

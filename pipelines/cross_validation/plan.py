@@ -20,6 +20,7 @@ from pipelines.evaluation.case_tables import names_digest
 from pipelines.files import text, write_file
 from pipelines.prediction import network_overlays
 
+Say = Callable[[str], None]
 SETTINGS = "settings.json"
 _PERCENTILES = (0.5, 99.5)  # that an image's values are cut at before it is compared with others
 
@@ -120,6 +121,25 @@ class CrossValidation:
         except ValueError:
             raise ConfigError(f"the epochs are {given!r}, and a number is due", how="give --epochs N") from None
 
+    @property
+    def key_metric(self) -> str:
+        """The metric that the evaluation names first; empty where it names none."""
+        config = ConfigParser.load_config_file(str(self.bundle / "configs" / "evaluate.yaml"))
+        found = config.get("validate#key_metric")
+        return str(next(iter(found), "")) if isinstance(found, dict) else ""
+
+    def progress(self, say: Say) -> Callable[[int], None]:
+        """Says about every tenth epoch of the training."""
+        epochs, told = self.epochs, 0
+
+        def progress(epoch: int) -> None:
+            nonlocal told
+            if epoch == epochs or epoch - told >= max(1, epochs // 10):
+                told = epoch
+                say(f"epoch {epoch} of {epochs}")
+
+        return progress
+
     def training(self, data: Path, folder: Path, run_name: str) -> list[str]:
         """The command that trains in ``data``: a fixed number of epochs, without choosing anything on the way. It goes
         on from its last checkpoint, where there is one."""
@@ -137,9 +157,9 @@ class CrossValidation:
             words += ["--resume", "True"]
         return words
 
-    def evaluation(self, data: Path, folder: Path) -> list[str]:
-        """The command that measures the weights of the last epoch."""
-        words = ["--checkpoint", str(folder / "last.pt"), "--output_dir", str(folder / "evaluation")]
+    def evaluation(self, data: Path, folder: Path, output: str = "evaluation") -> list[str]:
+        """The command that measures the weights of the last epoch, and writes to the fold's folder ``output``."""
+        words = ["--checkpoint", str(folder / "last.pt"), "--output_dir", str(folder / output)]
         files = [*self.train_files, self.bundle / "configs" / "evaluate.yaml"]
         return bundle_command(self.bundle, files, [*self._words(data, folder), *words])
 

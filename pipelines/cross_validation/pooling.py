@@ -104,7 +104,7 @@ def folds_table(summary: Mapping[str, Interval], folds: Mapping[int, Mapping[str
     """
     numbers = sorted(folds)
     lines = [
-        f"| metric | all cases | 95 % interval | cases | {' | '.join(f'fold {k}' for k in numbers)} |",
+        f"| metric | all cases | 95 % interval | number | {' | '.join(f'fold {k}' for k in numbers)} |",
         f"|---|---:|---:|---:|{'---:|' * len(numbers)}",
     ]
     for name, interval in summary.items():

@@ -17,7 +17,7 @@ from pipelines.errors import PipelinesError, UsageError
 _GRACE = 60.0  # seconds that a training has to end itself after SIGTERM
 _OWN_END = 5.0  # seconds that it has before, where Ctrl-C has reached it as well
 _TAIL = 4000  # characters of a log that the reason of a failure is looked for in
-_EPOCH = re.compile(r"Epoch\[(\d+)/(\d+)\]|Epoch:? (\d+)/(\d+)")
+_EPOCH = re.compile(r"Trainer: Epoch\[(\d+)\] Complete")  # ignite's
 _ERROR = re.compile(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception|Interrupt)\w*)(?:: (.*))?$")
 
 
@@ -49,12 +49,12 @@ class Processes:
         command: Sequence[str],
         log: Path,
         environment: Mapping[str, str] | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         """Run a command to its end, its output added to a log.
 
         Args:
-            progress: told the epoch and how many there will be, as the log says them.
+            progress: told the number of each epoch that ends, as far as the log is looked at in time.
 
         Raises:
             UsageError: it failed, with the last words of its log.
@@ -71,11 +71,11 @@ class Processes:
                 self._running.add(process)
         told = 0
         while process.poll() is None:
-            time.sleep(0.2)
-            epoch, epochs = _epoch(log, begun) if progress is not None else (0, 0)
+            time.sleep(0.3)
+            epoch = _epoch(log, begun) if progress is not None else 0
             if progress is not None and epoch > told:
                 told = epoch
-                progress(epoch, epochs)
+                progress(epoch)
         with self._lock:
             self._running.discard(process)
             if self._stopped:
@@ -126,9 +126,9 @@ def _tail(log: Path, begun: int) -> str:
         return file.read().decode("utf-8", errors="replace")
 
 
-def _epoch(log: Path, begun: int) -> tuple[int, int]:
+def _epoch(log: Path, begun: int) -> int:
     found = _EPOCH.findall(_tail(log, begun))
-    return (int(found[-1][0] or found[-1][2]), int(found[-1][1] or found[-1][3])) if found else (0, 0)
+    return int(found[-1]) if found else 0
 
 
 def _reason(log: Path, begun: int) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from pipelines.bundle import is_installed
 from pipelines.cross_validation.folds import Fold, Item, read_extras, read_folds, write_fold
-from pipelines.cross_validation.plan import CrossValidation, same_settings
+from pipelines.cross_validation.plan import CrossValidation, Say, same_settings
 from pipelines.cross_validation.pooling import Answers, answers
 from pipelines.cross_validation.processes import Processes
-from pipelines.cross_validation.validation import Say
 from pipelines.errors import UsageError
 from pipelines.evaluation.calibration import calibration_error, fit_temperature, mean_negative_log_likelihood, tempered
 from pipelines.files import make_folder, write_file
@@ -59,12 +58,9 @@ def ship(plan: CrossValidation, say: Say, half: bool = False) -> Path:
     sections = {"training": trained, "validation": validation, "test": test}
     data = write_fold(folder / "data", plan.prepared, content, sections, extras)
     say(f"training on {len(trained)} cases{' and the extra ones' if extras else ''}")
-    tenth = max(1, plan.epochs // 10)
     with SigtermUnwinds(), Processes() as processes:
-        processes.run(
-            plan.training(data, folder, f"{plan.name}-shipped"), folder / "train.log",
-            progress=lambda epoch, of: say(f"epoch {epoch} of {of}") if epoch % tenth == 0 else None,
-        )  # fmt: skip
+        command = plan.training(data, folder, f"{plan.name}-shipped")
+        processes.run(command, folder / "train.log", progress=plan.progress(say))
     state = {
         key: (value.half() if half and value.is_floating_point() and value.ndim > 1 else value).contiguous()
         for key, value in read_weights(folder / "last.pt").items()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.bundle import description
 from pipelines.cross_validation.folds import Extra, Fold, near_duplicates, read_extras, read_folds, write_fold
-from pipelines.cross_validation.plan import CrossValidation, image_reader, same_settings
+from pipelines.cross_validation.plan import CrossValidation, Say, image_reader, same_settings
 from pipelines.cross_validation.pooling import fold_estimates, folds_table, pool
 from pipelines.cross_validation.processes import Processes, Stopped
 from pipelines.errors import PipelinesError, UsageError
@@ -31,9 +32,9 @@ from pipelines.tracking.run_writer import RunWriter
 from pipelines.tracking.store import open_store, redact
 
 logger = logging.getLogger(__name__)
+KEPT = "kept.json"  # in the folder of all: which folds are in the run
 TRAINED, MEASURED = "trained.json", "measured.json"  # in a fold's folder, once the step is done
 _OF_FOLD = ("data_", "dataset_dir", "datalist", "ckpt_dir", "resume", "pretrained", "epoch_length")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ def cross_validate(plan: CrossValidation, chosen: Sequence[int] = (), say: Say =
     for fold in folds:
         if (not chosen or fold.number in chosen) and fold not in due:
             say(f"fold {fold.number}: measured by an earlier call, kept")
+    earlier = None if due else _kept_before(plan, folds)
+    if earlier is not None:
+        return earlier
     parent = _parent_run(plan)
     try:
         with SigtermUnwinds():
@@ -87,8 +91,7 @@ def cross_validate(plan: CrossValidation, chosen: Sequence[int] = (), say: Say =
                 say("looking for cases that nearly equal one another")
                 leave = near_duplicates(folds, extras, image_reader(plan))
                 _run_folds(plan, due, extras, leave, parent.run_id, say)
-            done = [fold for fold in folds if (_folder(plan, fold) / MEASURED).is_file()]
-            return _keep(plan, parent, folds, done)
+            return _keep(plan, parent, folds)
     except BaseException as error:
         parent.end("KILLED" if isinstance(error, (KeyboardInterrupt, Terminated)) else "FAILED")
         raise
@@ -141,11 +144,9 @@ def _run_fold(
             say(f"{name}: training on {len(content['training'])} cases{without}{goes_on}")
             begun = time.monotonic()
             command = plan.training(data, folder, f"{plan.name}-fold{fold.number}")
-            tenth = max(1, plan.epochs // 10)
             processes.run(
-                command, folder / "train.log", environment,
-                lambda epoch, of: say(f"{name}: epoch {epoch} of {of}") if epoch % tenth == 0 else None,
-            )  # fmt: skip
+                command, folder / "train.log", environment, plan.progress(lambda line: say(f"{name}: {line}"))
+            )
             if not (folder / "last.pt").is_file():
                 raise UsageError("the training left no last.pt", where=folder, how="read train.log")
             _done(folder / TRAINED, seconds=round(time.monotonic() - begun, 1))
@@ -155,8 +156,8 @@ def _run_fold(
     except UsageError as error:
         raise UsageError(f"{name}: {error.what}", where=error.where, how=error.how) from error
     _done(folder / MEASURED, cases=len(content["test"]))
-    first = next(iter(estimates.items()), ("", float("nan")))
-    say(f"{name}: done, {first[0].removeprefix('test_')} {first[1]:.4f}")
+    metric = plan.key_metric if plan.key_metric in estimates else next(iter(estimates), "")
+    say(f"{name}: done, {metric.removeprefix('test_')} {estimates.get(metric, math.nan):.4f}")
 
 
 def _folder(plan: CrossValidation, fold: Fold) -> Path:
@@ -194,28 +195,50 @@ def _parent_run(plan: CrossValidation) -> RunWriter:
     return writer
 
 
-def _keep(plan: CrossValidation, parent: RunWriter, folds: Sequence[Fold], done: Sequence[Fold]) -> Result:
+def _pooled(plan: CrossValidation, folds: Sequence[Fold], run_id: str | None) -> tuple[Result, list[Fold]]:
+    """The evaluation of all cases that are measured, and the folds that these are of."""
+    done = [fold for fold in folds if (_folder(plan, fold) / MEASURED).is_file()]
     evaluations = {fold.number: _folder(plan, fold) / "evaluation" for fold in done}
-    folder = plan.out / "evaluation"
-    summary = pool(evaluations, folder)
+    summary = pool(evaluations, plan.out / "evaluation")
     shown = folds_table(summary, {k: fold_estimates(path) for k, path in evaluations.items()}, len(folds))
-    write_file(plan.out / "folds.md", text(shown))
+    return Result(summary, shown, plan.out / "evaluation", run_id), done
+
+
+def _kept_before(plan: CrossValidation, folds: Sequence[Fold]) -> Result | None:
+    """The result where its run has it already: to write it again would count as another look at the test cases."""
+    record = read_run_file(plan.out)
+    if record is None or not (plan.out / KEPT).is_file() or not RunWriter(plan.uri, record.run_id).exists():
+        return None
+    kept = json.loads((plan.out / KEPT).read_text(encoding="utf-8"))
+    done = [fold.number for fold in folds if (_folder(plan, fold) / MEASURED).is_file()]
+    if kept != {"run": record.run_id, "folds": done}:
+        return None
+    return _pooled(plan, folds, record.run_id)[0]
+
+
+def _keep(plan: CrossValidation, parent: RunWriter, folds: Sequence[Fold]) -> Result:
+    """Write what is measured to the run that the folds' runs are nested in."""
+    result, done = _pooled(plan, folds, parent.run_id)
+    write_file(plan.out / "folds.md", text(result.table))
     params, rule = _of_training(plan, done[0])
     parent.params(params)
     parent.tags({"folds": f"{len(done)} of {len(folds)}", "network": plan.name})
-    parent.text(shown, "folds.md")
+    parent.text(result.table, "folds.md")
     parent.end("FINISHED")
     log_evaluation(
         plan.out,
-        flatten(summary),
-        [folder],
+        flatten(result.summary),
+        [result.evaluation],
         experiment=plan.bundle.name,
         uri=plan.uri,
         network_name=plan.name,
         datalist=plan.prepared / "datalist.json",
         label_rule=rule,
     )
-    return Result(summary, shown, folder, parent.run_id)
+    if parent.run_id is not None and not parent.lost:
+        numbers = [fold.number for fold in done]
+        write_file(plan.out / KEPT, text(json.dumps({"run": parent.run_id, "folds": numbers}) + "\n"))
+    return result
 
 
 def _of_training(plan: CrossValidation, fold: Fold) -> tuple[dict[str, str], str]:
