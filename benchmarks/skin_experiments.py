@@ -32,13 +32,13 @@ from pipelines.tracking.run_file import read_run_file
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "skin_lesion_segmentation"
-# name: the network, and what is laid over it
-EXPERIMENTS = {
-    "finetuned": ("skips", ["finetuned"]),
-    "frozen": ("skips", ["frozen"]),
-    "last_feature": ("last_feature", ["finetuned"]),
-    "interpolating": ("interpolating", ["finetuned"]),
-    "reference_augmentation": ("skips", ["finetuned", "reference_augmentation"]),
+# name: the network, what is laid over it, and further knobs
+EXPERIMENTS: dict[str, tuple[str, list[str], list[str]]] = {
+    "finetuned": ("skips", [], []),
+    "frozen": ("skips", [], ["--freeze_encoder", "True"]),
+    "last_feature": ("last_feature", [], []),
+    "interpolating": ("interpolating", [], []),
+    "reference_augmentation": ("skips", ["reference_augmentation"], []),
 }
 METRICS = ("dice", "iou", "thresholded_iou", "sensitivity", "specificity", "accuracy", "hd95_px")
 
@@ -75,7 +75,7 @@ def main() -> None:
 
 def experiment(args: argparse.Namespace, name: str, knobs: list[str]) -> CrossValidation:
     """An experiment's cross-validation, which validates after each epoch, for the curves, and chooses nothing by it."""
-    network, overlays = EXPERIMENTS[name]
+    network, overlays, own = EXPERIMENTS[name]
     words = {"--encoder_weights": str(Path(args.encoder_weights).absolute()), "--epochs": str(args.epochs)}
     words |= {"--val_interval": "1"}
     return CrossValidation(
@@ -85,7 +85,7 @@ def experiment(args: argparse.Namespace, name: str, knobs: list[str]) -> CrossVa
         uri=tracking_uri(PROJECT),
         network=network,
         overlays=overlays,
-        knobs=[*(word for pair in words.items() for word in pair), *knobs],
+        knobs=[*(word for pair in words.items() for word in pair), *own, *knobs],
         extra=[args.phantoms.absolute()] if args.phantoms else [],
         jobs=args.jobs,
     )

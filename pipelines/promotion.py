@@ -286,7 +286,7 @@ def _tested(run: Run) -> list[str]:
     there = [name for name, value in sorted(run.metrics.items()) if name.startswith("test_") and value == value]
     there = [name for name in there if not name.endswith(("_ci_low", "_ci_high", "_n"))]
     chosen = [name.replace("best_val_", "test_") for name in run.metrics if name.startswith("best_val_")]
-    usual = [name for end in _USUAL for name in there if name.endswith(end)]
+    usual = [next((name for name in there if name.endswith(end)), "") for end in _USUAL]
     key = next((name for name in [*chosen, *usual] if name in there), there[0] if there else "")
     words = set(key.split("_")) - {"test"}
     return sorted(there, key=lambda name: (name != key, -len(words & set(name.split("_"))), name not in usual, name))
