@@ -97,7 +97,7 @@ def _calibration(plan: CrossValidation, found: Answers, weights: Path) -> Calibr
         ece_after=calibration_error(tempered(given, temperature), labels),
         nll_before=mean_negative_log_likelihood(given, labels),
         nll_after=mean_negative_log_likelihood(given, labels, temperature),
-        slices=len(labels),
+        items=len(labels),
         mistakes=int((given.argmax(axis=1) != labels).sum()),
         weights=weights_digest(weights),
         names=found.names,
