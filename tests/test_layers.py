@@ -28,7 +28,7 @@ FLOORS = [
     {"tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"promotion", "tuning"},
+    {"cross_validation", "promotion", "tuning"},
     {"loading"},
     {"model_card"},
     {"commands"},
