@@ -25,7 +25,7 @@ FLOORS = [
     {"handlers", "tracking"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"promotion", "tuning"},
+    {"promotion", "starting", "tuning"},
     {"loading"},
     {"model_card"},
     {"commands"},
