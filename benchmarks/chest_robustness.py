@@ -26,10 +26,10 @@ from PIL import Image
 from scipy import ndimage
 
 from pipelines.errors import PipelinesError
-from pipelines.handlers import PictureClassWriter
 from pipelines.prediction import open_inference
 from pipelines.readers import judge_xray, read_xray
 from pipelines.tasks.chest_xray.quality import XrayQuality, measure_xray, xray_doubts
+from pipelines.tasks.chest_xray.writer import XrayClassWriter
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"
@@ -92,7 +92,7 @@ class Classifier:
     def __init__(self, prepared: Path, batch: int) -> None:
         workflow = open_inference(BUNDLE, input=str(prepared / "images"), output_dir="", device="cpu")
         self.network, self.batch = workflow.evaluator.network.eval(), batch
-        self.writer = next(each for each in workflow.handlers if isinstance(each, PictureClassWriter))
+        self.writer = next(each for each in workflow.handlers if isinstance(each, XrayClassWriter))
         self.writer.check_weights()
         self.size = tuple(workflow.parser.get_parsed_content("image_size"))
 

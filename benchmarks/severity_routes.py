@@ -35,8 +35,8 @@ from pipelines.evaluation import bootstrap_scores, class_scores, mcnemar
 from pipelines.evaluation.calibration import calibration_error, fit_temperature, mean_negative_log_likelihood, tempered
 from pipelines.evaluation.class_pictures import draw_confusion, draw_reliability
 from pipelines.evaluation.classification import confusion, label_scores
-from pipelines.evaluation.severity_summary import draw_extents, extent_agreement
 from pipelines.tasks.lung_ct.severity import SCALES
+from pipelines.tasks.lung_ct.severity_summary import draw_extents, extent_agreement
 from pipelines.transforms import Calibration, calibration_path
 from pipelines.weights import read_weights, weights_digest
 

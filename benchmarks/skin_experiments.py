@@ -36,8 +36,8 @@ from PIL import Image
 from pipelines.bundle import run_environment
 from pipelines.evaluation import bootstrap_interval, paired_difference
 from pipelines.readers import read_colour
+from pipelines.tasks.dermoscopy.transforms import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.tracking.run_file import read_run_file
-from pipelines.transforms import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -7,10 +7,8 @@ from pipelines.datasets.classified_pictures import ClassifiedPictures, TrunkFeat
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
 from pipelines.preparation.cases import cases_to_segment
 from pipelines.preparation.datalist import files
-from pipelines.readers import LABELS as LUNG_LABELS
 
 __all__ = [
-    "LUNG_LABELS",
     "ClassifiedPictures",
     "RatedSlices",
     "TrunkFeatures",

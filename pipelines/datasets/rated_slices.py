@@ -13,7 +13,6 @@ from torch.utils.data import Sampler, WeightedRandomSampler
 from tqdm import tqdm
 
 from pipelines.errors import ConfigError, DatalistError
-from pipelines.tasks.lung_ct.severity import UNRATED
 
 BALANCING = ("sampling", "loss", "none")
 
@@ -22,12 +21,12 @@ class RatedSlices(Dataset):
     """Every rated slice of every case, one item each: ``{"image": (1, X, Y) float32, "label": class}``.
 
     What comes before the first random transform runs once a case, here; its slices are kept in memory, in half
-    precision (0.5 MB for 512 x 512). What comes after runs each time a slice is asked for. Slices with too little lung
-    (``UNRATED``) are left out: nobody can say what they are.
+    precision (0.5 MB for 512 x 512). What comes after runs each time a slice is asked for. Slices without a
+    class (a label below 0) are left out.
 
     Args:
         data: items of a datalist.
-        transform: a ``Compose`` that makes ``image`` (1, X, Y, Z), 0..1, and ``label`` (Z,) (``SeverityLabeld``).
+        transform: a ``Compose`` that makes ``image`` (1, X, Y, Z), 0..1, and ``label`` (Z,) classes.
         progress: show how far it is.
 
     Attributes:
@@ -50,11 +49,11 @@ class RatedSlices(Dataset):
             prepared: Any = prepare(item)
             image = torch.as_tensor(prepared["image"]).as_subclass(torch.Tensor)
             for z, label in enumerate(prepared["label"].tolist()):
-                if label != UNRATED:
+                if label >= 0:
                     self.slices.append(image[..., z].half().contiguous())
                     labels.append(label)
         if not labels:
-            raise DatalistError("no slice of the training set shows enough lung to be rated", how="add cases")
+            raise DatalistError("no slice of the training set has a class", how="add cases")
         self.labels = np.asarray(labels, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -11,7 +11,6 @@ from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstr
 from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
 from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
 from pipelines.evaluation.picture_class_report import PictureClassificationReport
-from pipelines.evaluation.plausibility import implausible
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
 from pipelines.evaluation.shortcut_controls import ShortcutControls
@@ -36,7 +35,6 @@ __all__ = [
     "bootstrap_scores",
     "case_metrics",
     "class_scores",
-    "implausible",
     "mcnemar",
     "network_cost",
     "paired_difference",

@@ -69,7 +69,7 @@ class ClassificationReport:
         output_dir: folder for the files.
         names: of the classes.
         refer_below: a slice whose highest probability is below this is left to a person ("refer"), and so is one with
-            too little aerated lung, as ``ClassWriter`` does.
+            too little aerated lung, as ``SliceClassWriter`` does.
         checkpoint: the weights, whose calibration postprocessing has applied; None where it has not.
         prefix: of the names of the scores.
         rule: how the classes are defined, for the summary.

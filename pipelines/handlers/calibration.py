@@ -21,7 +21,6 @@ from pipelines.evaluation.calibration import (
     operating_threshold,
     tempered,
 )
-from pipelines.tasks.lung_ct.severity import UNRATED
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import weights_digest
 
@@ -38,7 +37,7 @@ class CalibrationFit:
     Args:
         evaluator: validates (None: the engine that this is attached to); each item of its output has ``pred``,
             (classes, Z) probabilities without a temperature,
-            and of its batch or output ``label``, (Z,) classes.
+            and of its batch or output ``label``, (Z,) classes; below 0 for none.
         checkpoint: the best weights, ``model.pt``.
         names, thresholds: of the classes, to be kept with the temperature.
         save: False on every rank but 0.
@@ -84,7 +83,7 @@ class CalibrationFit:
             probabilities = output["pred"].detach().cpu().double().numpy()
             labels = torch.as_tensor(output.get("label", given["label"])).cpu().numpy().reshape(-1)
             rows = np.column_stack([probabilities.reshape(len(probabilities), -1).T, labels])
-            self._rows.append(rows[labels != UNRATED])
+            self._rows.append(rows[labels >= 0])
 
     def _gather(self, _: Engine) -> None:
         """Collective, hence after each validation, in every process."""
@@ -99,7 +98,7 @@ class CalibrationFit:
             return
         rows = np.concatenate(self._rows)
         if not len(rows):
-            logger.warning("no validation slice is rated, so no temperature is fitted")
+            logger.warning("no validation item has a class, so no temperature is fitted")
             return
         probabilities, labels = rows[:, :-1], rows[:, -1].astype(int)
         temperature, note = fit_temperature(probabilities, labels)

@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import nibabel as nib
-import numpy as np
 from ignite.engine import Engine, Events
 from PIL import Image
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
-from pipelines.tasks.lung_ct.intensity import scale_ct, stretch_wide_window
-from pipelines.tasks.lung_ct.window import Window, judge_window
 
 logger = logging.getLogger(__name__)
 
@@ -201,17 +198,6 @@ def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[s
             else "free space or choose a folder you may write to",
         ) from error
     return final
-
-
-def placed(case: CaseImage) -> tuple[np.ndarray, Window]:
-    """A case's axial image in the lung window, float32 (X, Y, Z) 0..1, stretched where its window is wide, and what was
-    found of that window; nothing of one in Hounsfield units."""
-    image = case.axial(case.array)
-    scaled = scale_ct(image, case.intensity)
-    if case.intensity == "hu":
-        return scaled, Window(None)
-    window = judge_window(image)
-    return stretch_wide_window(scaled, window), window
 
 
 def _without_folder(value: Any) -> Any:

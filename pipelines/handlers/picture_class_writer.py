@@ -1,4 +1,4 @@
-"""Writes what a classifier found in chest X-rays: a class with its probabilities, and where the network looked."""
+"""Writes what a classifier found in pictures: a class with its probabilities, and where the network looked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from PIL import Image
 
 from pipelines.errors import ConfigError
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
-from pipelines.readers import XrayPicture, read_xray
-from pipelines.tasks.chest_xray.quality import xray_doubts
+from pipelines.readers import read_colour
 from pipelines.transforms import TemperatureScaled
 
 
@@ -25,10 +24,9 @@ class PictureClassWriter(CaseWriter):
 
     The report holds ``class``, ``probabilities`` by name and ``refer``: whether a person should look, because the
     class that is said has less than ``refer_below`` (as where the positive one is likelier and yet short of the
-    operating threshold), the picture does not look like a frontal chest X-ray, or its contrast, exposure, sharpness or
-    noise is not that of the training pictures (``xray_doubts``). The class follows the operating point
-    that is stored with the weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju et
-    al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of
+    operating threshold), or because a subclass doubts the picture itself (``doubts``). The class follows the operating
+    point that is stored with the weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju
+    et al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of
     why.
 
     Args:
@@ -80,22 +78,31 @@ class PictureClassWriter(CaseWriter):
         """
         self.calibration.require(self.names, [])
 
-    def read(self, path: Path) -> XrayPicture:
-        return read_xray(path)
+    def read(self, path: Path) -> Any:
+        return read_colour(path)
 
-    def find(self, name: str, case: XrayPicture, item: Mapping[str, Any]) -> Finding:
+    def doubts(self, case: Any) -> Sequence[str]:
+        """Why this may be no picture for the network, in words; a subclass knows."""
+        return ()
+
+    def pixels(self, case: Any) -> NDArray:
+        """What the network looks at and the overlay shows: (C, W, H), 0..255, C 1 (grey) or 3 (RGB)."""
+        return np.asarray(case.array)
+
+    def find(self, name: str, case: Any, item: Mapping[str, Any]) -> Finding:
         self.check_weights()
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
-        said = int(self.calibration.predict(probabilities, self.names)[0])
+        predicted = int(self.calibration.predict(probabilities, self.names)[0])
+        pixels = self.pixels(case)
         point = None if self.calibration.calibration is None else self.calibration.calibration.operating_point
-        reasons = [*case.doubts, *xray_doubts(case.array)]
-        if probabilities[0, said] < self.refer_below:
+        reasons = list(self.doubts(case))
+        if probabilities[0, predicted] < self.refer_below:
             reasons.append(f"the class that is said has less than {self.refer_below:g}")
         report = {
             "input": str(case.path),
             "kind": "picture",
-            "size_px": {"width": case.array.shape[0], "height": case.array.shape[1]},
-            "class": self.names[said],
+            "size_px": {"width": pixels.shape[1], "height": pixels.shape[2]},
+            "class": self.names[predicted],
             "probabilities": {n: round(float(p), 6) for n, p in zip(self.names, probabilities[0], strict=True)},
             "refer": bool(reasons),
             "reason": "; ".join(reasons) or None,
@@ -111,34 +118,36 @@ class PictureClassWriter(CaseWriter):
         if self.network is None or self.target_layer is None:
             return Finding(name, report)
         return Finding(
-            name, report, draw=lambda file: Image.fromarray(self.overlay(case.array, said)).save(file, "PNG")
+            name, report, draw=lambda file: Image.fromarray(self.overlay(pixels, predicted)).save(file, "PNG")
         )
 
-    def overlay(self, grey: NDArray, said: int) -> NDArray[np.uint8]:
+    def overlay(self, pixels: NDArray, index: int) -> NDArray[np.uint8]:
         """The picture and, beside it, the picture with Grad-CAM of a class: uint8 (H, 2 W, 3).
 
         Args:
-            grey: (W, H), 0..255.
-            said: the class.
+            pixels: (C, W, H), 0..255, C 1 or 3.
+            index: of the class.
         """
         network = self.network
         assert network is not None and self.target_layer is not None  # noqa: PT018 - see find
-        given = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32) / 255)[None, None]
+        given = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32) / 255)[None]
         given = given.to(next(network.parameters()).device)
         if self.image_size is not None:
             given = torch.nn.functional.interpolate(given, self.image_size, mode="bilinear", antialias=True)
         # MONAI's own scaling to 0..1 shows the whole picture as a reason where nothing speaks for the class
         cam = GradCAM(nn_module=network, target_layers=self.target_layer, postprocessing=lambda heat: heat)
         with torch.enable_grad():
-            heat = torch.as_tensor(cam(given.requires_grad_(), class_idx=said)).detach().cpu()
-        strength = torch.nn.functional.interpolate(heat, grey.shape, mode="bilinear")[0, 0].numpy().T
+            heat = torch.as_tensor(cam(given.requires_grad_(), class_idx=index)).detach().cpu()
+        strength = torch.nn.functional.interpolate(heat, pixels.shape[1:], mode="bilinear")[0, 0].numpy().T
         if strength.max() > 0:
             strength = strength / strength.max()
         colours = colormaps["inferno"](np.rint(strength.clip(0, 1) * 255).astype(np.uint8), bytes=True)
-        plain, weight = grey.T.astype(np.float32), np.float32(0.6) * strength
-        drawn = np.empty((plain.shape[0], 2 * plain.shape[1], 3), dtype=np.uint8)
-        left, right = drawn[:, : plain.shape[1]], drawn[:, plain.shape[1] :]
+        weight = np.float32(0.6) * strength
+        width = pixels.shape[1]
+        drawn = np.empty((pixels.shape[2], 2 * width, 3), dtype=np.uint8)
+        left, right = drawn[:, :width], drawn[:, width:]
         for channel in range(3):  # one at a time: a picture of 12 megapixels would take a gibibyte
+            plain = pixels[channel % len(pixels)].T.astype(np.float32)
             left[:, :, channel] = np.rint(plain)
             right[:, :, channel] = np.rint(plain + weight * (colours[:, :, channel] - plain))
         return drawn

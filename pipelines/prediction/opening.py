@@ -34,10 +34,18 @@ def inference_overlays(bundle: Path) -> dict[str, Path]:
 
 
 def fast_options(bundle: Path) -> dict[str, Any]:
-    """Ids of the bundle's inference that make it average over nothing: those of flips and scales that it has."""
+    """What ``--fast`` lays over the bundle's inference: its id ``fast``, which holds other ids and their values.
+
+    Raises:
+        ConfigError: ``fast`` names what is no id of the config.
+    """
     config = bundle / "configs" / "inference.yaml"
     known = ConfigParser.load_config_file(str(config)) if config.is_file() else {}
-    return {key: value for key, value in {"flips": False, "scales": [1.0]}.items() if key in known}
+    options = known.get("fast") or {}
+    strangers = sorted(set(options) - set(known)) if isinstance(options, dict) else [options]
+    if strangers:
+        raise ConfigError(f"`fast` names {strangers}, which are not ids of the config", where=config)
+    return dict(options)
 
 
 def open_inference(

@@ -20,11 +20,9 @@ from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.splits import SECTIONS
 
 DATALIST = "datalist.json"
-LUNG_SOURCES = ("reference", "derived")
 UNKNOWN = "unknown"
 Names = Mapping[int, str] | Mapping[str, str]  # what stands for 0, 1, ...
 _KEYS = ("image", "label", "patient", "case")
-_WORDS = ("diagnosis", "subtype")  # what a case may have as a word, or null where it is not known
 _HOW = "prepare the data again (python -m pipelines data prepare)"
 
 
@@ -54,6 +52,7 @@ def load_datalist(
     path = root / name
     content = _parsed(path)
     numbers = _check_names(content, labels, classes, path)
+    facts = _check_facts(content, path)
     patients: dict[str, str] = {}
     one_spelling = Spellings()
     seen: dict[str, str] = {}
@@ -61,7 +60,7 @@ def load_datalist(
         items = content.get(section)
         if not isinstance(items, list) or not items:
             raise DatalistError(f"the {section} split is empty", where=path, how=_HOW)
-        content[section] = [_checked(item, root, path, numbers) for item in items]
+        content[section] = [_checked(item, root, path, numbers, facts) for item in items]
         for item in content[section]:
             item["patient"] = one_spelling(item["patient"])
             if patients.setdefault(item["patient"], section) != section:
@@ -88,8 +87,8 @@ def files(
     classes: Names | None = None,
 ) -> list[dict[str, Any]]:
     """The cases of one section ("training", "validation", "test") for a Dataset: absolute `image`, `label` (absolute,
-    or the number of a class), `patient`, `case`; also `lung`, and `diagnosis` and `subtype` ("unknown" where it is not
-    known), in datasets that have them. The whole list is checked first, so that a patient in two splits stops training
+    or the number of a class), `patient`, `case`, and the list's `facts` of a case ("unknown" where it has null; of a list
+    without them, all else that it says in a word). The whole list is checked first, so that a patient in two splits stops training
     as well as evaluation.
 
     Raises:
@@ -100,10 +99,13 @@ def files(
             f"there is no section {section!r}", where=datalist, how=f"choose one of {', '.join(SECTIONS)}"
         )
     items = []
-    for item in load_datalist(dataset_dir, datalist, labels=labels, classes=classes)[section]:
-        chosen = {key: item[key] for key in (*_KEYS, "lung") if key in item}
-        chosen |= {key: UNKNOWN if item[key] is None else item[key] for key in _WORDS if key in item}
-        items.append(chosen)
+    content = load_datalist(dataset_dir, datalist, labels=labels, classes=classes)
+    for item in content[section]:
+        also = content["facts"] if "facts" in content else item.keys() - set(_KEYS)
+        words = {key: UNKNOWN if item[key] is None else item[key] for key in also if key in item}
+        items.append(
+            {key: item[key] for key in _KEYS} | {k: word for k, word in words.items() if isinstance(word, str)}
+        )
     return items
 
 
@@ -171,7 +173,20 @@ def _check_names(
     return frozenset(range(len(found))) if kind == "classes" else None
 
 
-def _checked(item: Any, root: Path, path: Path, numbers: frozenset[int] | None) -> dict[str, Any]:
+def _check_facts(content: Mapping[str, Any], path: Path) -> Mapping[str, Sequence[str]]:
+    """What the list says of a case in a word beside patient and name: key, and the words that are due (none: any)."""
+    facts = content.get("facts", {})
+    well_formed = isinstance(facts, dict) and all(
+        isinstance(words, list) and all(isinstance(word, str) and word for word in words) for words in facts.values()
+    )
+    if not well_formed or set(facts) & set(_KEYS):
+        raise DatalistError(f"the facts are {str(facts)[:200]}, and lists of words are due", where=path, how=_HOW)
+    return facts
+
+
+def _checked(
+    item: Any, root: Path, path: Path, numbers: frozenset[int] | None, facts: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """An entry with absolute paths; `numbers` are those of the classes, None where labels are masks."""
     words = _KEYS if numbers is None else tuple(key for key in _KEYS if key != "label")
     if not isinstance(item, dict) or not all(isinstance(item.get(key), str) and item[key] for key in words):
@@ -182,15 +197,11 @@ def _checked(item: Any, root: Path, path: Path, numbers: frozenset[int] | None) 
             where=path,
             how=f"one of {', '.join(map(str, sorted(numbers)))} is due",
         )
-    if item.get("lung", LUNG_SOURCES[0]) not in LUNG_SOURCES:
-        raise DatalistError(
-            f"the lung of case {item['case']} is {item['lung']!r}", where=path, how=f"one of {LUNG_SOURCES} is due"
-        )
-    for key in _WORDS:
-        if not isinstance(item.get(key), (str, NoneType)) or item.get(key) == "":
-            raise DatalistError(
-                f"the {key} of case {item['case']} is {item[key]!r}", where=path, how="a word or null is due"
-            )
+    for key, due in facts.items():
+        value = item.get(key)
+        if not isinstance(value, (str, NoneType)) or value == "" or (due and key in item and value not in due):
+            how = f"one of {', '.join(due)} is due" if due else "a word or null is due"
+            raise DatalistError(f"the {key} of case {item['case']} is {str(value)[:100]!r}", where=path, how=how)
     checked = dict(item)
     for key in ("image", "label") if numbers is None else ("image",):
         try:

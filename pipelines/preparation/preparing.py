@@ -89,6 +89,8 @@ class Preparation(ABC, Generic[F, C]):
         classes: number to name, where each case is of a class and has no mask. Of equal images of one class one is
             kept then, and of one in an official set that one; elsewhere equal images are a fault.
         rule: of the splits, for the datalist.
+        words: what entries say of a case in a word, which a bundle may ask for (a diagnosis): key, and the words that
+            there are (none: any). Null where it is not known.
         outlines: label values and colours for the contact sheet: a line around all that has the value or a higher one.
     """
 
@@ -98,6 +100,7 @@ class Preparation(ABC, Generic[F, C]):
     classes: ClassVar[Mapping[int, str]] = {}
     rule: ClassVar[str] = RULE
     outlines: ClassVar[Sequence[tuple[int, Colour]]] = ()
+    words: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @abstractmethod
     def find(self, raw: Path) -> F:
@@ -284,6 +287,7 @@ class Preparation(ABC, Generic[F, C]):
             "description": f"{about} Layout: {findings.layout}.",
             "fingerprint": fingerprint(zip((folder / c.image_name for c in listed), labels, strict=True)),
             **{key: {str(value): word for value, word in names.items()} for key, names in named.items()},
+            "facts": {key: list(words) for key, words in self.words.items()},
             **self.head(),
             "phantom": findings.phantom,
             "counts": self.counts(checked, split),

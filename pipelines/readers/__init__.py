@@ -8,12 +8,11 @@ from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, re
 from pipelines.readers.finder import Found, find_cases, look_through
 from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_grid_of, xray_in_memory
 from pipelines.readers.intensity import classify
-from pipelines.readers.label import LABELS, read_label, read_label_noted
+from pipelines.readers.label import read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
 from pipelines.readers.xray import LIKE_A_SLICE, NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
 __all__ = [
-    "LABELS",
     "LIKE_A_SLICE",
     "NOT_FRONTAL",
     "PICTURE_AFFINE",

@@ -14,7 +14,6 @@ from pipelines.readers.case import CaseImage
 from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
 from pipelines.readers.raw import Grid, RawImage, file_size
 
-LABELS = {0: "background", 1: "lung", 2: "lesion"}
 # Scaled label files give 0.99998 for 1.
 _WHOLE_TOLERANCE = 1e-3
 # Of an array (W, H) whose picture has this EXIF orientation and is stored on its side: the upright array (H, W).

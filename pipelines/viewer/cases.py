@@ -157,7 +157,8 @@ def _prepared(folder: Path) -> list[Case]:
                 continue
             image, label = folder / item["image"], item.get("label")
             facts = {"split": section}
-            facts |= {key: str(item[key]) for key in ("patient", "diagnosis", "subtype", "lung") if item.get(key)}
+            shown = {key: word for key, word in item.items() if key not in ("image", "label", "case")}
+            facts |= {str(key): word for key, word in shown.items() if isinstance(word, str) and word}
             if isinstance(label, int):
                 facts["class"] = classes.get(label, str(label))
             masks = isinstance(label, str) and lies_in(folder / label, folder)

@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.evaluation.case_report import tile_size
+from pipelines.tasks.lung_ct.case_report import tile_size
 from pipelines.viewer.images import Shown
 
 SIDE = 112  # pixels

@@ -14,7 +14,8 @@ from pipelines.errors import ConfigError, DatalistError
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
 from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
 from pipelines.tasks.lung_ct.severity import SCALES, slice_counts, slice_extents
-from pipelines.transforms import LoadCTd, LoadLabeld, SeverityLabeld
+from pipelines.tasks.lung_ct.transforms import SeverityLabeld
+from pipelines.transforms import LoadCTd, LoadLabeld
 
 SCALE = SCALES["normal_mild_severe"]
 

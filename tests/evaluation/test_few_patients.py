@@ -11,7 +11,7 @@ from scipy import stats
 from pipelines.evaluation import bootstrap_interval, bootstrap_scores, paired_difference
 from pipelines.evaluation.classification import class_scores
 from pipelines.evaluation.metric_names import bounds, has_order, higher_is_better, is_proportion
-from pipelines.evaluation.severity_summary import extent_agreement
+from pipelines.tasks.lung_ct.severity_summary import extent_agreement
 
 
 @pytest.mark.parametrize("n_patients", [2, 3, 5])

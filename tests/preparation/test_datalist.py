@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
         items.append({**paths, "patient": f"p{i}", "case": str(i), "lung": "derived"})
     content = {
         "labels": {"0": "background", "1": "lung", "2": "lesion"},
+        "facts": {"lung": ["reference", "derived"], "diagnosis": []},
         "fingerprint": fingerprint((root / i["image"], root / i["label"]) for i in items),
         "training": items[:3],
         "validation": items[3:4],
@@ -158,6 +159,25 @@ def test_only_lists_of_lungs_say_where_the_lung_is_from(folder: Path, edit) -> N
     assert second["lung"] == "derived"
     edit(lambda c: c["test"][1].update(lung="guessed"))
     refused(folder, "the lung of case 5 is 'guessed'")
+
+
+def test_a_list_hands_on_the_facts_that_it_declares(folder: Path, edit) -> None:
+    edit(lambda c: c["training"][0].update(scanner="A", extent=0.5))
+    assert "scanner" not in files(folder, "datalist.json", "training")[0]
+    edit(lambda c: c["facts"].update(scanner=["A", "B"]))
+    assert files(folder, "datalist.json", "training")[0]["scanner"] == "A"
+    edit(lambda c: c["training"][1].update(scanner="C"))
+    refused(folder, "the scanner of case 1 is 'C'")
+    edit(lambda c: c.pop("facts"))  # as lists had it before
+    first, second, _ = files(folder, "datalist.json", "training")
+    assert (first["scanner"], second["scanner"], first["lung"]) == ("A", "C", "derived")
+    assert "extent" not in first
+
+
+@pytest.mark.parametrize("facts", [None, ["lung"], {"lung": "reference"}, {"lung": [1]}, {"label": []}])
+def test_facts_that_are_none(folder: Path, edit, facts: Any) -> None:
+    edit(lambda c: c.update(facts=facts))
+    refused(folder, "the facts are")
 
 
 def test_diagnoses_come_back_as_words(folder: Path, edit) -> None:

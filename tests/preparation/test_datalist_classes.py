@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
         )
     content = {
         "classes": {"0": "normal", "1": "pneumonia"},
+        "facts": {"subtype": []},
         "fingerprint": fingerprint((root / item["image"], item["label"]) for item in items),
         "training": items[:2],
         "validation": items[2:4],

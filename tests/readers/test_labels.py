@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import GeometryError, LabelError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import LABELS, read_case, read_label
+from pipelines.readers import read_case, read_label
 
 AFFINE = np.diag([-0.7, -0.7, 2.0, 1.0])
 
@@ -22,10 +22,6 @@ def label(ct) -> np.ndarray:
 @pytest.fixture
 def image(write_nifti, ct):
     return read_case(write_nifti(ct, AFFINE))
-
-
-def test_label_values():
-    assert LABELS == {0: "background", 1: "lung", 2: "lesion"}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64, np.int64])

@@ -10,7 +10,7 @@ from skimage.draw import disk, ellipse
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.lungs import aerated_share, body_mask, derive_lung_mask
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
-from pipelines.transforms import select_chest
+from pipelines.tasks.lung_ct.transforms import select_chest
 
 
 def draw_slice(size: int = 200, *, cropped: bool = False) -> tuple[np.ndarray, np.ndarray]:

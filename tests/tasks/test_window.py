@@ -14,8 +14,8 @@ from pipelines.errors import IntensityError
 from pipelines.readers import read_case
 from pipelines.tasks.lung_ct.intensity import anchor_soft_tissue
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.transforms import ScaleCTd
 from pipelines.tasks.lung_ct.window import judge_window
-from pipelines.transforms import ScaleCTd
 
 LUNG_WINDOWS = [(-1000, 400), (-1250, 250), (-950, 450), (-1200, 0), (-1024, 600)]
 LIGHT_WINDOWS = [(-1400, 200), (-1500, 100)]  # lung windows that begin far below air

@@ -9,7 +9,8 @@ from monai.data import MetaTensor
 
 from pipelines.errors import IntensityError
 from pipelines.tasks.lung_ct.intensity import scale_ct
-from pipelines.transforms import RandSlicesd, ScaleCTd
+from pipelines.tasks.lung_ct.transforms import ScaleCTd
+from pipelines.transforms import RandSlicesd
 
 
 def make_case() -> dict[str, torch.Tensor]:

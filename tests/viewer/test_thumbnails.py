@@ -13,7 +13,7 @@ from nibabel import orientations
 from PIL import Image
 from written_folders import ct_volume, write_ct_case, write_manifest
 
-from pipelines.evaluation.case_report import volume_overlay
+from pipelines.tasks.lung_ct.case_report import volume_overlay
 from pipelines.viewer.thumbnails import from_overlay
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class ChestXray(Preparation[RawXrays, CheckedXray]):
     name = NAME
     about = "Chest X-rays, normal or with pneumonia."
     classes = XRAY_CLASSES
+    words: ClassVar[Mapping[str, Sequence[str]]] = {"subtype": ()}
     rule = CLASS_RULE
 
     def find(self, raw: Path) -> RawXrays:

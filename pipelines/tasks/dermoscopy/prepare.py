@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipelines.errors import UsageError
 from pipelines.preparation.corrected import KNOWN
@@ -41,6 +41,7 @@ class SkinLesions(Preparation[RawFolder, CheckedPicture]):
 
     about = "Dermoscopic pictures with skin lesions."
     labels = SKIN_LABELS
+    words: ClassVar[Mapping[str, Sequence[str]]] = {"diagnosis": ()}
     rule = STRATIFIED_RULE
     outlines = ((1, OUTLINE),)
 

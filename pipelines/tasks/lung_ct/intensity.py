@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.errors import IntensityError
-from pipelines.tasks.lung_ct.window import Window
+from pipelines.readers import CaseImage
+from pipelines.tasks.lung_ct.window import Window, judge_window
 
 SOFT_TISSUE = 0.74  # 40 HU in the lung window
 DARKEST_LUNG = 0.074  # some -900 HU
@@ -73,3 +74,14 @@ def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
     if not window.wide or window.tissue is None:
         return scaled
     return np.clip(scaled * (SOFT_TISSUE * 255 / window.tissue), 0.0, 1.0).astype(np.float32)
+
+
+def placed(case: CaseImage) -> tuple[np.ndarray, Window]:
+    """A case's axial image in the lung window, float32 (X, Y, Z) 0..1, stretched where its window is wide, and what was
+    found of that window; nothing of one in Hounsfield units."""
+    image = case.axial(case.array)
+    scaled = scale_ct(image, case.intensity)
+    if case.intensity == "hu":
+        return scaled, Window(None)
+    window = judge_window(image)
+    return stretch_wide_window(scaled, window), window

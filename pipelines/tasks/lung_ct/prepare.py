@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipelines.errors import UsageError
 from pipelines.preparation.corrected import KNOWN
@@ -14,7 +14,6 @@ from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
 from pipelines.preparation.preparing import Preparation, Prepared, is_prepared, matching_layouts, only_layout
 from pipelines.preparation.raw_case import RawCase, RawSet
 from pipelines.preparation.splits import Split
-from pipelines.readers import LABELS
 from pipelines.tasks.lung_ct.checks import SEVERITY, CheckedCase, check_case, write_case
 from pipelines.tasks.lung_ct.corrected_layout import find_corrected_ct
 from pipelines.tasks.lung_ct.ct_seg_layout import find_ct_seg
@@ -23,6 +22,7 @@ from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
 from pipelines.tasks.lung_ct.phantom_files import write_ct_seg_case, write_dicom_case
 from pipelines.tasks.lung_ct.report import case_table, counts, section_tables
 from pipelines.tasks.lung_ct.semi_seg_layout import find_semi_seg
+from pipelines.tasks.lung_ct.severity import MASK_LABELS
 
 NAME = "covid_ct"
 PHANTOM_FORMATS = ("nifti", "dicom", "both")
@@ -39,7 +39,8 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
 
     name = NAME
     about = "Lung CT with COVID-19 lesions."
-    labels = LABELS
+    labels = MASK_LABELS
+    words: ClassVar[Mapping[str, Sequence[str]]] = {"lung": ("reference", "derived")}
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 
     def __init__(self, mask_values: str | None = None) -> None:

@@ -19,6 +19,7 @@ from pipelines.errors import ConfigError
 LUNG_FLOOR_ML = 100.0  # an adult's lungs hold litres; below this the ratio would divide by noise
 LUNG_FLOOR_SHARE = 0.01  # of a slice's area: apex, abdomen, neck
 UNRATED = -1  # the class of a slice with too little lung
+MASK_LABELS = {0: "background", 1: "lung", 2: "lesion"}  # of the masks that slices are rated by
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from pipelines.evaluation import implausible
-from pipelines.evaluation.case_report import extent_notes, measure_case, overlay, volume_notes, volume_overlay
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
+from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
+from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage
+from pipelines.tasks.lung_ct.case_report import extent_notes, measure_case, overlay, volume_notes, volume_overlay
+from pipelines.tasks.lung_ct.intensity import placed
+from pipelines.tasks.lung_ct.plausibility import implausible
 from pipelines.tasks.lung_ct.window import Window
 
 
-class PredictionWriter(CaseWriter):
+class LungMaskWriter(CaseWriter):
     """For each case of an evaluator: ``NAME_mask.nii.gz`` or ``.png``, ``NAME_overlay.png``, ``NAME_report.json``.
 
     The mask lies on the input's grid with its affine: NIfTI (uint8) for volumes, an 8-bit PNG of label values (0, 1, 2)
@@ -33,7 +34,7 @@ class PredictionWriter(CaseWriter):
         return Finding(
             name,
             self.report(case, mask),
-            mask_image(mask, case) if stored is None else stored,
+            mask_image(mask, case, 2) if stored is None else stored,
             draw=lambda file: Image.fromarray(render(case, mask)).save(file, "PNG"),
         )
 
@@ -61,22 +62,6 @@ class PredictionWriter(CaseWriter):
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
-
-
-def mask_image(mask: np.ndarray, case: CaseImage) -> nib.Nifti1Image:
-    """The mask as NIfTI; from a NIfTI input it takes the shape (2D, 4D of one), affine and codes over exactly."""
-    source = case.source
-    if source is None and case.path.name.endswith((".nii", ".nii.gz")) and case.path.is_file():  # it may lie elsewhere
-        source = cast(nib.Nifti1Image, nib.load(case.path))
-    if source is None:
-        image = nib.Nifti1Image(mask, case.affine)
-        image.header.set_xyzt_units("mm")
-        return image
-    header = source.header.copy()
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, 2
-    return nib.Nifti1Image(mask.reshape(source.shape), source.affine, header)
 
 
 def render(case: CaseImage, mask: np.ndarray) -> np.ndarray:

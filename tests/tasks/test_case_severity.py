@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.evaluation.case_page import draw_case_page, worst_slices
-from pipelines.evaluation.case_severity import NO_LUNG, case_severity, one_lung_slices
-from pipelines.evaluation.severity_summary import extent_agreement, read_severities, write_severity_summary
+from pipelines.tasks.lung_ct.case_page import draw_case_page, worst_slices
+from pipelines.tasks.lung_ct.case_severity import NO_LUNG, case_severity, one_lung_slices
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.severity import SCALES, scale, slice_counts
+from pipelines.tasks.lung_ct.severity_summary import extent_agreement, read_severities, write_severity_summary
 
 SCALE = SCALES["normal_mild_severe"]
 

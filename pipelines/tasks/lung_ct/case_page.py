@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipelines.evaluation.case_report import overlay
+from pipelines.tasks.lung_ct.case_report import overlay
 
 A4_INCHES = (8.27, 11.69)
 WORST = 6

@@ -13,17 +13,17 @@ import torch
 from PIL import Image
 
 from pipelines.errors import ConfigError
-from pipelines.handlers import ClassWriter
 from pipelines.readers import read_case
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.lungs import aerated_share
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.writers import SliceClassWriter
 
 NAMES, THRESHOLDS, TYPICAL = ["normal", "mild", "severe"], [0.001, 0.25], [0.0, 0.08, 0.4]
 
 
-def writer(folder, **more) -> ClassWriter:
-    return ClassWriter(str(folder), NAMES, THRESHOLDS, TYPICAL, **more)
+def writer(folder, **more) -> SliceClassWriter:
+    return SliceClassWriter(str(folder), NAMES, THRESHOLDS, TYPICAL, **more)
 
 
 @pytest.fixture(scope="module")
@@ -146,4 +146,4 @@ def test_lung_share_of_a_phantom(phantom):
 def test_configuration_that_cannot_be_is_refused(tmp_path, wrong):
     right = {"names": NAMES, "thresholds": THRESHOLDS, "typical_extents": TYPICAL}
     with pytest.raises(ConfigError):
-        ClassWriter(str(tmp_path), **(right | wrong))
+        SliceClassWriter(str(tmp_path), **(right | wrong))

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.evaluation import implausible
-from pipelines.handlers import ClassWriter, PredictionWriter, SeverityWriter
 from pipelines.readers import read_case
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
+from pipelines.tasks.lung_ct.plausibility import implausible
 from pipelines.tasks.lung_ct.severity import SCALES
+from pipelines.tasks.lung_ct.writers import LungMaskWriter, SeverityWriter, SliceClassWriter
 
 SCALE = SCALES["normal_mild_severe"]
 
@@ -47,7 +47,7 @@ def report(writer: Any, path: Path, pred: np.ndarray) -> dict[str, Any]:
 def test_a_true_mask_is_not_doubted(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     hu, label = slice_
     for window, words in (((-1000, 400), []), ((-1350, 150), ["the darkest of the lungs is at grey"])):
-        found = report(PredictionWriter(str(tmp_path)), save(hu, window, tmp_path / "a.png"), label[None, :, :, None])
+        found = report(LungMaskWriter(str(tmp_path)), save(hu, window, tmp_path / "a.png"), label[None, :, :, None])
         assert found["doubt"] is None
         assert len(found["notes"]) == len(words)
         assert all(note.startswith(each) for note, each in zip(found["notes"], words, strict=True))
@@ -56,15 +56,13 @@ def test_a_true_mask_is_not_doubted(tmp_path: Path, slice_: tuple[np.ndarray, np
 
 def test_a_wide_window_is_noted_and_its_extent_given(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     hu, label = slice_
-    found = report(
-        PredictionWriter(str(tmp_path)), save(hu, (-1024, 1500), tmp_path / "a.png"), label[None, :, :, None]
-    )
+    found = report(LungMaskWriter(str(tmp_path)), save(hu, (-1024, 1500), tmp_path / "a.png"), label[None, :, :, None])
     assert found["doubt"] is None
     assert "wide window" in found["notes"][0]
     assert found["extent"] > 0.05
 
 
-@pytest.mark.parametrize("writer", [PredictionWriter, SeverityWriter])
+@pytest.mark.parametrize("writer", [LungMaskWriter, SeverityWriter])
 def test_chest_wall_called_lesion_is_doubted_and_gets_no_extent(
     tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray], writer: type
 ) -> None:
@@ -106,7 +104,7 @@ def test_a_slice_whose_window_cannot_be_told_is_referred(tmp_path: Path) -> None
     body = (x / 50) ** 2 + (y / 40) ** 2 < 1
     grey = np.where(body, 120 + np.random.default_rng(0).normal(0, 4, body.shape), 0)
     Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "a.png")
-    writer = ClassWriter(str(tmp_path), SCALE.names, SCALE.thresholds, [0.0, 0.08, 0.4])
+    writer = SliceClassWriter(str(tmp_path), SCALE.names, SCALE.thresholds, [0.0, 0.08, 0.4])
     found = report(writer, tmp_path / "a.png", np.array([[0.98], [0.01], [0.01]]))
     assert found["refer"] is True
     assert "no lung is in view" in found["reason"]
@@ -115,7 +113,7 @@ def test_a_slice_whose_window_cannot_be_told_is_referred(tmp_path: Path) -> None
 def test_a_wide_window_is_rated_as_a_lung_window_is(tmp_path: Path, slice_: tuple[np.ndarray, np.ndarray]) -> None:
     found = {}
     for window in ((-1000, 400), (-1024, 3071)):
-        writer = ClassWriter(str(tmp_path), SCALE.names, SCALE.thresholds, [0.0, 0.08, 0.4])
+        writer = SliceClassWriter(str(tmp_path), SCALE.names, SCALE.thresholds, [0.0, 0.08, 0.4])
         path = save(slice_[0], window, tmp_path / "a.png")
         found[window] = report(writer, path, np.array([[0.98], [0.01], [0.01]]))
     assert [each["class"] for each in found.values()] == ["normal", "normal"]
@@ -133,7 +131,7 @@ def test_a_scan_that_is_too_low_for_a_chest_is_noted_along_its_own_axis(
     image.set_qform(affine, 1)
     nib.save(image, tmp_path / "a.nii")
     mask = phantom.label.transpose(2, 0, 1)[None]
-    notes = report(PredictionWriter(str(tmp_path / "out")), tmp_path / "a.nii", mask)["notes"]
+    notes = report(LungMaskWriter(str(tmp_path / "out")), tmp_path / "a.nii", mask)["notes"]
     slices = mask.shape[1]
     words = f"{slices * step:.4g} mm high ({slices} voxels of {step:.3g} mm)"
     assert any(words in note for note in notes) is said

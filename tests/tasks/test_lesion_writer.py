@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.handlers import LesionWriter
 from pipelines.readers import read_colour
+from pipelines.tasks.dermoscopy.writer import LesionWriter
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.evaluation.lesion_shape import measure_lesion, outlined
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import ColourPicture, read_colour
+from pipelines.tasks.dermoscopy.lesion_shape import measure_lesion, outlined
 
 
 class LesionWriter(CaseWriter):

@@ -10,14 +10,15 @@ from typing import IO, Any
 import numpy as np
 
 from pipelines.errors import ConfigError
-from pipelines.evaluation.case_page import draw_case_page
-from pipelines.evaluation.case_severity import case_severity, one_lung_slices
-from pipelines.evaluation.severity_summary import read_severities, write_severity_summary
 from pipelines.files import table
-from pipelines.handlers.case_writer import NOT_FOR_CARE, Finding, placed
-from pipelines.handlers.prediction_writer import PredictionWriter
+from pipelines.handlers import NOT_FOR_CARE, Finding
 from pipelines.readers import CaseImage, read_label
+from pipelines.tasks.lung_ct.case_page import draw_case_page
+from pipelines.tasks.lung_ct.case_severity import case_severity, one_lung_slices
+from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.severity import SeverityScale
+from pipelines.tasks.lung_ct.severity_summary import read_severities, write_severity_summary
+from pipelines.tasks.lung_ct.writers.masks import LungMaskWriter
 
 FORMATS = ("png", "pdf")
 NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."
@@ -27,8 +28,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class SeverityWriter(PredictionWriter):
-    """``PredictionWriter``, and for each case its severity by the mask (``case_severity``).
+class SeverityWriter(LungMaskWriter):
+    """``LungMaskWriter``, and for each case its severity by the mask (``case_severity``).
 
     - ``NAME_report.json`` gets ``severity``; ``NAME_severity.csv`` is its slices as a table;
     - ``NAME_case_report.png`` or ``.pdf``, for volumes: a page with the worst slices, the extent along the scan,

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
-from pipelines.handlers import PictureClassWriter
 from pipelines.networks import ChestCNN, SmallAlexNet, TransferClassifier
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
+from pipelines.tasks.chest_xray.writer import XrayClassWriter
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest
 
@@ -52,7 +52,7 @@ def chest(tmp_path: Path) -> Path:
     return tmp_path / "chest.png"
 
 
-def report(writer: PictureClassWriter, picture: Path, pneumonia: float) -> dict:
+def report(writer: XrayClassWriter, picture: Path, pneumonia: float) -> dict:
     item = {"pred": torch.tensor([1 - pneumonia, pneumonia])}
     return json.loads(writer.write_case("a", writer.read(picture), item)["report"].read_text())
 
@@ -60,7 +60,7 @@ def report(writer: PictureClassWriter, picture: Path, pneumonia: float) -> dict:
 def test_class_follows_the_operating_point_of_the_weights(
     tmp_path: Path, weights: Path, calibration: Calibration, chest: Path
 ) -> None:
-    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
     below, above = report(writer, chest, 0.7), report(writer, chest, 0.81)
     assert (below["class"], above["class"]) == ("normal", "pneumonia")
     assert below["probabilities"] == pytest.approx({"normal": 0.3, "pneumonia": 0.7})
@@ -79,7 +79,7 @@ def test_a_picture_of_low_contrast_is_referred_however_sure_the_network_is(
     dark, light = np.percentile(grey, [2, 98])
     flat = np.clip((grey - dark) / (light - dark), -0.1, 1.1) * 40 + 108
     Image.fromarray(flat.astype(np.uint8)).save(tmp_path / "flat.png")
-    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights))
     found = report(writer, tmp_path / "flat.png", 0.99)
     assert found["class"] == "pneumonia"
     assert found["refer"] is True
@@ -87,14 +87,14 @@ def test_a_picture_of_low_contrast_is_referred_however_sure_the_network_is(
 
 
 def test_without_a_calibration_the_likelier_class_is_said(tmp_path: Path, weights: Path, picture: Path) -> None:
-    assert report(PictureClassWriter(str(tmp_path / "out"), NAMES), picture, 0.51)["class"] == "pneumonia"
+    assert report(XrayClassWriter(str(tmp_path / "out"), NAMES), picture, 0.51)["class"] == "pneumonia"
 
 
 def test_a_picture_that_may_be_no_chest_xray_is_referred_however_sure_the_network_is(
     tmp_path: Path, chest: Path
 ) -> None:
     Image.open(chest).rotate(90, expand=True).save(tmp_path / "side.png")
-    writer = PictureClassWriter(str(tmp_path / "out"), NAMES)
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES)
     said = report(writer, tmp_path / "side.png", 0.99)
     assert said["refer"] is True
     assert said["reason"] == "the picture does not look like an upright frontal chest X-ray"
@@ -105,13 +105,13 @@ def test_a_picture_that_may_be_no_chest_xray_is_referred_however_sure_the_networ
 def test_a_calibration_of_other_classes_or_out_of_range_is_refused(
     tmp_path: Path, weights: Path, calibration: Calibration, picture: Path
 ) -> None:
-    other = PictureClassWriter(str(tmp_path / "out"), ["no", "yes"], checkpoint=str(weights))
+    other = XrayClassWriter(str(tmp_path / "out"), ["no", "yes"], checkpoint=str(weights))
     with pytest.raises(WeightsError, match="trained for"):
         report(other, picture, 0.7)
     point = dataclasses.replace(calibration.operating_point, threshold=1.2)
     dataclasses.replace(calibration, operating_point=point).write(calibration_path(weights))
     with pytest.raises(UnreadableFileError, match="damaged"):
-        report(PictureClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights)), picture, 0.7)
+        report(XrayClassWriter(str(tmp_path / "out"), NAMES, checkpoint=str(weights)), picture, 0.7)
 
 
 class Bright(torch.nn.Module):
@@ -127,7 +127,7 @@ class Bright(torch.nn.Module):
 
 
 def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -> None:
-    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, network=Bright(), target_layer="trunk")
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=Bright(), target_layer="trunk")
     files = writer.write_case("a", writer.read(picture), {"pred": torch.tensor([0.1, 0.9])})
     drawn = np.asarray(Image.open(files["overlay"])).astype(int)
     assert drawn.shape == (60, 180, 3)
@@ -139,7 +139,7 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
 
 def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
     network = Bright()
-    writer = PictureClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="trunk")
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="trunk")
     said_normal = {"pred": torch.tensor([0.9, 0.1])}  # and whatever is bright speaks against it
     files = writer.write_case("a", writer.read(picture), said_normal)
     drawn = np.asarray(Image.open(files["overlay"]))
@@ -156,7 +156,7 @@ def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path
     ids=lambda each: f"{type(each).__name__}-{getattr(each, 'architecture', '')}",
 )
 def test_every_kind_of_network_has_a_layer_to_show(tmp_path: Path, picture: Path, network: torch.nn.Module) -> None:
-    writer = PictureClassWriter(
+    writer = XrayClassWriter(
         str(tmp_path / "out"), NAMES, network=network.eval(), target_layer="auto", image_size=[128, 128]
     )
     layer = dict(network.named_modules())[writer.target_layer]
@@ -170,4 +170,4 @@ def test_every_kind_of_network_has_a_layer_to_show(tmp_path: Path, picture: Path
 
 def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no layer"):
-        PictureClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="trunk.0")
+        XrayClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="trunk.0")

@@ -8,7 +8,7 @@ import torch
 
 from pipelines.errors import ConfigError
 from pipelines.tasks.lung_ct.severity import UNRATED
-from pipelines.transforms import SeverityLabeld
+from pipelines.tasks.lung_ct.transforms import SeverityLabeld
 
 
 def mask() -> np.ndarray:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pipelines.errors import ConfigError
 from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
 from pipelines.files import table
-from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, placed
+from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import CaseImage
+from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.lungs import aerated_share
 from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, SeverityScale
 from pipelines.transforms import TemperatureScaled
@@ -21,7 +22,7 @@ SHOWN = 12  # slices of a volume in its picture
 _NO_LUNG = "too little aerated lung: none is in view, or all of it is opaque"
 
 
-class ClassWriter(CaseWriter):
+class SliceClassWriter(CaseWriter):
     """For each case of an evaluator: ``NAME_report.json``, ``NAME_slices.csv`` and ``NAME_overlay.png``.
 
     The prediction is (classes, Z) probabilities, slices from the feet to the head. A slice is *referred* to a person

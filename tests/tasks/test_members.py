@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipelines.transforms import CountMembersd, SplitMembersd
+from pipelines.tasks.lung_ct.transforms import CountMembersd, SplitMembersd
 
 
 def test_members_are_split_off_and_counted():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.lesion_shape import OUTLINE, measure_lesion, outlined
+from pipelines.tasks.dermoscopy.lesion_shape import OUTLINE, measure_lesion, outlined
 
 
 def test_a_rectangle_measured_by_hand() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from pipelines.transforms import RemoveStrayLabelsd
+from pipelines.tasks.lung_ct.transforms import RemoveStrayLabelsd
 
 
 def scan(kind: str) -> dict[str, MetaTensor]:

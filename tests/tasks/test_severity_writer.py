@@ -12,12 +12,12 @@ import torch
 from ignite.engine import Engine, Events
 
 from pipelines.errors import ConfigError
-from pipelines.handlers import SeverityWriter
 from pipelines.networks import TinyUNet
 from pipelines.prediction import open_inference
 from pipelines.readers import read_case
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.severity import SCALES, slice_counts
+from pipelines.tasks.lung_ct.writers import SeverityWriter
 from pipelines.weights import save_weights
 
 SCALE = SCALES["normal_mild_severe"]

@@ -10,7 +10,7 @@ from monai.transforms import Compose
 
 from pipelines.preparation.drawing import stamp_discs
 from pipelines.tasks.dermoscopy.looks import add_dark_corners, add_ink, add_marks, add_sticker, stamp_curves
-from pipelines.transforms import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
+from pipelines.tasks.dermoscopy.transforms import RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned
 
 LOOKS = [RandDarkCornersd, RandGlared, RandHaird, RandRulerd, RandSkinToned]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.case_report import (
+from pipelines.tasks.lung_ct.case_report import (
     COLOURS,
     LUNG_RANGE_L,
     TILES,
