@@ -97,7 +97,8 @@ def list_bundles(folder: Path) -> list[BundleEntry]:
 
 
 def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> list[DatasetEntry]:
-    """The datasets that ``data prepare`` reads, by name.
+    """The datasets that ``data prepare`` reads, by name, and then those that bundles have cards of
+    (``docs/data_card.yaml``).
 
     Args:
         bundles: those that may be trained on them.
@@ -107,7 +108,9 @@ def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> lis
         UnreadableFileError: a card cannot be read.
     """
     place = folder or (_SHIPPED if _SHIPPED.is_dir() else _CHECKOUT)
-    return [_dataset(path, bundles) for path in sorted(place.glob("*.yaml"))]
+    own = [Path(each["folder"]) / "docs" / "data_card.yaml" for each in bundles]
+    cards = [*sorted(place.glob("*.yaml")), *(path for path in own if path.is_file())]
+    return [_dataset(path, bundles) for path in cards]
 
 
 def _bundle(name: str, path: Path) -> BundleEntry:

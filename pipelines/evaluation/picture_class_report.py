@@ -1,4 +1,4 @@
-"""The report of a classification of whole pictures in two classes, with an operating threshold."""
+"""The report of a classification of whole pictures; of two classes with an operating threshold and curves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipelines.evaluation.classification import (
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
 from pipelines.evaluation.report import as_entry
 from pipelines.files import markdown_cell, text, write_file
-from pipelines.readers import read_xray
+from pipelines.readers import read_colour, read_xray
 
 logger = logging.getLogger(__name__)
 _UNKNOWN = "unknown"  # the group of a picture whose group nobody wrote down
@@ -35,16 +35,18 @@ _UNKNOWN = "unknown"  # the group of a picture whose group nobody wrote down
 class PictureClassificationReport(ClassificationReport):
     """As ``ClassificationReport``, of pictures: an item is rated as a whole, its ``label`` is a class.
 
-    The class that is said follows the checkpoint's operating point. Beside the scores of ``class_scores`` there are
-    those of ``binary_scores`` for the last class, called positive. The tables are ``pictures.csv`` and ``cases.csv``;
-    ``curves.png`` has the ROC and precision-recall curves, ``groups.json`` the scores by subgroup.
+    The class that is said follows the checkpoint's operating point. Of two classes there are, beside the scores of
+    ``class_scores``, those of ``binary_scores`` for the last one, called positive, and ``curves.png`` has its ROC and
+    precision-recall curves. The tables are ``pictures.csv`` and ``cases.csv``; ``groups.json`` has the scores by
+    subgroup.
 
     Args:
+        coloured: the pictures are drawn in colour.
         group_key: of the items' subgroup (the kind of pneumonia), where scores are wanted by group too; None for none.
             Pictures of the group "unknown" are in none.
 
     Raises:
-        ConfigError: there are not two classes; else as ``ClassificationReport``.
+        ConfigError: there are not two classes or more; else as ``ClassificationReport``.
     """
 
     unit = "picture"
@@ -53,11 +55,12 @@ class PictureClassificationReport(ClassificationReport):
         "of means. The class said follows the operating point that is stored with the weights, if there is one."
     )
 
-    def __init__(self, *args: Any, group_key: str | None = None, **arguments: Any) -> None:
+    def __init__(self, *args: Any, group_key: str | None = None, coloured: bool = False, **arguments: Any) -> None:
         super().__init__(*args, **arguments)
         self.group_key = group_key
-        if len(self.names) != 2:
-            raise ConfigError(f"two classes are due, got {self.names}", where="PictureClassificationReport")
+        self.coloured = coloured
+        if len(self.names) < 2:
+            raise ConfigError(f"two classes are due, or more, got {self.names}", where="PictureClassificationReport")
 
     def rated(self, item: Mapping[str, Any]) -> list[RatedSlice]:
         missing = [key for key in ("pred", "label", "case", "patient", "image") if key not in item]
@@ -72,9 +75,13 @@ class PictureClassificationReport(ClassificationReport):
         group = "" if group == _UNKNOWN else group
         return [RatedSlice(str(item["case"]), str(item["patient"]), 0, label, tuple(probabilities), path, group=group)]
 
+    @property
+    def _binary(self) -> bool:
+        return len(self.names) == 2
+
     def scores(self, probabilities: NDArray, labels: NDArray, predicted: NDArray) -> dict[str, float]:
         scores = class_scores(probabilities, labels, self.names, predicted)
-        return scores | binary_scores(probabilities[:, 1], labels, predicted)
+        return scores | binary_scores(probabilities[:, 1], labels, predicted) if self._binary else scores
 
     def refers(self, each: RatedSlice) -> bool:
         return each.probabilities[int(self.predicted([each])[0])] < self.refer_below
@@ -84,15 +91,20 @@ class PictureClassificationReport(ClassificationReport):
 
     def image(self, each: RatedSlice) -> NDArray[np.uint8] | None:
         try:
+            if self.coloured:
+                return np.ascontiguousarray(read_colour(each.path).array.transpose(2, 1, 0))
             return read_xray(each.path).array.T.astype(np.uint8)
         except (PipelinesError, OSError) as error:  # the numbers are right without the picture
             logger.warning("%s: no picture (%s)", each.case, error)
             return None
 
     def draw(self, probabilities: NDArray, labels: NDArray) -> None:
-        said = self.calibration.predict(probabilities, self.names)
+        said, path = self.calibration.predict(probabilities, self.names), self.output_dir / "curves.png"
+        if not self._binary:
+            path.unlink(missing_ok=True)
+            return
         write_file(
-            self.output_dir / "curves.png",
+            path,
             lambda file: draw_curves(probabilities[:, 1], labels == 1, said == 1, self.names[1], file),
         )
 

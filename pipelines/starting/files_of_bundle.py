@@ -17,6 +17,7 @@ import yaml
 
 from pipelines.starting.architectures import Architecture
 from pipelines.starting.kinds import Kind
+from pipelines.starting.volume_sizes import volume_knobs
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 _SHARED = "shared"
@@ -58,7 +59,7 @@ class Facts:
     @cached_property
     def context(self) -> dict[str, Any]:
         """What templates may name."""
-        key_value = max(self.names)
+        key_value, masks = max(self.names), self.kind.names_kind == "labels"
         title = self.name.replace("_", " ").strip()
         return {
             "name": self.name,
@@ -72,13 +73,14 @@ class Facts:
             "single": self.single,
             "key": self.names[key_value],
             "key_value": key_value,
-            "validation_key": f"val_{self.names[key_value]}_dice",
+            "validation_key": f"val_{self.names[key_value]}_dice" if masks else "val_log_likelihood",
             "networks": list(self.networks),
             "default": self.networks[0],
             "dataset_dir": self.dataset_dir,
             "data": re.sub(r"^.*\+ '/(.*)'$", r"\1", self.dataset_dir),
             "like": self.like,
             "phantoms": _phantoms(self),
+            **volume_knobs(self.images if self.kind.spatial_dims == 3 else []),
             "example_input": "volume.nii.gz" if self.kind.spatial_dims == 3 else "picture.jpg",
         }
 
@@ -136,7 +138,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
     values = ", ".join(f"{value} {name}" for value, name in names.items())
     volumes = kind.spatial_dims == 3
     out_channels = {"0": names[1]} if facts.single else {str(value): name for value, name in names.items()}
-    shape = ["32*n"] * kind.spatial_dims
+    shape = ["16*n"] * 3 if volumes else ["32*n"] * 2
     image = {
         "type": "image",
         "format": "magnitude" if kind.in_channels == 1 else "rgb",

@@ -101,7 +101,7 @@ def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempP
         assert (prepared / "datalist.json").is_file(), f"no phantoms of {bundle.dataset!r}, and nothing in {prepared}"
         return prepared
     folder = tmp_path_factory.mktemp("phantoms")
-    words = ["-m", "pipelines", "data", "phantom", bundle.dataset, "--out", str(folder / bundle.dataset)]
+    words = ["-m", "pipelines", "data", "phantom", *bundle.phantoms, "--out", str(folder / bundle.dataset)]
     python([*words, "--cases", "8", "--size", str(SIDE), "--validation", "0.3"], folder, env)
     return folder / bundle.dataset
 
