@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Keys of reports that are shown where they are there: (key, title, kind of figure). One bundle has some of them.
+# What a report shows that says nothing of it itself, as those of earlier versions: (key, title, kind of figure).
 _SHOWN = (
     ("extent", "extent", "share"),
     ("severity.class", "class", "word"),
@@ -18,11 +18,19 @@ _SHOWN = (
 )
 
 
+KINDS = ("share", "ml", "word", "number")  # 0..1 shown in percent, millilitres, a word, a number
+_MOST_FIGURES = 20
+
+
 def figures(report: Mapping[str, Any], facts: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Figures ``{"key", "title", "text", "value"}`` of a report; ``value`` is what they are sorted by."""
+    """Figures ``{"key", "title", "text", "value"}`` of a report; ``value`` is what they are sorted by.
+
+    A report says which they are: ``"figures": [{"key", "title", "kind"}, ...]``. The key is that of the report, as
+    "severity.class" or ["severity", "class"]; the kind is one of `KINDS`. One without that list has those of a table.
+    """
     found = [
         {"key": title, "title": title, "text": text, "value": value}
-        for key, title, kind in _SHOWN
+        for key, title, kind in _shown(report)
         if (value := _value(report, key)) is not None and (text := _text(value, kind)) is not None
     ]
     said = probability(report)
@@ -73,9 +81,23 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _value(report: Mapping[str, Any], key: str) -> Any:
+def _shown(report: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    """Key, title and kind of each figure; what is none is passed over, for the file may be anybody's."""
+    own = report.get("figures")
+    if not isinstance(own, list):
+        yield from ((key.split("."), title, kind) for key, title, kind in _SHOWN)
+        return
+    for each in filter(lambda each: isinstance(each, dict), own[:_MOST_FIGURES]):
+        key, title, kind = each.get("key"), each.get("title"), each.get("kind")
+        parts = key.split(".") if isinstance(key, str) else key
+        known = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+        if isinstance(parts, list) and known and isinstance(title, str) and title and kind in KINDS:
+            yield parts, title, kind
+
+
+def _value(report: Mapping[str, Any], key: list[str]) -> Any:
     value: Any = report
-    for part in key.split("."):
+    for part in key:
         value = value.get(part) if isinstance(value, dict) else None
     return value
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
-from typing import Any
 
 from pipelines.errors import UnreadableFileError
 
@@ -21,6 +20,49 @@ _MOST_BYTES = 64 * 2**20  # of a manifest: a line of 300 bytes a case is a hundr
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """One line of the manifest.
+
+    Attributes:
+        input: the path that was looked at.
+        status: "done"; "refused" (the input is at fault); "skipped" (no case of its own); "failed" (we, or the
+            machine); "interrupted" (it was not its turn yet, or it was at work).
+        error: what is wrong, where, and how to mend it; None where it is done.
+        mask, report: absolute paths, so that they hold from any directory; ``mask`` is None for a classifier.
+        case: its name, after which its files are called.
+        input_sha256: of the input's content.
+        recipe: of the weights, options and versions that the answer was made with.
+        files: what was written beside mask and report, absolute paths by kind: ``overlay``, ``slices``, ...
+    """
+
+    input: str
+    status: str
+    error: str | None = None
+    mask: str | None = None
+    report: str | None = None
+    case: str | None = None
+    input_sha256: str | None = None
+    recipe: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The input, however its path was typed."""
+        return os.path.abspath(self.input)  # noqa: PTH100 - links stay, and so does what follows in an archive
+
+    @property
+    def there(self) -> bool:
+        """Whether it is done, and its files are there."""
+        files = [Path(each) for each in (self.mask, self.report, *self.files.values()) if each is not None]
+        return self.status == "done" and bool(files) and all(each.is_file() for each in files)
+
+    def holds(self, other: Outcome) -> bool:
+        """Whether this is the finished answer to what ``other`` asks: equal input and recipe, its files there."""
+        same = (self.case, self.input_sha256, self.recipe) == (other.case, other.input_sha256, other.recipe)
+        return same and self.there
+
+
+@dataclass(frozen=True)
 class PredictedCase:
     """One case of a manifest.
 
@@ -29,7 +71,8 @@ class PredictedCase:
         input: the image; where its path holds no longer and the same is found beside the folder, that.
         status: done, refused, skipped, failed, or another word of the manifest.
         error: what is wrong, and what to do.
-        files: those that are there, by kind: mask, report, overlay. Each lies in the folder, links followed.
+        files: those that are there, by kind: mask, report, overlay, and what else a writer wrote. Each lies in the
+            folder, links followed.
         corrected: the corrected mask, where there is one.
     """
 
@@ -41,10 +84,10 @@ class PredictedCase:
     corrected: Path | None = None
 
 
-def read_manifest(folder: Path) -> list[PredictedCase]:
-    """The cases of a folder that ``predict`` wrote, each once (its last line counts), in order.
+def read_outcomes(folder: Path) -> dict[str, Outcome]:
+    """The lines of a folder's manifest by `Outcome.key`, the last of each, in order.
 
-    A line that is cut off or no case of a manifest is passed over; unknown keys are too.
+    A line that is cut off, or is none, is passed over; so is what no outcome has.
 
     Raises:
         UnreadableFileError: there is no manifest, or it cannot be read.
@@ -59,12 +102,24 @@ def read_manifest(folder: Path) -> list[PredictedCase]:
             f"there is no {MANIFEST}", where=folder, how="give the folder that predict wrote"
         ) from None
     except OSError as error:
-        raise UnreadableFileError(f"the manifest cannot be read ({error.strerror})", where=path) from None
-    cases: dict[str, PredictedCase] = {}
-    for entry in filter(None, map(_parsed, lines)):
-        cases.pop(entry["input"], None)
-        cases[entry["input"]] = _case(folder, entry)
-    return list(cases.values())
+        raise UnreadableFileError(
+            f"the manifest cannot be read ({error.strerror})", where=path, how="check its rights"
+        ) from None
+    found: dict[str, Outcome] = {}
+    for outcome in filter(None, map(_parsed, lines)):
+        found.pop(outcome.key, None)
+        found[outcome.key] = outcome
+    return found
+
+
+def read_manifest(folder: Path) -> list[PredictedCase]:
+    """The cases of a folder that ``predict`` wrote, each once (its last line counts), in order, with the files that are
+    there, also where the folder was moved.
+
+    Raises:
+        UnreadableFileError: there is no manifest, or it cannot be read.
+    """
+    return [_case(folder, outcome) for outcome in read_outcomes(folder).values()]
 
 
 def lies_in(path: Path, folder: Path) -> bool:
@@ -113,31 +168,34 @@ def _endings_in(path: str, *homes: Path) -> Iterator[Path]:
                 yield Path(f"{place}{separator}{inside}")
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: str) -> Outcome | None:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    known = isinstance(entry, dict) and isinstance(entry.get("input"), str) and isinstance(entry.get("status"), str)
-    return entry if known else None
-
-
-def _case(folder: Path, entry: Mapping[str, Any]) -> PredictedCase:
+    if not isinstance(entry, dict):
+        return None
+    words = {each.name: entry[each.name] for each in fields(Outcome) if isinstance(entry.get(each.name), str)}
     more = entry.get("files")
-    stated = {**(more if isinstance(more, dict) else {}), **{k: entry[k] for k in ("mask", "report") if entry.get(k)}}
+    files = {key: path for key, path in more.items() if isinstance(path, str)} if isinstance(more, dict) else {}
+    return Outcome(**{**words, "files": files}) if words.get("input") and "status" in words else None
+
+
+def _case(folder: Path, outcome: Outcome) -> PredictedCase:
+    own = {"mask": outcome.mask, "report": outcome.report}
+    stated = {**outcome.files, **{kind: path for kind, path in own.items() if path}}
     files = {}
     for kind, path in stated.items():
-        if isinstance(path, str) and (place := found_inside(path, folder)) is not None:
+        if path and (place := found_inside(path, folder)) is not None:
             files[kind] = place
     name = next(filter(None, (_name(folder, kind, files.get(kind)) for kind in _ENDINGS)), None)
     if name is not None:
         files |= _beside(folder, name, _ENDINGS.keys() - files.keys())
-    error = entry.get("error")
     return PredictedCase(
-        name or Path(entry["input"]).name,
-        found_again(entry["input"], folder, folder.parent),
-        entry["status"],
-        error if isinstance(error, str) else None,
+        name or Path(outcome.input).name,
+        found_again(outcome.input, folder, folder.parent),
+        outcome.status,
+        outcome.error,
         files,
         None if name is None else corrected_mask(folder, name, files.get("mask")),
     )

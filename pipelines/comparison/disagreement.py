@@ -19,7 +19,8 @@ from pipelines.comparison.ranking import measured
 from pipelines.comparison.runs import Run
 from pipelines.datasets import files
 from pipelines.errors import PipelinesError
-from pipelines.readers import read_case, read_colour, read_picture
+from pipelines.evaluation.pictures import grey
+from pipelines.readers import read_as_shown, read_colour, read_picture
 from pipelines.readers.picture_file import SUFFIXES
 from pipelines.tasks.lung_ct.intensity import scale_ct
 
@@ -150,12 +151,15 @@ def measured_items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
 
 def _plane(path: str, number: int) -> NDArray[np.uint8]:
     """A slice of a volume, rows x columns."""
-    case = read_case(path)
+    case = read_as_shown(path)
     return grey_of(case.axial(case.array)[:, :, number], case.intensity).T
 
 
 def grey_of(array: NDArray, intensity: str) -> NDArray[np.uint8]:
-    """Values of a CT as it is shown, 0..255."""
+    """Values of a scan as it is shown, 0..255: of a CT in its window, of any other from the darkest to the brightest
+    percent."""
+    if intensity == "any":
+        return grey(array)
     return (scale_ct(array, intensity) * 255).astype(np.uint8)
 
 

@@ -23,7 +23,7 @@ from pipelines.comparison.ranking import Row
 from pipelines.comparison.runs import Store
 from pipelines.errors import PipelinesError
 from pipelines.evaluation.pictures import LABEL, PREDICTION, add_legend, outline, telling_slice
-from pipelines.readers import CaseImage, read_case, read_label
+from pipelines.readers import CaseImage, read_as_shown, read_label
 
 _COLUMNS = 4
 _SIDE = 480  # pixels at most of an embedded panel
@@ -124,7 +124,7 @@ class CasePictures:
         if item is None:
             return None
         path, label_path = str(item["image"]), str(item["label"])
-        image = None if is_picture(path) else read_case(path)
+        image = None if is_picture(path) else read_as_shown(path)
         picture = picture_of(path) if image is None else None
         truth = _labels(Path(label_path), image)
         _check(truth, picture)

@@ -22,7 +22,7 @@ from pipelines.evaluation.kept_masks import KeptMask, MaskKeeper
 from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
 from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
 from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
-from pipelines.readers import read_case, read_colour
+from pipelines.readers import read_as_shown, read_colour
 
 logger = logging.getLogger(__name__)
 
@@ -276,9 +276,9 @@ def _picture(candidate: _Candidate) -> CasePicture:
         plane = read_colour(candidate.image_path).array.transpose(1, 2, 0)
     elif plane is None and candidate.image_path is not None:
         try:
-            loaded = read_case(candidate.image_path)
-            window = _LUNG_WINDOW if loaded.intensity == "hu" else (0.0, 255.0)
-            plane = grey(loaded.array[:, :, candidate.slice_index], *window)
+            loaded = read_as_shown(candidate.image_path)
+            windows = {"hu": _LUNG_WINDOW, "display": (0.0, 255.0)}
+            plane = grey(loaded.array[:, :, candidate.slice_index], *windows.get(loaded.intensity, (None, None)))
         except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
             logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
     if plane is not None and plane.shape[:2] != candidate.label.shape:

@@ -6,6 +6,7 @@ from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Fi
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
+from pipelines.handlers.mask_writer import MaskWriter
 from pipelines.handlers.picture_class_writer import PictureClassWriter
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "CaseWriter",
     "EpochSeed",
     "Finding",
+    "MaskWriter",
     "PictureClassWriter",
     "ResumableEarlyStop",
     "TrainingCheckpoint",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pipelines.predicted import MANIFEST, Outcome, read_outcomes
 from pipelines.prediction.folder import predict
-from pipelines.prediction.manifest import INTERRUPTED, MANIFEST, Outcome, read_manifest
+from pipelines.prediction.manifest import INTERRUPTED
 from pipelines.prediction.model import Model, Result
 from pipelines.prediction.opening import fast_options, inference_overlays, network_overlays, open_inference
 
@@ -18,5 +19,5 @@ __all__ = [
     "network_overlays",
     "open_inference",
     "predict",
-    "read_manifest",
+    "read_outcomes",
 ]

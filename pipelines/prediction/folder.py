@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import OutputError, PipelinesError, SeriesError, UnreadableFileError
+from pipelines.predicted import MANIFEST, Outcome, read_outcomes
 from pipelines.prediction.index_page import IndexPage
-from pipelines.prediction.manifest import INTERRUPTED, Manifest, Outcome, input_digest, read_manifest, recipe_of
+from pipelines.prediction.manifest import INTERRUPTED, Manifest, input_digest, recipe_of
 from pipelines.prediction.model import Model, fault_behind
 from pipelines.preparation.cases import look_for_cases
 
@@ -77,7 +79,7 @@ def predict(
         )
         for item in items
     ]  # fmt: skip
-    earlier = read_manifest(out) if resume else {}
+    earlier = read_outcomes(out) if resume and os.path.lexists(out / MANIFEST) else {}
     kept = [replace(earlier[e.key], input=e.input) for e in due if e.key in earlier and earlier[e.key].holds(e)]
     asked_for = {each.key for each in due} | {outcome.key for outcome, _ in unusable}
     names = {each.case for each in due}
@@ -121,7 +123,7 @@ def _cases(source: Path, out: Path, series: str | None) -> tuple[list[dict[str, 
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise
-        return [], [(Outcome(str(source), "refused", str(error), None, None), error.exit_code)]
+        return [], [(Outcome(str(source), "refused", str(error)), error.exit_code)]
     here, root = out.resolve(), source.resolve()
     if here == root and source.is_dir():
         what = "results would lie among the inputs, and be inputs of the next call"
@@ -130,7 +132,7 @@ def _cases(source: Path, out: Path, series: str | None) -> tuple[list[dict[str, 
         items = [item for item in items if not Path(item["image"]).resolve().is_relative_to(here)]
         passed = [each for each in passed if not each.file.resolve().is_relative_to(here)]
     unusable = [
-        (Outcome(str(each.path), each.status, str(each.fault), None, None), each.fault.exit_code)
+        (Outcome(str(each.path), each.status, str(each.fault)), each.fault.exit_code)
         for each in passed
         if each.fault is not None
     ]
@@ -158,5 +160,5 @@ def _predict_case(
             raise fault from fault.__cause__  # the next case would meet it too
         status = "failed" if isinstance(fault, OutputError) else "refused"
         return replace(due, status=status, error=str(fault)), fault.exit_code
-    mask = str(files["mask"]) if "mask" in files else None
-    return replace(due, status="done", mask=mask, report=str(files["report"])), 0
+    paths = {kind: str(path) for kind, path in files.items()}
+    return replace(due, status="done", mask=paths.pop("mask", None), report=paths.pop("report"), files=paths), 0

@@ -18,7 +18,7 @@ from PIL import Image
 from pipelines.errors import OutputError
 from pipelines.files import text, write_file
 from pipelines.key_figures import figures, warnings
-from pipelines.prediction.manifest import Outcome
+from pipelines.predicted import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,78 +18,11 @@ from typing import Any
 from pipelines.errors import OutputError
 from pipelines.files import file_digest
 from pipelines.handlers import WRITING, WeightsLoader
-from pipelines.predicted import MANIFEST
+from pipelines.predicted import MANIFEST, Outcome
 from pipelines.readers.finder import SEPARATOR
 
 INTERRUPTED = "interrupted"
 _LOCK = ".predict.lock"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One line of the manifest.
-
-    Attributes:
-        input: the path that was looked at.
-        status: "done"; "refused" (the input is at fault); "skipped" (no case of its own); "failed" (we, or the
-            machine); "interrupted" (it was not its turn yet, or it was at work).
-        error: what is wrong, where, and how to mend it; None where it is done.
-        mask, report: absolute paths, so that they hold from any directory; ``mask`` is None for a classifier.
-        case: its name, after which its files are called.
-        input_sha256: of the input's content.
-        recipe: of the weights, options and versions that the answer was made with.
-    """
-
-    input: str
-    status: str
-    error: str | None
-    mask: str | None
-    report: str | None
-    case: str | None = None
-    input_sha256: str | None = None
-    recipe: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The input, however its path was typed."""
-        return os.path.abspath(self.input)  # noqa: PTH100 - links stay, and so does what follows in an archive
-
-    @property
-    def there(self) -> bool:
-        """Whether it is done, and its files are there."""
-        files = [Path(each) for each in (self.mask, self.report) if each is not None]
-        return self.status == "done" and bool(files) and all(each.is_file() for each in files)
-
-    def holds(self, other: Outcome) -> bool:
-        """Whether this is the finished answer to what ``other`` asks: equal input and recipe, its files there."""
-        same = (self.case, self.input_sha256, self.recipe) == (other.case, other.input_sha256, other.recipe)
-        return same and self.there
-
-
-def read_manifest(folder: Path) -> dict[str, Outcome]:
-    """The lines of a folder's manifest by `Outcome.key`, the last of each; a line that was cut off, or is none, is left
-    out."""
-    try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise OutputError(
-            f"cannot be read ({error.strerror})", where=folder / MANIFEST, how="check its rights"
-        ) from None
-    known = {each.name for each in fields(Outcome)}
-    found: dict[str, Outcome] = {}
-    for line in lines:
-        try:
-            content = json.loads(line)
-            outcome = Outcome(**{key: value for key, value in content.items() if key in known})
-            if not all(value is None or isinstance(value, str) for value in asdict(outcome).values()):
-                continue
-        except (ValueError, TypeError, AttributeError):
-            continue
-        if outcome.input:
-            found[outcome.key] = outcome
-    return found
 
 
 class Manifest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -87,9 +87,9 @@ def files(
     classes: Names | None = None,
 ) -> list[dict[str, Any]]:
     """The cases of one section ("training", "validation", "test") for a Dataset: absolute `image`, `label` (absolute,
-    or the number of a class), `patient`, `case`, and the list's `facts` of a case ("unknown" where it has null; of a list
-    without them, all else that it says in a word). The whole list is checked first, so that a patient in two splits stops training
-    as well as evaluation.
+    or the number of a class), `patient`, `case`, and the list's `facts` of a case ("unknown" where it has null; of a
+    list without them, all else that it says in a word). The whole list is checked first, so that a patient in two
+    splits stops training as well as evaluation.
 
     Raises:
         DatalistError: an unknown section, and everything that `load_datalist` raises.

@@ -1,12 +1,12 @@
-"""Strict reading of CT (pictures, NIfTI volumes and DICOM series), chest X-rays and colour pictures, checked until what
-comes out means what it says."""
+"""Strict reading of CT (pictures, NIfTI volumes and DICOM series), volumes of any values, chest X-rays and colour
+pictures, checked until what comes out means what it says."""
 
 from __future__ import annotations
 
-from pipelines.readers.case import CaseImage, read_case
+from pipelines.readers.case import CaseImage, read_as_shown, read_case, read_volume
 from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, read_mask_of
 from pipelines.readers.finder import Found, find_cases, look_through
-from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_grid_of, xray_in_memory
+from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_grid_of, volume_in_memory, xray_in_memory
 from pipelines.readers.intensity import classify
 from pipelines.readers.label import read_label, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
@@ -28,12 +28,15 @@ __all__ = [
     "judge_xray",
     "look_through",
     "on_grid_of",
+    "read_as_shown",
     "read_case",
     "read_colour",
     "read_label",
     "read_label_noted",
     "read_mask_of",
     "read_picture",
+    "read_volume",
     "read_xray",
+    "volume_in_memory",
     "xray_in_memory",
 ]

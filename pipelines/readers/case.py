@@ -1,4 +1,4 @@
-"""One case: a CT image of any kind that the project reads."""
+"""One case: a CT image of any kind that the project reads, or a volume whose values may mean anything."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 from nibabel import orientations
 
-from pipelines.errors import IntensityError
+from pipelines.errors import IntensityError, UnsupportedImageError
 from pipelines.readers import dicom_series, itk_volume, kinds, nifti, picture
 from pipelines.readers.address import locate, told_of
-from pipelines.readers.intensity import classify
+from pipelines.readers.intensity import check_values, classify
 from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
-from pipelines.readers.raw import Grid, file_size
+from pipelines.readers.raw import Grid, RawImage, file_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class CaseImage:
         affine: float64 4x4, voxel indices to RAS millimetres; for pictures the axial LPS directions with made-up
             millimetres.
         kind: "picture", whose spacing is unknown, or "volume".
-        intensity: "hu", at least -1024, or "display", 0..255 as shown on a screen.
+        intensity: "hu", at least -1024; "display", 0..255 as shown on a screen; or "any", as stored, where nobody asked
+            what the values mean.
         path: the file, or the folder of the DICOM series.
         notes: what was changed on the way, where the result is still right.
         orientation: the EXIF orientation that a picture was stored in, 1 to 8; 1 is upright.
@@ -38,7 +39,7 @@ class CaseImage:
     array: np.ndarray
     affine: np.ndarray
     kind: Literal["picture", "volume"]
-    intensity: Literal["hu", "display"]
+    intensity: Literal["hu", "display", "any"]
     path: Path
     notes: tuple[str, ...] = field(default=())
     orientation: int = 1
@@ -97,6 +98,59 @@ def read_case(path: str | os.PathLike[str]) -> CaseImage:
             each.
     """
     path = Path(path)
+    source, kind, raw = _read(path)
+    intensity, changed = classify(raw.array, path)
+    if source == kinds.DICOM and intensity != "hu":
+        raise IntensityError(
+            "the series holds 0..255 grey, not Hounsfield units (a screen capture?)",
+            where=path,
+            how="give the original series",
+        )
+    return CaseImage(
+        raw.array,
+        raw.affine,
+        kind,
+        cast(Literal["hu", "display"], intensity),
+        path,
+        (*raw.notes, *changed),
+        raw.orientation,
+    )
+
+
+def read_volume(path: str | os.PathLike[str]) -> CaseImage:
+    """Read one volume whose values may mean anything (MR, CT, ultrasound): as `read_case`, and nobody judges whether
+    the values are Hounsfield units. `intensity` is "any", the values are those of the file.
+
+    Raises:
+        UnreadableFileError, GeometryError, SeriesError: as `read_case`; a DICOM series must be one of CT.
+        UnsupportedImageError: as `read_case`; a picture.
+        IntensityError: NaN, infinite or constant values, or those of a mask (`check_values`).
+    """
+    path = Path(path)
+    _, kind, raw = _read(path)
+    if kind == "picture":
+        raise UnsupportedImageError(
+            "is a picture, and a volume is due", where=path, how="give NIfTI, NRRD, MetaImage or a DICOM series"
+        )
+    check_values(raw.array, path)
+    return CaseImage(raw.array, raw.affine, kind, "any", path, raw.notes)
+
+
+def read_as_shown(path: str | os.PathLike[str]) -> CaseImage:
+    """Read a case to show it, whatever its values mean: as `read_case`, and where these are neither Hounsfield units
+    nor 0..255 as `read_volume`. Raises as these do."""
+    try:
+        return read_case(path)
+    except IntensityError:
+        try:
+            return read_volume(path)
+        except UnsupportedImageError:  # a picture, whose own fault tells more
+            pass
+        raise
+
+
+def _read(path: Path) -> tuple[str, Literal["picture", "volume"], RawImage]:
+    """The source (see `kinds`), and what was read of it, its values not judged."""
     place = locate(path)
     kind: Literal["picture", "volume"] = "volume"
     with told_of(place, path):
@@ -115,19 +169,4 @@ def read_case(path: str | os.PathLike[str]) -> CaseImage:
                 raw = dicom_series.read_series(place.path)
             else:
                 raise unknown_kind(place.path)
-    intensity, changed = classify(raw.array, path)
-    if source == kinds.DICOM and intensity != "hu":
-        raise IntensityError(
-            "the series holds 0..255 grey, not Hounsfield units (a screen capture?)",
-            where=path,
-            how="give the original series",
-        )
-    return CaseImage(
-        raw.array,
-        raw.affine,
-        kind,
-        cast(Literal["hu", "display"], intensity),
-        path,
-        (*raw.notes, *changed),
-        raw.orientation,
-    )
+    return source, kind, raw

@@ -277,7 +277,7 @@ def _size(dataset: pydicom.FileDataset, path: Path) -> tuple[int, int, int]:
         )
     if bits not in (8, 16, 32):
         raise UnsupportedImageError(
-            f"{bits} bits a pixel are not CT values", where=path, how="give the original series"
+            f"{bits} bits a pixel are not those of a scan", where=path, how="give the original series"
         )
     return rows, columns, frames
 

@@ -35,7 +35,7 @@ from pipelines.errors import (
 from pipelines.readers.case import CaseImage
 from pipelines.readers.colour import ColourPicture, read_colour
 from pipelines.readers.dicom_series import read_series
-from pipelines.readers.intensity import classify
+from pipelines.readers.intensity import check_values, classify
 from pipelines.readers.nifti import judge_image
 from pipelines.readers.picture import read_picture
 from pipelines.readers.raw import RawImage, check_affine, check_volume_shape, unset_grid_note
@@ -60,23 +60,7 @@ def case_in_memory(image: Any, *, affine: NDArray | None = None, spacing: Sequen
         GeometryError: a volume without an affine; affine and spacing that disagree.
         UnreadableFileError, UnsupportedImageError, SeriesError, IntensityError: as ``read_case``.
     """
-    named = Path(f"({_named(image)} in memory)")
-    if not isinstance(image, np.ndarray) and (affine is not None or spacing is not None):
-        raise UsageError("this image states its own grid", where=named, how="leave out affine and spacing")
-    kind: Literal["picture", "volume"] = "volume"
-    source = None
-    if isinstance(image, SpatialImage):
-        source = _with_its_header(image, named)
-        raw = judge_image(source, named)
-    elif _is_dicom(image):
-        with _on_disk(image, named) as folder:
-            raw = read_series(folder)
-    elif _is_itk(image) and _axes_of(image) == 3:
-        raw = _of_itk(image, named)
-    elif isinstance(image, np.ndarray) and (affine is not None or (image.ndim == 3 and image.shape[2] not in (3, 4))):
-        raw = _of_array(image, affine, spacing, named)
-    else:
-        kind, raw = "picture", read_picture(named, data=_as_file(_picture(image, named), named))
+    kind, raw, named, source = _judged(image, affine, spacing)
     intensity, changed = classify(raw.array, named)
     if _is_dicom(image) and intensity != "hu":
         raise IntensityError(
@@ -86,6 +70,43 @@ def case_in_memory(image: Any, *, affine: NDArray | None = None, spacing: Sequen
         )
     grey = cast(Literal["hu", "display"], intensity)
     return CaseImage(raw.array, raw.affine, kind, grey, named, (*raw.notes, *changed), raw.orientation, source)
+
+
+def volume_in_memory(image: Any, *, affine: NDArray | None = None, spacing: Sequence[float] | None = None) -> CaseImage:
+    """A volume in memory, whatever its values mean, as ``read_volume`` gives a file.
+
+    Args:
+        image, affine, spacing: as ``case_in_memory``, without pictures.
+
+    Raises:
+        UsageError, GeometryError: as ``case_in_memory``.
+        UnreadableFileError, UnsupportedImageError, SeriesError, IntensityError: as ``read_volume``.
+    """
+    kind, raw, named, source = _judged(image, affine, spacing)
+    if kind == "picture":
+        raise UnsupportedImageError("is a picture, and a volume is due", where=named, how="give a volume")
+    check_values(raw.array, named)
+    return CaseImage(raw.array, raw.affine, kind, "any", named, raw.notes, source=source)
+
+
+def _judged(
+    image: Any, affine: NDArray | None, spacing: Sequence[float] | None
+) -> tuple[Literal["picture", "volume"], RawImage, Path, nib.Nifti1Image | None]:
+    """Its kind, voxels and grid, its name for messages, and nibabel's image that it is; values are not judged."""
+    named = Path(f"({_named(image)} in memory)")
+    if not isinstance(image, np.ndarray) and (affine is not None or spacing is not None):
+        raise UsageError("this image states its own grid", where=named, how="leave out affine and spacing")
+    if isinstance(image, SpatialImage):
+        source = _with_its_header(image, named)
+        return "volume", judge_image(source, named), named, source
+    if _is_dicom(image):
+        with _on_disk(image, named) as folder:
+            return "volume", read_series(folder), named, None
+    if _is_itk(image) and _axes_of(image) == 3:
+        return "volume", _of_itk(image, named), named, None
+    if isinstance(image, np.ndarray) and (affine is not None or (image.ndim == 3 and image.shape[2] not in (3, 4))):
+        return "volume", _of_array(image, affine, spacing, named), named, None
+    return "picture", read_picture(named, data=_as_file(_picture(image, named), named)), named, None
 
 
 def colour_in_memory(image: Any) -> ColourPicture:
@@ -201,7 +222,7 @@ def _of_array(array: NDArray, affine: NDArray | None, spacing: Sequence[float] |
         raise UnsupportedImageError(
             f"the array is {array.shape} of {array.dtype}, and one volume (X, Y, Z) of numbers is due",
             where=named,
-            how="give one volume of Hounsfield units",
+            how="give one volume",
         )
     check_volume_shape((volume.shape[0], volume.shape[1], volume.shape[2]), named)
     check_affine(matrix, named)
@@ -214,7 +235,7 @@ def _of_array(array: NDArray, affine: NDArray | None, spacing: Sequence[float] |
         )
     if volume.dtype.kind in "iu" and max(abs(int(volume.min())), abs(int(volume.max()))) > 2**24:
         raise IntensityError(
-            f"{volume.dtype.name} voxels up to {volume.max()} are not CT values", where=named, how="give int16"
+            f"{volume.dtype.name} voxels up to {volume.max()} are not those of a scan", where=named, how="give int16"
         )
     note = unset_grid_note(matrix)
     values = np.array(volume, dtype=np.float32, order="F")  # a copy: the caller's stays as it is

@@ -61,6 +61,24 @@ def classify(array: np.ndarray, where: str | os.PathLike[str]) -> tuple[str, tup
     return "display", _settle_display(array, low, high, where)
 
 
+def check_values(array: np.ndarray, where: str | os.PathLike[str]) -> None:
+    """Refuse a volume whose values say nothing, whatever they mean; none is changed.
+
+    Args:
+        array: float32 (X, Y, Z).
+        where: the file or folder, for the message.
+
+    Raises:
+        IntensityError: NaN, infinite or constant values, or so few levels that it is a mask: two, or whole numbers
+            within 15 of each other.
+    """
+    low, high = _extremes(array, where)
+    if fault := _like_a_mask(array, low, high, high - low):
+        raise IntensityError(
+            f"{fault}, not like an image", where=where, how="give the image here and the mask as its label"
+        )
+
+
 def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, 2**24 // max(1, array.shape[0] * array.shape[1]))
     for first in range(0, array.shape[2], step):
@@ -103,19 +121,23 @@ def _settle_hu(array: np.ndarray, low: float, high: float, where: str | os.PathL
 
 
 def _settle_display(array: np.ndarray, low: float, high: float, where: str | os.PathLike[str]) -> tuple[str, ...]:
-    whole, between = True, False
-    for slab in _slabs(array):
-        whole = whole and bool(np.array_equal(slab, np.rint(slab)))
-        between = between or bool(((slab != low) & (slab != high)).any())
-    if not between or (whole and high <= MAX_CLASS_NUMBER):
-        steps = "few" if between else "only two"
+    if fault := _like_a_mask(array, low, high, high):
         raise IntensityError(
-            f"grey values from {low:g} to {high:g} with {steps} steps look like a mask, not like a CT",
-            where=where,
-            how="give the image here and the mask as its label",
+            f"{fault}, not like a CT", where=where, how="give the image here and the mask as its label"
         )
     if high <= 1:
         for slab in _slabs(array):
             np.multiply(slab, np.float32(255), out=slab)
         return ("values from 0 to 1 were scaled to 0..255",)
     return ()
+
+
+def _like_a_mask(array: np.ndarray, low: float, high: float, reach: float) -> str:
+    """Why the values look like those of a mask: only two of them, or whole numbers with a small reach; "" for no."""
+    whole, between = True, False
+    for slab in _slabs(array):
+        whole = whole and bool(np.array_equal(slab, np.rint(slab)))
+        between = between or bool(((slab != low) & (slab != high)).any())
+    if between and not (whole and reach <= MAX_CLASS_NUMBER):
+        return ""
+    return f"grey values from {low:g} to {high:g} with {'few' if between else 'only two'} steps look like a mask"

@@ -81,7 +81,7 @@ def read_itk(path: Path) -> RawImage:
     whole = components not in ("float", "double")
     if whole and max(abs(float(array.min())), abs(float(array.max()))) > 2**24:
         raise IntensityError(
-            f"{components} voxels up to {array.max():g} are not CT values", where=path, how="save it as int16"
+            f"{components} voxels up to {array.max():g} are not those of a scan", where=path, how="save it as int16"
         )
     return RawImage(array, affine, tuple(notes))
 
@@ -111,7 +111,7 @@ def _by_itk(itk: Any, path: Path, size: int) -> tuple[np.ndarray, np.ndarray, st
     x, y, z = _three(shape, path)
     if io.GetNumberOfComponents() != 1 or components not in _SCALARS:
         raise UnsupportedImageError(
-            f"voxels of {io.GetNumberOfComponents()} components ({components}) are not CT values",
+            f"voxels of {io.GetNumberOfComponents()} components ({components}) are not those of a scan",
             where=path,
             how="save the one volume that is meant",
         )

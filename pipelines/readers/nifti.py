@@ -110,7 +110,7 @@ def judge_image(image: nib.Nifti1Image, path: Path) -> RawImage:
         raise UnreadableFileError(f"the file is truncated or damaged ({error})", where=path, how=_AGAIN) from None
     if stored.dtype.kind not in "iuf" or stored.dtype.itemsize > 8:
         named = "RGB colours" if stored.dtype.fields else str(stored.dtype)
-        raise UnsupportedImageError(f"voxels of the kind {named} are not CT values", where=path, how="give int16")
+        raise UnsupportedImageError(f"voxels of the kind {named} are not those of a scan", where=path, how="give int16")
     _check_exact(stored, path)
     with np.errstate(invalid="ignore", over="ignore"):
         array = np.array(stored.reshape(shape), dtype=np.float32, order="F")  # a copy: the caller's stays as it is
@@ -210,7 +210,7 @@ def _dtype(header: Header, path: Path) -> np.dtype:
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         named = "RGB colours" if dtype.fields else str(dtype)
         raise UnsupportedImageError(
-            f"voxels of the kind {named} are not CT values", where=path, how="save the volume as int16 or float32"
+            f"voxels of the kind {named} are not those of a scan", where=path, how="save the volume as int16 or float32"
         )
     return dtype
 
@@ -288,7 +288,7 @@ def _check_exact(stored: np.ndarray, path: Path) -> None:
         and max(abs(int(stored.min())), abs(int(stored.max()))) > 2**24
     ):
         raise IntensityError(
-            f"{stored.dtype.name} voxels from {stored.min()} to {stored.max()} are not CT values",
+            f"{stored.dtype.name} voxels from {stored.min()} to {stored.max()} are not those of a scan",
             where=path,
             how="save it as int16",
         )

@@ -76,7 +76,7 @@ def check_volume_shape(shape: tuple[int, int, int], path: Path) -> None:
         raise UnreadableFileError(f"the header states an absurd size {shape}", where=path, how="export the scan again")
     if sorted(shape)[1] < MIN_VOLUME_SIDE:
         raise UnsupportedImageError(
-            f"the image of {shape} voxels is too small to be a CT slice",
+            f"the image of {shape} voxels is too small to be a scan",
             where=path,
             how="give the scan at its full size",
         )
@@ -96,7 +96,7 @@ def check_affine(affine: np.ndarray, path: Path) -> None:
     if (spacing < low).any() or (spacing > high).any():
         shown = " x ".join(f"{value:g}" for value in spacing)
         raise GeometryError(
-            f"the voxel spacing of {shown} mm cannot be that of a CT",
+            f"the voxel spacing of {shown} mm cannot be that of a CT or another scan",
             where=path,
             how="correct the spacing (in millimetres)",
         )

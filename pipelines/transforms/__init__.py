@@ -1,6 +1,6 @@
 """Dictionary transforms: load images and labels, draw slices, and apply a fitted temperature."""
 
-from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadXrayd
+from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadVolumed, LoadXrayd
 from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.temperature import Calibration, OperatingPoint, TemperatureScaled, calibration_path
 
@@ -9,6 +9,7 @@ __all__ = [
     "LoadCTd",
     "LoadLabeld",
     "LoadPictured",
+    "LoadVolumed",
     "LoadXrayd",
     "OperatingPoint",
     "RandSlicesd",

@@ -1,5 +1,5 @@
-"""Dictionary transforms that load a CT case, chest X-ray or colour picture and its label, strictly
-(``pipelines.readers``)."""
+"""Dictionary transforms that load a CT case, a volume of any values, a chest X-ray or a colour picture, and its label,
+strictly (``pipelines.readers``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from pipelines.readers import (
     read_case,
     read_colour,
     read_label_noted,
+    read_volume,
     read_xray,
+    volume_in_memory,
     xray_in_memory,
 )
 from pipelines.readers.raw import Grid
@@ -92,6 +94,31 @@ class LoadCTd(_LoadImaged):
         return case_in_memory(image, affine=affine, spacing=spacing)
 
 
+class LoadVolumed(_LoadImaged):
+    """Loads a volume whose values may mean anything (MR, CT, ultrasound) as a MetaTensor (1, X, Y, Z), float32.
+
+    NIfTI, NRRD, MetaImage, Analyze, or a DICOM series of CT. Everything is checked as ``LoadCTd`` does, but whether the
+    values are Hounsfield units: they are as stored, and the bundle scales them. ``meta`` as ``LoadCTd`` gives it, with
+    the kind "volume" and the intensity "any"; the affine is RAS, in mm, and the axes are the file's.
+
+    Args:
+        keys, allow_missing_keys: as MONAI's.
+
+    Raises:
+        PipelinesError: of the kind that names the fault (``pipelines.readers.read_volume``).
+    """
+
+    def read(self, given: Any) -> tuple[np.ndarray, np.ndarray, Sequence[str], dict[str, Any]]:
+        case = read_volume(given) if isinstance(given, Path) else given
+        meta = {"intensity": case.intensity, "kind": case.kind, "orientation": case.orientation}
+        return case.array[None], case.affine, case.notes, meta
+
+    def take(
+        self, image: Any, *, affine: np.ndarray | None = None, spacing: Sequence[float] | None = None
+    ) -> CaseImage:
+        return volume_in_memory(image, affine=affine, spacing=spacing)
+
+
 class LoadPictured(_LoadImaged):
     """Loads a colour picture, upright, as a MetaTensor (3, W, H), float32, RGB 0..1.
 
@@ -150,8 +177,8 @@ class LoadLabeld(MapTransform):
 
     Args:
         keys: whose values are paths of label files.
-        image_key: a loaded image (``LoadCTd``, ``LoadPictured``) whose grid the label must share.
-        values: the values a label may hold (0 background, 1 lung, 2 lesion).
+        image_key: a loaded image (``LoadCTd``, ``LoadVolumed``, ``LoadPictured``) whose grid the label must share.
+        values: the values that a label may hold.
 
     Raises:
         LabelError: a value outside ``values``.

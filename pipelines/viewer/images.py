@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import LabelError, OutputError, PipelinesError, UnreadableFileError, UnsupportedImageError
-from pipelines.readers import PICTURE_AFFINE, read_case, read_colour, read_label, read_xray
+from pipelines.evaluation.label_outlines import value_window
+from pipelines.readers import PICTURE_AFFINE, read_as_shown, read_colour, read_label, read_xray
 from pipelines.readers.finder import SEPARATOR
 from pipelines.readers.kinds import PICTURE, kind_of
 from pipelines.readers.raw import Grid
@@ -131,15 +132,22 @@ class Images:
             del sizes[key]
 
     def _volume(self, path: Path, key: str) -> Shown:
-        case = read_case(path)
+        case = read_as_shown(path)
         if case.kind == "picture":
             return self._picture(path, key)
         turn = orientations.io_orientation(case.affine)
         array = orientations.apply_orientation(case.array, turn)
         affine = case.affine @ orientations.inv_ornt_aff(turn, case.array.shape)
         file = self._folder / f"{key}.nii"
-        if case.intensity == "display":
-            stored: NDArray = np.rint(array).clip(0, 255).astype(np.uint8)
+        intensity, notes = case.intensity, case.notes
+        if intensity == "any":
+            low, high = value_window(array)
+            stored: NDArray = np.empty(array.shape, np.uint8, order="F")
+            for z in range(array.shape[2]):
+                stored[:, :, z] = ((array[:, :, z] - low) * np.float32(255 / (high - low))).clip(0, 255)
+            intensity, notes = "display", (*notes, f"values from {low:g} to {high:g} are shown as grey from 0 to 255")
+        elif intensity == "display":
+            stored = np.rint(array).clip(0, 255).astype(np.uint8)
         else:
             stored = np.empty(array.shape, np.int16, order="F")
             for z in range(array.shape[2]):  # a slice at a time: a long scan in float64 would not fit
@@ -147,8 +155,8 @@ class Images:
         _write_nifti(file, stored, affine)
         x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
         return Shown(
-            "volume", stored.shape, affine, case.intensity, file, case.grid, turn,
-            tuple(case.slice_indices), (x, y, z), case.notes,
+            "volume", stored.shape, affine, intensity, file, case.grid, turn,
+            tuple(case.slice_indices), (x, y, z), notes,
         )  # fmt: skip
 
     def _picture(self, path: Path, key: str) -> Shown:

@@ -15,11 +15,10 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.tasks.lung_ct.case_report import tile_size
+from pipelines.evaluation.label_outlines import colour_of, tile_size
 from pipelines.viewer.images import Shown
 
 SIDE = 112  # pixels
-_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # Okabe and Ito's
 
 
 def from_overlay(overlay: Image.Image, report: Mapping[str, Any], mask: Path | None = None) -> Image.Image:
@@ -60,7 +59,7 @@ def from_image(shown: Shown, mask: NDArray[np.uint8] | None) -> Image.Image:
             inner[1:-1, 1:-1] = (
                 region[1:-1, 1:-1] & region[:-2, 1:-1] & region[2:, 1:-1] & region[1:-1, :-2] & region[1:-1, 2:]
             )
-            plane[region & ~inner] = _COLOURS[(value - 1) % len(_COLOURS)]
+            plane[region & ~inner] = colour_of(value)
     return _small(Image.fromarray(plane))
 
 

@@ -18,7 +18,7 @@ from pipelines.__main__ import main
 from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import OutputError
 from pipelines.networks import TinyUNet
-from pipelines.prediction import read_manifest
+from pipelines.prediction import read_outcomes
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.warm import WarmPython
@@ -209,7 +209,7 @@ def test_three_hundred_pictures_through_two_kills(tmp_path, weights, warm: WarmP
                     break
             running.communicate(timeout=60)
         assert running.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-        known = read_manifest(out)
+        known = read_outcomes(out)
         done = [each for each in known.values() if each.status == "done"]
         assert len(done) >= 58
         assert (out / "index.html").is_file()

@@ -258,7 +258,7 @@ def test_what_its_values_say_is_judged_as_of_any_volume(tmp_path, ct):
     refused(write(ct * 0 - 1000, AFFINES["LPS"], tmp_path / "a.nrrd"), IntensityError, "every voxel")
     big = ct.astype(np.int32)
     big[1, 1, 1] = 2**30
-    refused(write(big, AFFINES["LPS"], tmp_path / "b.nrrd"), IntensityError, "not CT values")
+    refused(write(big, AFFINES["LPS"], tmp_path / "b.nrrd"), IntensityError, "not those of a scan")
     identity = read_case(write(ct, np.diag([-1.0, -1.0, 1.0, 1.0]), tmp_path / "c.mha"))
     assert "identity" in identity.notes[0]
 

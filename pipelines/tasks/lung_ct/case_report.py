@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
+from pipelines.evaluation.label_outlines import TILES, resized, side_by_side, tile_size
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.severity import slice_counts, volume_extent, volume_floor
 
 COLOURS = {1: (86, 180, 233), 2: (230, 159, 0)}  # Okabe and Ito's sky blue for lung, orange for lesion
-TILES = 12  # slices shown of a volume
 # Litres that lungs hold on CT: some 0.3 from a child of about a year, and in the largest adults 10.
 LUNG_RANGE_L = (0.3, 12.0)
 # Millimetres that a chest CT shows across and from front to back (a gantry is at most 0.9 m wide), and along the body.
 # Fewer slices than _FEW_SLICES make a slab that is meant to be low.
 PLANE_RANGE_MM, HEIGHT_RANGE_MM, _FEW_SLICES = (80.0, 1000.0), (60.0, 2200.0), 10
-_MOST_STRETCHED = 20.0  # times that a pixel is drawn longer than it is wide
 
 
 def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -127,31 +125,6 @@ def volume_overlay(
         chosen.add(largest)
     size = tile_size(image.shape[:2], spacing)
     tiles = [
-        overlay(_resized(image[:, :, z], size, 1), _resized(mask[:, :, z], size, 0), intensity) for z in sorted(chosen)
+        overlay(resized(image[:, :, z], size, 1), resized(mask[:, :, z], size, 0), intensity) for z in sorted(chosen)
     ]
-    columns = min(4, len(tiles))
-    blank = np.zeros_like(tiles[0])
-    tiles += [blank] * (-len(tiles) % columns)
-    return np.concatenate([np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)])
-
-
-def tile_size(shape: tuple[int, ...], spacing: tuple[float, float, float] | None) -> tuple[int, int]:
-    """The pixels (X, Y) of a slice in ``volume_overlay``: square ones, none of them larger than they were.
-
-    Args:
-        shape: (X, Y) voxels.
-        spacing: millimetres along X, Y, Z; None where unknown.
-    """
-    x, y = shape
-    if spacing is None or abs(spacing[0] / spacing[1] - 1) < 0.01:
-        return x, y
-    fine = min(spacing[:2])
-    factors = [min(step / fine, _MOST_STRETCHED) for step in spacing[:2]]
-    return max(round(x * factors[0]), 1), max(round(y * factors[1]), 1)
-
-
-def _resized(plane: np.ndarray, size: tuple[int, int], order: int) -> np.ndarray:
-    if plane.shape == size:
-        return plane
-    factors = (size[0] / plane.shape[0], size[1] / plane.shape[1])
-    return ndimage.zoom(plane, factors, order=order, grid_mode=True, mode="nearest")
+    return side_by_side(tiles)
