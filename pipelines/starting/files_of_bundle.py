@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +35,7 @@ class Facts:
         dataset_dir: where its data are, as its configs say it.
         like: what it was begun like.
         images: training images, where there are data.
+        knobs: values of ids at the top of configs that the templates' give way to.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Facts:
     dataset_dir: str
     like: str
     images: Sequence[Path]
+    knobs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def single(self) -> bool:
@@ -94,7 +96,7 @@ def write_files(facts: Facts, folder: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - no page is made, and names are letters and digits
+        autoescape=False,  # no page is made, and names are letters, digits and underscores
         keep_trailing_newline=True,
     )
     for path, template in _templates(facts.kind):
@@ -102,7 +104,10 @@ def write_files(facts: Facts, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if template.suffix == _SUFFIX:
             relative = template.relative_to(TEMPLATES).as_posix()
-            target.write_text(environment.get_template(relative).render(facts.context).lstrip("\n"), encoding="utf-8")
+            text = environment.get_template(relative).render(facts.context).lstrip("\n")
+            target.write_text(
+                with_values(text, facts.knobs) if path.parent.name == "configs" else text, encoding="utf-8"
+            )
         else:
             shutil.copyfile(template, target)
     overlays = folder / "configs" / "networks"
@@ -111,6 +116,18 @@ def write_files(facts: Facts, folder: Path) -> None:
         (overlays / f"{network.name}.yaml").write_text(network.overlay, encoding="utf-8")
     text = json.dumps(metadata(facts), indent=4, ensure_ascii=False) + "\n"
     (folder / "configs" / "metadata.json").write_text(text, encoding="utf-8")
+
+
+def with_values(text: str, knobs: Mapping[str, Any]) -> str:
+    """A config with other values of ids at its top; its comments stay."""
+
+    def line(match: re.Match[str]) -> str:
+        if match[1] not in knobs:
+            return match[0]
+        value = yaml.safe_dump(knobs[match[1]], default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+        return f"{match[1]}: {value}{match[3] or ''}"
+
+    return re.sub(r"^(\w+): ([^#\n]*?)( +#.*)?$", line, text, flags=re.MULTILINE)
 
 
 def _templates(kind: Kind) -> Iterator[tuple[Path, Path]]:

@@ -1,4 +1,4 @@
-"""The kinds of bundles that can be started, each with a folder of templates, and which one a bundle that there is has."""
+"""The kinds of bundles that can be begun, each with a folder of templates, and the kind of a bundle that there is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from pipelines.bundle import MARK, bundles_in, shipped_bundles
 from pipelines.errors import ConfigError, UsageError
@@ -24,6 +27,7 @@ class Kind:
         in_channels: of its images.
         network: the one of its own that is the default.
         packages: what its bundles need beside MONAI, torch and numpy.
+        shared_knobs: ids whose values are taken from a bundle that it is like.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Kind:
     in_channels: int
     network: str
     packages: tuple[str, ...]
+    shared_knobs: tuple[str, ...] = ()
 
     @property
     def names_kind(self) -> str:
@@ -41,6 +46,7 @@ class Kind:
         return "labels" if self.task == "segmentation" else "classes"
 
 
+_PICTURES = ("epochs", "batch_size", "learning_rate", "weight_decay", "image_size", "flips", "val_interval", "patience")
 _ALWAYS = ("mlflow", "pytorch-ignite", "safetensors", "scikit-image")
 KINDS: Mapping[str, Kind] = {
     each.name: each
@@ -48,6 +54,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "picture_segmentation", "segmentation", "pairs", "pictures and their masks", 2, 3, "skips",
             (*_ALWAYS, "pillow", "torchvision"),
+            (*_PICTURES, "encoder_factor", "scales", "threshold", "largest_component"),
         ),
         Kind(
             "volume_segmentation", "segmentation", "pairs", "volumes and their masks", 3, 1, "small_unet",
@@ -56,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "picture_classification", "classification", "classes", "a folder of pictures a class", 2, 3, "mobilenet_v2",
             (*_ALWAYS, "matplotlib", "pillow", "scikit-learn", "torchvision"),
+            (*_PICTURES, "label_smoothing", "refer_below"),
         ),
     )
 }  # fmt: skip
@@ -81,6 +89,24 @@ def like(word: str, bundles: Path) -> tuple[Kind, Path | None]:
         what = f"there is no bundle and no kind {word!r} to begin like"
         raise UsageError(what, where=bundles, how=f"{how}, or the kinds {', '.join(KINDS)}")
     return _kind_of(folder), folder.absolute()
+
+
+def knobs_like(bundle: Path, kind: Kind) -> dict[str, Any]:
+    """What a bundle's knobs are turned to, of those that the kind has too; none of one whose networks see other things.
+
+    Raises:
+        ConfigError: its training config cannot be read.
+    """
+    if not kind.shared_knobs or _kind_of(bundle) != kind:
+        return {}
+    path = bundle / "configs" / "train.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("the config cannot be read", where=path) from error
+    return {
+        name: content[name] for name in kind.shared_knobs if isinstance(content.get(name), bool | int | float | list)
+    }
 
 
 def _kind_of(bundle: Path) -> Kind:

@@ -12,7 +12,7 @@ from pipelines.errors import UsageError
 from pipelines.preparation.new_folder import new_folder
 from pipelines.starting.architectures import Architecture, architectures
 from pipelines.starting.files_of_bundle import TEMPLATES, Facts, write_files
-from pipelines.starting.kinds import like
+from pipelines.starting.kinds import knobs_like, like
 from pipelines.starting.names import check_name, checked_names
 from pipelines.starting.raw_data import PreparedData, data_folder, prepared_data
 
@@ -96,6 +96,7 @@ def start_bundle(
         dataset_dir=data_folder(target if found is None else found.folder, root),
         like=like_what,
         images=[] if found is None else list(found.images),
+        knobs={} if bundle is None else knobs_like(bundle, kind),
     )
     try:
         with new_folder(folder / name, lambda _: False) as partial:

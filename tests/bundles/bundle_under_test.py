@@ -1,9 +1,10 @@
 """One bundle as the contract sees it: its files, its configs, and small knobs with which it runs in seconds.
 
 Nothing here knows a bundle by its name. What differs between bundles is looked up in them: the dataset is the last part
-of ``dataset_dir`` in a whole config (its card is ``data/NAME.yaml``, its phantoms come from ``data phantom NAME``, where
-the bundle says neither by ``docs/data_card.yaml`` and the metadata's ``phantoms``), the kind is said in ``metadata.json`` (``kinds`` has what follows from it), the networks are the files of
-``configs/networks``. The bundles are the project's; those of another folder if ``PIPELINES_BUNDLES`` names one.
+of ``dataset_dir`` in a whole config; its card is the bundle's ``docs/data_card.yaml`` or ``data/NAME.yaml``, its
+phantoms come from ``data phantom`` and the words of the metadata's ``phantoms`` or NAME; the kind is said in
+``metadata.json`` (``kinds`` has what follows from it); the networks are the files of ``configs/networks``. The bundles
+are the project's; those of another folder if ``PIPELINES_BUNDLES`` names one.
 """
 
 from __future__ import annotations
