@@ -45,11 +45,11 @@ BUNDLE = PROJECT / "bundles" / "skin_lesion_segmentation"
 CONFIGS = BUNDLE / "configs"
 # name: the overlays of the bundle that make it
 EXPERIMENTS = {
-    "finetuned": ["networks/skips", "finetuned"],
-    "frozen": ["networks/skips", "frozen"],
-    "last_feature": ["networks/last_feature", "finetuned"],
-    "interpolating": ["networks/interpolating", "finetuned"],
-    "reference_augmentation": ["networks/skips", "finetuned", "reference_augmentation"],
+    "finetuned": ["networks/skips"],
+    "frozen": ["networks/skips"],  # and --freeze_encoder
+    "last_feature": ["networks/last_feature"],
+    "interpolating": ["networks/interpolating"],
+    "reference_augmentation": ["networks/skips", "reference_augmentation"],
 }
 METRICS = ("dice", "iou", "thresholded_iou", "sensitivity", "specificity", "accuracy", "hd95_px")
 SHIPPED = "skips"
@@ -223,6 +223,7 @@ def run(
         str(ckpt_dir),
         "--encoder_weights",
         args.encoder_weights,
+        *(["--freeze_encoder", "True"] if name == "frozen" else []),
         *knobs,
     ]
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.jobs))}

@@ -37,7 +37,7 @@ ALIASES = ("champion", "challenger")
 _MODELS = "models:/"
 _FOREIGN = 64  # pixels a side of the example where run and config name no size
 _METRICS = 20  # as tags of a version
-_USUAL = ("test_lesion_dice", "test_auc", "test_balanced_accuracy", "test_accuracy")  # where no checkpoint was chosen
+_USUAL = ("_dice", "_auc", "_balanced_accuracy", "test_accuracy")  # ends of names, where no checkpoint was chosen
 _SET_HERE = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
 
 
@@ -286,9 +286,10 @@ def _tested(run: Run) -> list[str]:
     there = [name for name, value in sorted(run.metrics.items()) if name.startswith("test_") and value == value]
     there = [name for name in there if not name.endswith(("_ci_low", "_ci_high", "_n"))]
     chosen = [name.replace("best_val_", "test_") for name in run.metrics if name.startswith("best_val_")]
-    key = next((name for name in [*chosen, *_USUAL] if name in there), there[0] if there else "")
+    usual = [next((name for name in there if name.endswith(end)), "") for end in _USUAL]
+    key = next((name for name in [*chosen, *usual] if name in there), there[0] if there else "")
     words = set(key.split("_")) - {"test"}
-    return sorted(there, key=lambda name: (name != key, -len(words & set(name.split("_"))), name not in _USUAL, name))
+    return sorted(there, key=lambda name: (name != key, -len(words & set(name.split("_"))), name not in usual, name))
 
 
 def _figure(run: Run, name: str) -> str:

@@ -68,6 +68,24 @@ class Dataset:
         return getattr(import_module(f"pipelines.tasks.{self.task}.{module}"), function)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A label that lies within another, and is measured as its share of both.
+
+    Attributes:
+        whole: the name of the other label.
+        floor_share: of a slice's, or a volume's, voxels: of less of the whole there is no share.
+        floor_ml: in a volume, so much of the whole suffices.
+    """
+
+    whole: str
+    floor_share: float
+    floor_ml: float
+
+
+# By name, in masks that have both labels. Other labels are measured by themselves.
+PARTS = {"lesion": Part("lung", floor_share=0.01, floor_ml=100.0)}
+
 _SKIN = "prepare:prepare_skin_lesions"
 DATASETS = {
     each.name: each

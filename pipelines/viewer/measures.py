@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, slice_extents, volume_extent, volume_floor
-
-# A label that is a part of another: its curve is its share of both. Others are shown as areas.
-PARTS = {"lesion": "lung"}
+from pipelines.tasks.registry import PARTS
 
 
 def measure(mask: NDArray[np.uint8], labels: Mapping[int, str], spacing: tuple[float, ...] | None) -> dict[str, Any]:
@@ -25,20 +22,21 @@ def measure(mask: NDArray[np.uint8], labels: Mapping[int, str], spacing: tuple[f
     Returns:
         ``labels``: [{value, name, title, voxels, ml, share, slices: [voxels by Z]}] (ml None without spacing; share of
         all voxels); ``extent`` 0..1 or None; ``curve``: {title, of, values: [a number or None by Z]} of the highest
-        label: its part of another where ``PARTS`` says so, or else its area; ``most``: the Z where it is largest, or
+        label: its share of another (``registry.PARTS``), or else its area; ``most``: the Z where it is largest, or
         None.
     """
     counts = count_slices(mask, max(labels, default=1))
     known = {value: labels.get(value, f"label {value}") for value in range(1, len(counts)) if value in labels}
     known |= {int(v): f"label {v}" for v in np.flatnonzero(counts.sum(axis=1)) if v and v not in known}
     ml = None if spacing is None else float(np.prod(spacing)) / 1000
-    parts = {PARTS[name]: name for name in known.values() if PARTS.get(name) in known.values()}
+    parts = {name: PARTS[name] for name in known.values() if name in PARTS and PARTS[name].whole in known.values()}
+    wholes = {part.whole: name for name, part in parts.items()}
     found: dict[str, Any] = {
         "labels": [
             {
                 "value": value,
                 "name": name,
-                "title": f"{name} without {parts[name]}" if name in parts else name,
+                "title": f"{name} without {wholes[name]}" if name in wholes else name,
                 "voxels": int(counts[value].sum()),
                 "ml": None if ml is None else round(int(counts[value].sum()) * ml, 3),
                 "share": round(int(counts[value].sum()) / mask.size, 6),
@@ -55,16 +53,20 @@ def measure(mask: NDArray[np.uint8], labels: Mapping[int, str], spacing: tuple[f
         return found
     if counts[sought].any():
         found["most"] = int(counts[sought].argmax())
-    by_name = {name: value for value, name in known.items()}
-    whole = by_name.get(PARTS.get(known[sought], ""))
     area = mask.shape[0] * mask.shape[1]
-    if whole is not None:
+    part = parts.get(known[sought])
+    if part is not None:
+        whole = next(value for value, name in known.items() if name == part.whole)
         both = counts[whole] + counts[sought]
-        extents = slice_extents(counts[sought], both, area, LUNG_FLOOR_SHARE)
-        values = [None if np.isnan(each) else round(float(each), 6) for each in extents]
-        found["curve"] = {"title": f"{known[sought]} in {known[whole]}, %", "of": sought, "values": values}
-        extent = volume_extent(int(counts[sought].sum()), int(both.sum()), volume_floor(mask.size, spacing))
-        found["extent"] = None if extent is None else round(extent, 6)
+        enough = both >= max(part.floor_share * area, 1)
+        values = [
+            round(int(a) / int(b), 6) if there else None
+            for a, b, there in zip(counts[sought], both, enough, strict=True)
+        ]
+        found["curve"] = {"title": f"{known[sought]} in {part.whole}, %", "of": sought, "values": values}
+        floor = part.floor_share * mask.size if ml is None else min(part.floor_share * mask.size, part.floor_ml / ml)
+        if both.sum() >= max(floor, 1):
+            found["extent"] = round(int(counts[sought].sum()) / int(both.sum()), 6)
     else:
         shares = (counts[sought] / area).round(6).tolist()
         found["curve"] = {"title": f"{known[sought]} in slice, %", "of": sought, "values": shares}
