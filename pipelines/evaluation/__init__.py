@@ -12,13 +12,11 @@ from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
 from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
 from pipelines.evaluation.picture_class_report import PictureClassificationReport
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
-from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.evaluation.segmentation import Measure, case_metrics
 from pipelines.evaluation.shortcut_controls import ShortcutControls
 from pipelines.evaluation.slice_score import SliceScore
 
 __all__ = [
-    "CLASSES",
-    "NSD_TOLERANCE",
     "ClassificationReport",
     "EvaluationReport",
     "EvaluationRow",
@@ -26,6 +24,7 @@ __all__ = [
     "LabelDice",
     "LabelIoU",
     "McNemar",
+    "Measure",
     "NetworkCost",
     "PairedDifference",
     "PictureClassificationReport",

@@ -6,9 +6,9 @@ import math
 import re
 
 _LESS = re.compile(r"hd95|hausdorff|(^|_)(ece|brier|loss|mae|rmse|error|distance|seconds)(_|$)")
-# Neither more nor less is better: a bias is best at 0, a coverage where it was promised, an extent is the patient's,
-# and what is left to a person is a price.
-_NEITHER = re.compile(r"(^|_)(refer_share|bias|coverage|extent_label|extent_prediction)(_|$)")
+# Neither more nor less is better: a bias is best at 0, a coverage where it was promised, what is measured of the label
+# or the prediction alone is the patient's, and what is left to a person is a price.
+_NEITHER = re.compile(r"(^|_)(refer_share|bias|coverage)(_|$)|._(label|prediction)$")
 _PROPORTION = re.compile(r"(^|_)(accuracy|sensitivity|specificity|precision|recall|f1|share|coverage)(_|$)")
 _PART = re.compile(
     r"(^|_)(dice|iou|nsd|auc|ece|brier|extent_label|extent_prediction|extent_error|extent_mae)(_|$)|average_precision"

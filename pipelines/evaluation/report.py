@@ -40,6 +40,7 @@ def write_evaluation(
     *,
     pictures: Sequence[CasePicture] = (),
     notes: Sequence[str] = (),
+    key_class: str = "",
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -57,9 +58,10 @@ def write_evaluation(
     Args:
         rows: one a case; names are unique.
         out_dir: made if it is not there.
-        prefix: what metric names start with in the summary (``test_lesion_dice``).
+        prefix: what metric names start with in the summary (``test_tumour_dice``).
         pictures: cases to draw, in this order.
         notes: sentences for the summary, such as the NSD tolerance.
+        key_class: whose Dice the pictures are chosen by.
         n_resamples: bootstrap samples.
         seed: of the bootstrap.
 
@@ -100,10 +102,12 @@ def write_evaluation(
         (folder / "groups.json").unlink(missing_ok=True)
     write_file(folder / "cases.csv", text(table([*head, *names], cells)))
     write_file(folder / "summary.json", text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
-    write_file(folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes, by_group)))
+    write_file(
+        folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes, by_group, key_class))
+    )
     picture_path = folder / "worst_cases.png"
     if pictures:
-        write_file(picture_path, lambda file: draw_cases(pictures, file))
+        write_file(picture_path, lambda file: draw_cases(pictures, file, key_class))
     else:
         picture_path.unlink(missing_ok=True)
     return summary
@@ -158,6 +162,7 @@ def _summary_markdown(
     pictures: Sequence[CasePicture],
     notes: Sequence[str],
     by_group: Mapping[str, Mapping[str, Interval]],
+    key_class: str,
 ) -> str:
     patients = len({row["patient"] for row in rows})
     lines = [
@@ -185,7 +190,8 @@ def _summary_markdown(
         counts = ", ".join(f"{markdown_cell(g)} {sum(r.get('group') == g for r in rows)}" for g in by_group)
         lines += ["", f"Cases: {counts}."]
     if pictures:
-        lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", "| case | Dice |", "|---|---:|"]
+        dice = f"Dice of {markdown_cell(key_class)}" if key_class else "Dice"
+        lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", f"| case | {dice} |", "|---|---:|"]
         lines += [f"| {markdown_cell(picture.case)} | {shown(picture.dice)} |" for picture in pictures]
     return "\n".join(lines) + "\n"
 
