@@ -15,6 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
+from monai.transforms import LoadImage
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError, PipelinesError
@@ -290,7 +291,7 @@ class EvaluationReport:
             try:
                 values, window = self._grey_values(candidate.image_path)
                 plane = grey(values[:, :, candidate.slice_index], *window)
-            except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
+            except (PipelinesError, OSError, IndexError, RuntimeError) as error:  # the numbers are right without it
                 logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
         if plane is not None and plane.shape[:2] != candidate.label.shape:
             logger.warning("%s: no image behind the outlines (it is not on the label's grid)", candidate.case)
@@ -306,7 +307,11 @@ class EvaluationReport:
 
     def _grey_values(self, path: str) -> tuple[NDArray, tuple[float | None, float | None]]:
         """An image X x Y x Z as it is stored, and the values between which it is drawn; None for its percentiles."""
-        loaded = read_as_shown(path)
+        try:
+            loaded = read_as_shown(path)
+        except PipelinesError:  # what is no case to predict on can be drawn all the same
+            values = np.asarray(LoadImage(image_only=True)(path), dtype=np.float32)
+            return np.atleast_3d(values), self.window or (None, None)
         return loaded.array, (0.0, 255.0) if loaded.intensity == "display" else self.window or (None, None)
 
 

@@ -168,7 +168,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("words, said", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("words", "said"), FAULTS.values(), ids=FAULTS)
 def test_faults_are_named_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
@@ -216,4 +216,5 @@ def test_a_bundle_begun_here_is_what_another_is_like(tmp_path: Path, monkeypatch
     assert new(tmp_path, "first_segmentation", "volume_segmentation", "--labels", "liver") == 0
     assert main(["new", "second_segmentation", "--like", "first_segmentation", "--labels", "a", "b"]) == 0
     assert channels(tmp_path, "second_segmentation", "small_unet") == (1, 3)
-    assert main(["new", "third_segmentation", "--like", SKIN, "--labels", "a"]) == 0, "those that are shipped stay known"
+    shipped = ["new", "third_segmentation", "--like", SKIN, "--labels", "a"]
+    assert main(shipped) == 0, "those that are shipped stay known"
