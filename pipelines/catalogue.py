@@ -87,13 +87,16 @@ class DatasetEntry(TypedDict):
     layouts: list[Layout]
 
 
-def list_bundles(folder: Path) -> list[BundleEntry]:
-    """The bundles of a folder, by name.
-
-    Raises:
-        UnreadableFileError: a bundle's metadata or training config cannot be read.
-    """
-    return [_bundle(name, path) for name, path in bundles_in(folder).items()]
+def list_bundles(folder: Path) -> tuple[list[BundleEntry], list[UnreadableFileError]]:
+    """The bundles of a folder, by name; and what is wrong with those whose files cannot be read."""
+    entries: list[BundleEntry] = []
+    faults: list[UnreadableFileError] = []
+    for name, path in bundles_in(folder).items():
+        try:
+            entries.append(_bundle(name, path))
+        except UnreadableFileError as fault:
+            faults.append(fault)
+    return entries, faults
 
 
 def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> list[DatasetEntry]:

@@ -6,18 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a report shows that says nothing of it itself, as those of earlier versions: (key, title, kind of figure).
-_SHOWN = (
-    ("extent", "extent", "share"),
-    ("severity.class", "class", "word"),
-    ("class", "class", "word"),
-    ("lesion_ml", "lesion", "ml"),
-    ("lung_ml", "lung", "ml"),
-    ("area_share", "area", "share"),
-    ("parts", "parts", "number"),
-)
-
-
 KINDS = ("share", "ml", "word", "number")  # 0..1 shown in percent, millilitres, a word, a number
 _MOST_FIGURES = 20
 
@@ -26,7 +14,8 @@ def figures(report: Mapping[str, Any], facts: Mapping[str, str] | None = None) -
     """Figures ``{"key", "title", "text", "value"}`` of a report; ``value`` is what they are sorted by.
 
     A report says which they are: ``"figures": [{"key", "title", "kind"}, ...]``. The key is that of the report, as
-    "severity.class" or ["severity", "class"]; the kind is one of `KINDS`. One without that list has those of a table.
+    "severity.class" or ["severity", "class"]; the kind is one of `KINDS`. The probability that decides stands beside
+    them.
     """
     found = [
         {"key": title, "title": title, "text": text, "value": value}
@@ -84,10 +73,9 @@ def warnings(report: Mapping[str, Any]) -> list[str]:
 def _shown(report: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
     """Key, title and kind of each figure; what is none is passed over, for the file may be anybody's."""
     own = report.get("figures")
-    if not isinstance(own, list):
-        yield from ((key.split("."), title, kind) for key, title, kind in _SHOWN)
-        return
-    for each in filter(lambda each: isinstance(each, dict), own[:_MOST_FIGURES]):
+    for each in own[:_MOST_FIGURES] if isinstance(own, list) else []:
+        if not isinstance(each, dict):
+            continue
         key, title, kind = each.get("key"), each.get("title"), each.get("kind")
         parts = key.split(".") if isinstance(key, str) else key
         known = isinstance(parts, list) and all(isinstance(part, str) for part in parts)

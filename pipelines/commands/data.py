@@ -67,6 +67,8 @@ def _add_options(parser: argparse.ArgumentParser, known: Mapping[str, Mapping[st
         help_ = f"{', '.join(names)} only: {option.help}"
         if option.kind is bool:
             parser.add_argument(flag, dest=option.argument, action="store_true", default=None, help=help_)
+        elif option.kind is list:
+            parser.add_argument(flag, dest=option.argument, nargs="+", metavar="NAME", help=help_)
         else:
             parser.add_argument(flag, dest=option.argument, type=option.kind, choices=option.choices, help=help_)
 

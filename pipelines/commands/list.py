@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from pipelines.bundle import Project
 from pipelines.catalogue import BundleEntry, DatasetEntry, Headline, list_bundles, list_datasets
 from pipelines.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 _WIDTH = 100
 _NOTHING = "–"
@@ -33,12 +37,15 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
 
 
 def _list(args: argparse.Namespace, project: Project) -> int:
-    bundles = list_bundles(project.bundles)
+    bundles, faults = list_bundles(project.bundles)
     datasets = list_datasets(bundles)
     if args.name is not None:
         names = [each["name"] for each in chain(bundles, datasets)]
         bundles = [each for each in bundles if each["name"] == args.name]
         datasets = [each for each in datasets if each["name"] == args.name]
+        damaged = [each for each in faults if Path(str(each.where)).is_relative_to(project.bundles / args.name)]
+        if damaged:
+            raise damaged[0]
         if not bundles and not datasets:
             what = f"there is no bundle and no dataset {args.name!r}"
             raise UsageError(what, where=project.bundles, how=f"choose from {', '.join(names)}")
@@ -50,7 +57,9 @@ def _list(args: argparse.Namespace, project: Project) -> int:
         lines = [line for part in parts for line in (*part, "")]
         lines = [*lines, "* the network that is used where none is named"] if bundles else lines[:-1]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
+    for fault in faults:
+        logger.error("%s", fault)
+    return faults[0].exit_code if faults else 0
 
 
 def _bundle(entry: BundleEntry, whole: bool) -> Iterator[str]:

@@ -7,21 +7,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), told apart with any colour vision, in the order of the
-# labels; after the last the first comes again. Their black would not be seen.
-LABEL_COLOURS = (
-    (86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0), (0, 114, 178),
-)  # fmt: skip
+from pipelines.preparation.showing import colour_of, value_window, windowed
+
 TILES = 12  # slices shown of a volume
 OVERLAY_SIDE = 1600  # pixels of the longer side of a picture's overlay, at most
 _MOST_STRETCHED = 20.0  # times that a pixel is drawn longer than it is wide
-_FEW = 10**6  # voxels that a window is estimated from
 _CROSS = ndimage.generate_binary_structure(2, 1)
-
-
-def colour_of(label: int) -> tuple[int, int, int]:
-    """The colour of a label, from 1 on."""
-    return LABEL_COLOURS[(label - 1) % len(LABEL_COLOURS)]
 
 
 def outline_labels(picture: NDArray[np.uint8], labels: NDArray[np.uint8], width: int = 1) -> NDArray[np.uint8]:
@@ -83,23 +74,14 @@ def outlined_slices(
     if shown.size == 0:
         shown = np.arange(labels.shape[2])
     chosen = sorted(set(shown[np.linspace(0, shown.size - 1, min(TILES, shown.size)).round().astype(int)].tolist()))
-    low, high = value_window(image)
+    window = value_window(image)
     size = tile_size(image.shape[:2], spacing)
     tiles = []
     for z in chosen:
-        grey = np.clip((resized(image[:, :, z], size, 1) - low) / (high - low), 0, 1) * 255
+        grey = windowed(resized(image[:, :, z], size, 1), window) * 255
         upright = np.repeat(grey.astype(np.uint8).T[:, :, None], 3, axis=2)
         tiles.append(outline_labels(upright, np.ascontiguousarray(resized(labels[:, :, z], size, 0).T)))
     return side_by_side(tiles)
-
-
-def value_window(image: NDArray) -> tuple[float, float]:
-    """The values shown as black and as white: the 1st and the 99th percentile; the extremes where these are equal."""
-    few = image.ravel(order="K")[:: max(1, image.size // _FEW)]
-    low, high = (float(value) for value in np.percentile(few, (1, 99)))
-    if low == high:
-        low, high = float(image.min()), float(image.max())
-    return low, high if high > low else low + 1.0
 
 
 def side_by_side(tiles: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -111,6 +111,7 @@ class PictureClassWriter(CaseWriter):
             "operating_point": None
             if point is None
             else {"positive": point.positive, "threshold": point.threshold, "rule": point.rule},
+            "figures": [{"key": "class", "title": "class", "kind": "word"}],
             "notes": list(case.notes),
             **self.provenance,
             "use": NOT_FOR_CARE,

@@ -100,10 +100,10 @@ class IndexPage:
                 report = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 logger.warning("%s: %s", path, error)
-            drawn = path.with_name(path.name.removesuffix("_report.json") + "_overlay.png")
-            overlay = drawn if drawn.is_file() else None
-            named = (("mask", outcome.mask), ("overlay", overlay), ("report", outcome.report))
-            links = [(kind, self._link(Path(file))) for kind, file in named if file is not None]
+            drawn = outcome.files.get("overlay")
+            overlay = Path(drawn) if drawn is not None and Path(drawn).is_file() else None
+            named = {"mask": outcome.mask, **outcome.files, "report": outcome.report}
+            links = [(kind, self._link(Path(file))) for kind, file in named.items() if file is not None]
         return _Row(
             outcome.case or Path(outcome.input).name,
             outcome.status,

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -92,14 +93,16 @@ class Preparation(ABC, Generic[F, C]):
         words: what entries say of a case in a word, which a bundle may ask for (a diagnosis): key, and the words that
             there are (none: any). Null where it is not known.
         outlines: label values and colours for the contact sheet: a line around all that has the value or a higher one.
+        sought: what masks are of, in messages; each split has a case with some.
     """
 
     name: str
     about: ClassVar[str]
-    labels: ClassVar[Mapping[int, str]] = {}
-    classes: ClassVar[Mapping[int, str]] = {}
+    labels: Mapping[int, str] = MappingProxyType({})
+    classes: Mapping[int, str] = MappingProxyType({})
     rule: ClassVar[str] = RULE
-    outlines: ClassVar[Sequence[tuple[int, Colour]]] = ()
+    outlines: Sequence[tuple[int, Colour]] = ()
+    sought: ClassVar[str] = "lesions"
     words: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @abstractmethod
@@ -133,6 +136,13 @@ class Preparation(ABC, Generic[F, C]):
     @abstractmethod
     def case_table(self, checked: Mapping[str, C], split: Split) -> list[str]:
         """The report's table with a line a case, in Markdown."""
+
+    def settle(self, folder: F, checked: dict[str, C]) -> dict[str, C]:
+        """What all cases together say, such as which values their masks have: the cases as they are to be written.
+
+        Raises PipelinesError.
+        """
+        return checked
 
     def head(self) -> dict[str, Any]:
         """What the datalist says of the dataset beside what all say."""
@@ -187,17 +197,18 @@ class Preparation(ABC, Generic[F, C]):
             raise _joined(faults, len(found.cases), raw)
         if not checked:
             raise _joined(faults, len(found.cases), raw) if faults else DatalistError("there are no cases", where=raw)
+        checked = self.settle(found, checked)
         for value, name in self.classes.items():
             if all(c.raw.label != value for c in checked.values()):
                 raise DatalistError(
                     f"no case is {name}: the class is empty", where=raw, how=f"add cases that are {name}"
                 )
         facts = [self._split_case(c) for c in checked.values()]
-        split = split_cases(facts, validation=validation, test=test, seed=seed)
-        fold_splits = fold_cases(facts, folds, validation=validation, seed=seed) if folds else []
+        split = split_cases(facts, validation=validation, test=test, seed=seed, sought=self.sought)
+        fold_splits = fold_cases(facts, folds, validation=validation, seed=seed, sought=self.sought) if folds else []
 
         kind = next(iter(checked.values())).kind
-        warnings = found.notes + split_warnings(split, facts, kind) + self.warnings(checked, split)
+        warnings = found.notes + split_warnings(split, facts, kind, self.sought) + self.warnings(checked, split)
         left_out = [str(fault) for fault in faults]
         phantom = (raw / PHANTOM_MARK).is_file()
         looks = {name: c.look for name, c in checked.items()}

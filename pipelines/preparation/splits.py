@@ -52,7 +52,14 @@ class _Official:
     validation: set[str]
 
 
-def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: float = 0.2, seed: int = 0) -> Split:
+def split_cases(
+    cases: Sequence[SplitCase],
+    *,
+    validation: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    sought: str = "lesions",
+) -> Split:
     """Case names for training, validation and test.
 
     Names of patients that differ in case, spaces or Unicode form are one patient's. With another seed every patient may
@@ -63,6 +70,7 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
             `test` is not used, with an official validation set `validation`; where there is one of them only, the
             other's part is of the patients outside it.
         seed: of the drawing.
+        sought: what a case with a `share` above 0 has, in messages.
 
     Raises:
         UsageError: parts that cannot be.
@@ -105,10 +113,12 @@ def split_cases(cases: Sequence[SplitCase], *, validation: float = 0.2, test: fl
             training |= set(chain(*rest)) - chosen
         return [training, chosen, held]
 
-    return _named(cases, _complete(cases, draw, seed))
+    return _named(cases, _complete(cases, draw, seed, sought))
 
 
-def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.2, seed: int = 0) -> list[Split]:
+def fold_cases(
+    cases: Sequence[SplitCase], folds: int, *, validation: float = 0.2, seed: int = 0, sought: str = "lesions"
+) -> list[Split]:
     """One split a fold for cross-validation: the fold is the test part, the rest is divided into training and
     validation.
 
@@ -134,7 +144,7 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
             dealt += chain(*_ordered(standings, rng))
         return [set(dealt[k::folds]) for k in range(folds)]
 
-    parts = _complete(open_cases, deal, seed)
+    parts = _complete(open_cases, deal, seed, sought)
     splits = []
     for k, held in enumerate(parts):
         rest = _groups([c for c in open_cases if c.patient not in held])
@@ -150,11 +160,11 @@ def fold_cases(cases: Sequence[SplitCase], folds: int, *, validation: float = 0.
                 training |= standings.keys() - picked
             return [training, chosen, held]
 
-        splits.append(_named(open_cases, _complete(open_cases, divide, seed + k)))
+        splits.append(_named(open_cases, _complete(open_cases, divide, seed + k, sought)))
     return splits
 
 
-def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str) -> list[str]:
+def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str, sought: str = "lesions") -> list[str]:
     """What is allowed and still weakens the figures: small validation sets, a single case with lesions or of a group.
     `kind`: picture or volume."""
     by_name = {c.case: c for c in cases}
@@ -168,7 +178,7 @@ def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str) -> list[
     for section in SECTIONS:
         here = [by_name[name] for name in split[section]]
         if not groups and len(here) > 1 and sum(c.share > 0 for c in here) == 1:
-            warnings.append(f"Only one case of the {section} set has lesions.")
+            warnings.append(f"Only one case of the {section} set has {sought}.")
         for group in groups:
             if sum(c.group == group for c in here) == 1:
                 warnings.append(f"Only one case of the {section} set is of the class {group}.")
@@ -258,7 +268,7 @@ def _spaced(parts: Sequence[Sequence[str]], count: int, rng: np.random.Generator
 
 
 def _complete(
-    cases: Sequence[SplitCase], draw: Callable[[np.random.Generator], list[set[str]]], seed: int
+    cases: Sequence[SplitCase], draw: Callable[[np.random.Generator], list[set[str]]], seed: int, sought: str
 ) -> list[set[str]]:
     """The first drawing in which each part has a patient with lesions, or one of each group: without any, its lesion
     Dice, or its area under the curve, means nothing."""
@@ -266,9 +276,9 @@ def _complete(
     if groups:
         due = {f"of the class {group}": {c.patient for c in cases if c.group == group} for group in groups}
     else:
-        due = {"with lesions": {c.patient for c in cases if c.share > 0}}
-        if not due["with lesions"]:
-            raise DatalistError("no case has a lesion: the class is empty", how="add cases with lesions")
+        due = {f"with {sought}": {c.patient for c in cases if c.share > 0}}
+        if not due[f"with {sought}"]:
+            raise DatalistError(f"no case has {sought}: every mask is empty", how=f"add cases with {sought}")
     rng = np.random.default_rng(seed)
     for _ in range(_ATTEMPTS):
         parts = draw(rng)

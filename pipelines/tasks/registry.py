@@ -17,15 +17,15 @@ class Option:
 
     Attributes:
         argument: of the function that it is handed to.
-        kind: int, str, or bool for a switch.
+        kind: int, str, list for one or more words, or bool for a switch.
         help: a clause.
-        choices: of a word.
+        choices: of a word or number.
     """
 
     argument: str
     kind: type
     help: str
-    choices: tuple[str, ...] | None = None
+    choices: tuple[str, ...] | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,25 @@ DATASETS = {
         Dataset("ph2", "dermoscopy", _SKIN, ("ph2",)),
         Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",)),
         Dataset("chest_xray", "chest_xray", "prepare:prepare_chest_xray", phantom="phantoms:phantom_chest_xray"),
+        Dataset(
+            "pairs",
+            "general",
+            "pairs:prepare_pairs",
+            phantom="phantoms:phantom_pairs",
+            prepare_options={
+                "--labels": Option("labels", list, "names of the masks' values in their order, background first")
+            },
+            phantom_options={"--dims": Option("dims", int, "3 for volumes (default), 2 for pictures", (2, 3))},
+        ),
+        Dataset(
+            "classes",
+            "general",
+            "classes:prepare_classes",
+            phantom="phantoms:phantom_classes",
+            prepare_options={
+                "--classes": Option("classes", list, "the class folders in their order (default by name)")
+            },
+            phantom_options={"--classes": Option("classes", int, "how many (default 2)", (2, 3))},
+        ),
     )
 }

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import LabelError, OutputError, PipelinesError, UnreadableFileError, UnsupportedImageError
-from pipelines.evaluation.label_outlines import value_window
+from pipelines.preparation.showing import value_window, windowed
 from pipelines.readers import PICTURE_AFFINE, read_as_shown, read_colour, read_label, read_xray
 from pipelines.readers.finder import SEPARATOR
 from pipelines.readers.kinds import PICTURE, kind_of
@@ -141,11 +141,14 @@ class Images:
         file = self._folder / f"{key}.nii"
         intensity, notes = case.intensity, case.notes
         if intensity == "any":
-            low, high = value_window(array)
+            window = value_window(array)
             stored: NDArray = np.empty(array.shape, np.uint8, order="F")
             for z in range(array.shape[2]):
-                stored[:, :, z] = ((array[:, :, z] - low) * np.float32(255 / (high - low))).clip(0, 255)
-            intensity, notes = "display", (*notes, f"values from {low:g} to {high:g} are shown as grey from 0 to 255")
+                stored[:, :, z] = windowed(array[:, :, z], window) * 255
+            intensity, notes = (
+                "display",
+                (*notes, "values from {:g} to {:g} are shown as grey from 0 to 255".format(*window)),
+            )
         elif intensity == "display":
             stored = np.rint(array).clip(0, 255).astype(np.uint8)
         else:

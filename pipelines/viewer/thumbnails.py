@@ -15,7 +15,8 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.evaluation.label_outlines import colour_of, tile_size
+from pipelines.evaluation.label_outlines import tile_size
+from pipelines.preparation.showing import colour_of
 from pipelines.viewer.images import Shown
 
 SIDE = 112  # pixels

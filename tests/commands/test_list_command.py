@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.catalogue import list_bundles, list_datasets
+from pipelines.errors import UnreadableFileError
 from pipelines.tasks.registry import DATASETS
 
 BUNDLE = "covid_ct_lesion_segmentation"
@@ -129,11 +130,24 @@ def test_a_damaged_record_is_named(capsys: pytest.CaptureFixture[str], project: 
     assert "model_card.json" in capsys.readouterr().err
 
 
+def test_a_damaged_bundle_hides_no_other(capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path) -> None:
+    bundle = copied(project, tmp_path)
+    shutil.copytree(bundle, tmp_path / "another")
+    (tmp_path / "another" / "configs" / "metadata.json").write_text("{")
+    code = main(["list", "--bundles", str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert (code, bundle.name in out, "metadata.json" in err) == (UnreadableFileError.exit_code, True, True)
+    assert main(["list", bundle.name, "--bundles", str(tmp_path)]) == UnreadableFileError.exit_code
+    capsys.readouterr()
+    assert main(["list", "another", "--bundles", str(tmp_path)]) == UnreadableFileError.exit_code
+    assert "metadata.json" in capsys.readouterr().err
+
+
 def test_cards_of_an_installed_package_are_found(project: Path, tmp_path: Path) -> None:
     """setup.py puts them into the package: here its folder is read as it would be there."""
     shutil.copy(project / "data" / "ph2.yaml", tmp_path)
     assert "pipelines.data_cards" in (project / "setup.py").read_text()
-    assert [each["name"] for each in list_datasets(list_bundles(project / "bundles"), tmp_path)] == ["ph2"]
+    assert [each["name"] for each in list_datasets(list_bundles(project / "bundles")[0], tmp_path)] == ["ph2"]
 
 
 def test_listing_loads_neither_pytorch_nor_monai() -> None:

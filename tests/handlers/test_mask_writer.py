@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.evaluation.label_outlines import LABEL_COLOURS
 from pipelines.handlers import MaskWriter
 from pipelines.key_figures import figures
 from pipelines.predicted import read_manifest
+from pipelines.preparation.showing import LABEL_COLOURS
 from pipelines.readers import read_volume
 from pipelines.viewer.cases import read_folder
 from pipelines.viewer.images import Images, open_mask

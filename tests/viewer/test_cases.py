@@ -162,11 +162,24 @@ def test_two_folders_are_paired_by_name_image_and_last_part(tmp_path: Path) -> N
     assert [key for key, _, _ in entries[0].layers()] == ["0-mask", "1-mask"]
 
 
+FIGURES = [
+    {"key": key, "title": key, "kind": kind}
+    for key, kind in (
+        ("extent", "share"),
+        ("severity.class", "word"),
+        ("class", "word"),
+        ("lesion_ml", "ml"),
+        ("parts", "number"),
+    )
+]  # fmt: skip
+
+
 def test_figures_of_each_kind_of_report() -> None:
-    texts = [each["text"] for each in figures({"extent": 0.0604, "severity": {"class": "mild"}, "lesion_ml": 311.8})]
-    assert texts == ["6.0 %", "mild", "312 mL"]
+    report = {"extent": 0.0604, "severity": {"class": "mild"}, "lesion_ml": 311.8, "figures": FIGURES}
+    assert [each["text"] for each in figures(report)] == ["6.0 %", "mild", "312 mL"]
     said = {
         "class": "normal",
+        "figures": FIGURES,
         "probabilities": {"normal": 0.08, "pneumonia": 0.92},
         "operating_point": {"positive": "pneumonia", "threshold": 0.94},
         "refer": True,
@@ -174,7 +187,7 @@ def test_figures_of_each_kind_of_report() -> None:
     }
     assert [each["text"] for each in figures(said)] == ["normal", "p(pneumonia) 0.92"]
     assert warnings(said) == ["to be seen by a person: blurred"]
-    assert figures({"extent": "?", "probabilities": [1], "parts": True}) == []
+    assert figures({"extent": "?", "probabilities": [1], "parts": True, "figures": FIGURES}) == []
 
 
 @pytest.mark.parametrize(
@@ -185,13 +198,20 @@ def test_figures_of_each_kind_of_report() -> None:
     ],
 )  # fmt: skip
 def test_small_volumes_have_two_digits(ml: float, text: str) -> None:
-    assert [each["text"] for each in figures({"lesion_ml": ml})] == [text]
+    assert [each["text"] for each in figures({"lesion_ml": ml, "figures": FIGURES})] == [text]
 
 
 def test_numbers_that_are_none_are_no_figures() -> None:
     odd = (float("nan"), float("inf"), 10**400)
     for value in odd:
-        report = {"extent": value, "area_share": value, "parts": value, "lesion_ml": value, "class": "a"}
+        report = {
+            "extent": value,
+            "area_share": value,
+            "parts": value,
+            "lesion_ml": value,
+            "class": "a",
+            "figures": FIGURES,
+        }
         report |= {"probabilities": {"a": value}, "operating_point": {"positive": "a", "threshold": value}}
         assert [each["text"] for each in figures(report)] == ["a"]
         assert classes(report) == {"said": "a", "probabilities": [], "threshold": None}

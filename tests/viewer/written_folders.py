@@ -10,6 +10,8 @@ import numpy as np
 from nibabel import orientations
 from PIL import Image
 
+from pipelines.tasks.lung_ct.writers.masks import EXTENT, VOLUMES
+
 HOST = "127.0.0.1:8123"
 TOKEN = "a-token-of-this-test"
 ORIGIN = {"origin": f"http://{HOST}"}
@@ -59,6 +61,7 @@ def write_ct_case(folder: Path, images: Path, name: str, codes: str = "RAS", ext
     save_turned(image, codes, images / f"{Path(name).name}.nii.gz")
     save_turned(label, codes, folder / f"{name}_mask.nii.gz")
     report = {"kind": "volume", "labels": CT_LABELS, "extent": extent, "lesion_ml": 0.36, "shape": list(SHAPE)}
+    report["figures"] = [EXTENT, *VOLUMES]
     (folder / f"{name}_report.json").write_text(json.dumps(report), "utf-8")
     return {
         "input": str(images / f"{Path(name).name}.nii.gz"),
@@ -81,6 +84,10 @@ def write_skin_case(folder: Path, images: Path, name: str) -> dict:
     Image.fromarray(picture).save(folder / f"{name}_overlay.png")
     report = {"kind": "picture", "labels": {"0": "background", "1": "lesion"}, "area_share": 0.0833, "parts": 1}
     report["size_px"] = {"width": 60, "height": 40}
+    report["figures"] = [
+        {"key": "area_share", "title": "area", "kind": "share"},
+        {"key": "parts", "title": "parts", "kind": "number"},
+    ]
     (folder / f"{name}_report.json").write_text(json.dumps(report), "utf-8")
     return {
         "input": str(images / f"{name}.png"),

@@ -35,6 +35,10 @@ class LesionWriter(CaseWriter):
             "labels": {"0": "background", "1": "lesion"},
             "lesion_found": bool(mask.any()),
             **measure_lesion(mask),
+            "figures": [
+                {"key": "area_share", "title": "area", "kind": "share"},
+                {"key": "parts", "title": "parts", "kind": "number"},
+            ],
             "notes": list(case.notes),
             **self.provenance,
             "use": NOT_FOR_CARE,

@@ -16,6 +16,9 @@ from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.plausibility import implausible
 from pipelines.tasks.lung_ct.window import Window
 
+EXTENT = {"key": "extent", "title": "extent", "kind": "share"}
+VOLUMES = [{"key": f"{name}_ml", "title": name, "kind": "ml"} for name in ("lesion", "lung")]
+
 
 class LungMaskWriter(CaseWriter):
     """For each case of an evaluator: ``NAME_mask.nii.gz`` or ``.png``, ``NAME_overlay.png``, ``NAME_report.json``.
@@ -58,6 +61,7 @@ class LungMaskWriter(CaseWriter):
             "labels": {"0": "background", "1": "lung", "2": "lesion"},
             **measured,
             "doubt": "; ".join(doubts) or None,
+            "figures": [EXTENT, *VOLUMES],
             "notes": notes,
             **self.provenance,
             "use": NOT_FOR_CARE,

@@ -18,7 +18,7 @@ from pipelines.tasks.lung_ct.case_severity import case_severity, one_lung_slices
 from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.severity import SeverityScale
 from pipelines.tasks.lung_ct.severity_summary import read_severities, write_severity_summary
-from pipelines.tasks.lung_ct.writers.masks import LungMaskWriter
+from pipelines.tasks.lung_ct.writers.masks import EXTENT, VOLUMES, LungMaskWriter
 
 FORMATS = ("png", "pdf")
 NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."
@@ -94,7 +94,8 @@ class SeverityWriter(LungMaskWriter):
         found = super().find(name, case, item)
         mask = case.axial(np.asarray(item[self.key].cpu())[0].astype(np.uint8))
         severity = self.severity(case, mask, item)
-        report = {**found.report, "severity": severity}
+        figures = [EXTENT, {"key": "severity.class", "title": "class", "kind": "word"}, *VOLUMES]
+        report = {**found.report, "severity": severity, "figures": figures}
         if report["doubt"]:  # a class would be believed
             for each in (severity, *(severity["slices"] if case.kind == "picture" else [])):
                 each |= dict.fromkeys(("class", "extent", "extent_low", "extent_high", "borderline"))

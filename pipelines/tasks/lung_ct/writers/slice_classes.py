@@ -105,6 +105,7 @@ class SliceClassWriter(CaseWriter):
             "refer_below": self.refer_below,
             "temperature": round(self.calibration.temperature, 4),
             "slices": slices,
+            "figures": [{"key": "class", "title": "class", "kind": "word"}],
             "notes": [*case.notes, *([window.note] if window.note else [])],
             **self.provenance,
             "use": NOT_FOR_CARE,

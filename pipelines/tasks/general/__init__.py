@@ -1,0 +1,1 @@
+"""Data of any organ, in two general layouts: images with masks, and folders of classes."""
