@@ -208,9 +208,12 @@ def metadata(facts: Facts) -> dict[str, Any]:
 
 def _phantoms(facts: Facts) -> str:
     """What ``data phantom`` is told to draw such data: the contract runs on them."""
-    names = " ".join(name for value, name in facts.names.items() if value or facts.kind.names_kind == "classes")
-    dims = f" --dims {facts.kind.spatial_dims}" if facts.kind.layout == "pairs" else ""
-    return f"{facts.kind.layout}{dims} --{facts.kind.names_kind} {names}"
+    names = " ".join(facts.names.values())
+    return (
+        f"pairs --dims {facts.kind.spatial_dims} --labels {names}"
+        if facts.kind.layout == "pairs"
+        else f"classes --names {names}"
+    )
 
 
 def _version(package: str) -> str:

@@ -55,7 +55,7 @@ def prepared_data(
         raise UsageError("there is no such folder", where=data, how=f"give --data {kind.about}")
     if (data / DATALIST).is_file():
         return _read(data, kind, names)
-    options = {} if names is None else {kind.names_kind: list(names)}
+    options = {} if names is None else {kind.names_kind: list(checked_names(names, kind).values())}
     say(f"preparing {data}")
     dataset = DATASETS[kind.layout]
     dataset.preparer()(*dataset.fixed, data, target, **options)
