@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,7 +209,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
 
 def _phantoms(facts: Facts) -> str:
     """What ``data phantom`` is told to draw such data: the contract runs on them."""
-    names = " ".join(facts.names.values())
+    names = shlex.join(facts.names.values())
     return (
         f"pairs --dims {facts.kind.spatial_dims} --labels {names}"
         if facts.kind.layout == "pairs"

@@ -99,14 +99,29 @@ def knobs_like(bundle: Path, kind: Kind) -> dict[str, Any]:
     """
     if not kind.shared_knobs or _kind_of(bundle) != kind:
         return {}
+    content = _training(bundle)
+    return {
+        name: content[name] for name in kind.shared_knobs if isinstance(content.get(name), bool | int | float | list)
+    }
+
+
+def labels_like(bundle: Path) -> list[str]:
+    """The labels of a bundle, background first.
+
+    Raises:
+        ConfigError: its training config cannot be read.
+    """
+    names = _training(bundle).get("label_names")
+    return [str(names[value]) for value in sorted(names)] if isinstance(names, dict) else []
+
+
+def _training(bundle: Path) -> dict[str, Any]:
     path = bundle / "configs" / "train.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError("the config cannot be read", where=path) from error
-    return {
-        name: content[name] for name in kind.shared_knobs if isinstance(content.get(name), bool | int | float | list)
-    }
+    return content if isinstance(content, dict) else {}
 
 
 def _kind_of(bundle: Path) -> Kind:

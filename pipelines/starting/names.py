@@ -10,6 +10,7 @@ from pipelines.errors import UsageError
 from pipelines.starting.kinds import Kind
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_CLASS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 _LONGEST = 60
 _PYTHON = "letters, digits and underscores, a letter first"
 
@@ -43,8 +44,9 @@ def checked_names(names: Sequence[str], kind: Kind) -> dict[int, str]:
     """
     of_masks = kind.names_kind == "labels"
     for each in names:
-        if not _NAME.fullmatch(each):
-            raise UsageError(f"{each!r} is no name of {_one(kind)}", how=f"take {_PYTHON}")
+        if not (_NAME if of_masks else _CLASS).fullmatch(each):
+            how = f"take {_PYTHON}" if of_masks else "take letters, digits, spaces, points, hyphens and underscores"
+            raise UsageError(f"{each!r} is no name of {_one(kind)}", how=how)
     if of_masks and names[:1] == ["background"]:
         names = names[1:]
     if len(set(names)) < len(names) or (of_masks and "background" in names):
@@ -54,6 +56,12 @@ def checked_names(names: Sequence[str], kind: Kind) -> dict[int, str]:
         how = "give --labels LABEL …, without background" if of_masks else "give --classes CLASS CLASS …"
         raise UsageError(f"{kind.names_kind} are missing: there must be at least {least}", how=how)
     return dict(enumerate(["background", *names] if of_masks else list(names)))
+
+
+def plain_name(name: str) -> str:
+    """The name of a label with underscores where metrics can have no other letter: ``left lung`` is ``left_lung``."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+    return plain if plain[:1].isalpha() else f"label_{plain}"
 
 
 def _one(kind: Kind) -> str:

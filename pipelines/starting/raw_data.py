@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import DatalistError, UsageError
 from pipelines.preparation.datalist import DATALIST, load_datalist
 from pipelines.preparation.splits import SECTIONS
 from pipelines.starting.kinds import Kind
-from pipelines.starting.names import checked_names
+from pipelines.starting.names import checked_names, plain_name
 from pipelines.tasks.registry import DATASETS
 
+_UNNAMED = re.compile(r"label \d+")  # what `data prepare` calls a label that has no name
 _VOLUMES = (".nii", ".nii.gz")
 
 
@@ -35,7 +39,12 @@ class PreparedData:
 
 
 def prepared_data(
-    data: Path, target: Path, kind: Kind, names: Sequence[str] | None, say: Callable[[str], object]
+    data: Path,
+    target: Path,
+    kind: Kind,
+    names: Sequence[str] | None,
+    usual: Sequence[str],
+    say: Callable[[str], object],
 ) -> PreparedData:
     """The prepared folder of a new bundle: ``data`` itself if it is one, else ``target``, to which it is prepared.
 
@@ -44,6 +53,7 @@ def prepared_data(
         target: where what is prepared goes; there must be nothing.
         kind: of the bundle.
         names: of its labels or classes; None to take those of the data.
+        usual: names of labels, background first, for data that name none and have as many.
         say: is told what is done.
 
     Raises:
@@ -55,20 +65,31 @@ def prepared_data(
         raise UsageError("there is no such folder", where=data, how=f"give --data {kind.about}")
     if (data / DATALIST).is_file():
         return _read(data, kind, names)
-    options = {} if names is None else {kind.names_kind: list(checked_names(names, kind).values())}
-    say(f"preparing {data}")
     dataset = DATASETS[kind.layout]
-    dataset.preparer()(*dataset.fixed, data, target, **options)
+    prepare = functools.partial(dataset.preparer(), *dataset.fixed, data, target)
+    say(f"preparing {data}")
+    prepare(**({} if names is None else {kind.names_kind: list(checked_names(names, kind).values())}))
+    if names is None and kind.names_kind == "labels":
+        found = list(_names_of(load_datalist(target), kind, target))
+        unnamed = all(_UNNAMED.fullmatch(each) for each in found[1:]) and len(found) == len(usual)
+        plain = list(usual) if unnamed else [plain_name(each) for each in found]
+        if found != plain:
+            say(f"preparing it again, its labels called {', '.join(plain)} (--labels gives them other names)")
+            prepare(labels=plain, force=True)
     return _read(target, kind, names)
 
 
-def _read(folder: Path, kind: Kind, names: Sequence[str] | None) -> PreparedData:
-    content = load_datalist(folder)
+def _names_of(content: Mapping[str, Any], kind: Kind, folder: Path) -> list[str]:
     found = content.get(kind.names_kind)
     if found is None:
         has = "classes" if kind.names_kind == "labels" else "masks"
         raise UsageError(f"the cases have {has}", where=folder, how="choose another kind with --like")
-    due = checked_names([found[key] for key in sorted(found, key=int)], kind)
+    return [found[key] for key in sorted(found, key=int)]
+
+
+def _read(folder: Path, kind: Kind, names: Sequence[str] | None) -> PreparedData:
+    content = load_datalist(folder)
+    due = checked_names(_names_of(content, kind, folder), kind)
     if names is not None and checked_names(names, kind) != due:
         said, given = ", ".join(due.values()), ", ".join(checked_names(names, kind).values())
         what = f"its {kind.names_kind} are {said}, and you gave {given}"

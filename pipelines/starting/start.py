@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pipelines.errors import UsageError
 from pipelines.preparation.new_folder import new_folder
 from pipelines.starting.architectures import Architecture, architectures
 from pipelines.starting.files_of_bundle import TEMPLATES, Facts, write_files
-from pipelines.starting.kinds import knobs_like, like
+from pipelines.starting.kinds import Kind, knobs_like, labels_like, like
 from pipelines.starting.names import check_name, checked_names
 from pipelines.starting.raw_data import PreparedData, data_folder, prepared_data
 
@@ -81,31 +81,39 @@ def start_bundle(
         how = f"give --data DIR ({kind.about}), or --{kind.names_kind} and a name for each"
         raise UsageError(f"it is not known which {kind.names_kind} there are", how=how)
     chosen = None if names is None else checked_names(names, kind)
+    if data is not None and target.exists() and data.resolve() != target.resolve():
+        how = f"give --data {named_from_here(target)} to use what it holds, or remove it first"
+        raise UsageError("there is a folder of data already", where=target, how=how)
     was_there = target.exists()
-    found = None if data is None else prepared_data(data, target, kind, names, say)
-    due = dict(found.names) if found is not None else dict(chosen or {})
-    of_masks = kind.names_kind == "labels"
-    out_channels = 1 if of_masks and len(due) == 2 else len(due)
-    say("choosing networks")
-    networks = architectures(kind, out_channels, TEMPLATES / kind.name, bundle)
-    facts = Facts(
-        name=name,
-        kind=kind,
-        names=due,
-        networks=networks,
-        dataset_dir=data_folder(target if found is None else found.folder, root),
-        like=like_what,
-        images=[] if found is None else list(found.images),
-        knobs={} if bundle is None else knobs_like(bundle, kind),
-    )
     try:
+        usual = [] if bundle is None else labels_like(bundle)
+        found = None if data is None else prepared_data(data, target, kind, names, usual, say)
+        due = dict(found.names) if found is not None else dict(chosen or {})
+        say("choosing networks")
+        networks = architectures(kind, channels_out(kind, due), TEMPLATES / kind.name, bundle)
+        facts = Facts(
+            name=name,
+            kind=kind,
+            names=due,
+            networks=networks,
+            dataset_dir=data_folder(target if found is None else found.folder, root),
+            like=like_what,
+            images=[] if found is None else list(found.images),
+            knobs={} if bundle is None else knobs_like(bundle, kind),
+        )
         with new_folder(folder / name, lambda _: False) as partial:
             write_files(facts, partial)
     except BaseException:
-        if found is not None and found.folder == target and not was_there:
+        if data is not None and not was_there:
             shutil.rmtree(target, ignore_errors=True)  # or the same command would be refused
         raise
-    return Started(folder / name, root, found, due, networks, find_project().bundles.resolve() == folder.resolve())
+    by_name = find_project().bundles.resolve() == folder.resolve()
+    return Started(folder / name, root, found, due, networks, by_name)
+
+
+def channels_out(kind: Kind, names: Mapping[int, str]) -> int:
+    """How many logits networks give: one for one label beside background, else one for each value or class."""
+    return 1 if kind.names_kind == "labels" and len(names) == 2 else len(names)
 
 
 def _place(project: Project, out: Path | None) -> tuple[Path, Path]:

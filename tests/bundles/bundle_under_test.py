@@ -13,6 +13,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ class Bundle:
     def phantoms(self) -> list[str]:
         """What ``data phantom`` is told to draw the bundle's data: as the metadata say, or its dataset if the registry
         has phantoms of it; nothing where there are none."""
-        said = str(self.metadata.get("phantoms", "")).split()
+        said = shlex.split(str(self.metadata.get("phantoms", "")))
         known = self.dataset in DATASETS and DATASETS[self.dataset].phantom is not None
         return said or ([self.dataset] if known else [])
 
