@@ -122,8 +122,8 @@ def goes_with(mask: NDArray, image: NDArray) -> float:
 
 
 def best_fit(image: NDArray, labels: int) -> float:
-    """How well as many equal steps of an image's own grey values go with it: no mask of the stub's can do better, and in
-    a textured image it is less than 1."""
+    """How well as many equal steps of an image's own grey values go with it: no mask of the stub's can do better, and
+    in a textured image it is less than 1."""
     low, high = np.percentile(image, [0.5, 99.5])
     steps = np.clip((image - low) / (high - low) * labels, 0, labels - 1)
     return goes_with(steps.astype(np.uint8), image)
