@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 CASES = "cases.csv"  # of every evaluation: a row a case, and its column `case`
-ITEMS = ("pictures.csv", "slices.csv")  # of a classification: a row a picture, or a slice
+UNITS = ("picture", "slice", "volume")  # of a classification
+ITEMS = tuple(f"{unit}s.csv" for unit in UNITS)  # a row an item
 
 _OF_CLASSES = ("p_", "true_", "predicted_")  # columns that end in the name of a class, whatever that ends in
 
@@ -41,7 +42,10 @@ def truth_digest(paths: Iterable[Path]) -> str:
                 for row in csv.DictReader(file):
                     truth = [f"{name}={value}" for name, value in row.items() if value and _is_truth(name)]
                     if truth:
-                        found.add("\t".join([row.get("case") or "", row.get("slice") or "", *truth]))
+                        number = row.get("slice") or (
+                            "0" if row.get("label") else ""
+                        )  # a picture is a slice, the first
+                        found.add("\t".join([row.get("case") or "", number, *truth]))
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:12] if found else ""

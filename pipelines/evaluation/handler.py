@@ -7,22 +7,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import LoadImage
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError, PipelinesError
+from pipelines.evaluation.collecting import Report
 from pipelines.evaluation.kept_masks import KeptMask, MaskKeeper
 from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
 from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
 from pipelines.evaluation.segmentation import NO_NSD, Measure, case_metrics
+from pipelines.evaluation.stored_images import shown_grey
 from pipelines.readers import read_as_shown, read_colour
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,9 @@ _DRAWN_SIDE = 800  # pixels
 
 
 @dataclass
-class _Candidate:
-    """One of the worst cases so far: its telling slice, X x Y, and where to find the image if it is not here."""
+class _Shown:
+    """What is drawn of a case: its telling slice, X x Y, and where to find the image if it is not here."""
 
-    case: str
-    dice: float
     slice_index: int
     affine: NDArray | None
     image: NDArray | None
@@ -45,7 +44,22 @@ class _Candidate:
     coloured: bool
 
 
-class EvaluationReport:
+@dataclass
+class MeasuredCase:
+    """One case: its row, the Dice of the class that counts, what is drawn of it while it is one of the worst, and its
+    mask where that is kept."""
+
+    row: EvaluationRow
+    dice: float
+    shown: _Shown | None = None
+    mask: KeptMask | None = None
+
+    @property
+    def key(self) -> str:
+        return self.row["case"]
+
+
+class EvaluationReport(Report[MeasuredCase]):
     """Measures each case of a segmentation as it comes and writes the report when the epoch is over.
 
     Attach to a ``SupervisedEvaluator`` that decollates (its default) and whose postprocessing brings the prediction
@@ -109,13 +123,11 @@ class EvaluationReport:
         for name, number in (("n_worst", n_worst), ("keep_masks", keep_masks)):
             if number < 0:
                 raise ValueError(f"{name} must be 0 or more, got {number}")
-        self.output_dir = Path(output_dir)
+        super().__init__(output_dir, prefix, n_resamples)
         self.key_pred = key_pred
         self.key_label = key_label
         self.key_image = key_image
-        self.prefix = prefix
         self.n_worst = n_worst
-        self.n_resamples = n_resamples
         self.classes = {int(value): name for value, name in classes.items() if int(value) != 0}
         self.nsd_tolerance = dict(nsd_tolerance)
         self.iou_threshold = iou_threshold
@@ -134,31 +146,14 @@ class EvaluationReport:
                     how=f"name one of {', '.join(self.classes.values())}",
                 )
         self.outlined = {value: name for value, name in self.classes.items() if name in drawn}
-        self._rows: list[EvaluationRow] = []
-        self._worst: list[_Candidate] = []
+        self._worst: list[MeasuredCase] = []
         self._masks = MaskKeeper(self.output_dir, keep_masks, self.classes)
 
-    def attach(self, engine: Engine) -> None:
-        """Listen to an evaluator. Values are there before the handlers of ``COMPLETED`` look for them."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
-
-    def _start(self, engine: Engine) -> None:
-        self._rows, self._worst = [], []
+    def start(self, engine: Engine) -> None:
+        self._worst = []
         self._masks.start(engine)
 
-    def _collect(self, engine: Engine) -> None:
-        outputs, batch = engine.state.output, engine.state.batch
-        if not isinstance(outputs, list):
-            raise ConfigError(
-                "the evaluator's output is not a list of cases", where="EvaluationReport", how="leave decollate on"
-            )
-        inputs = batch if isinstance(batch, list) and len(batch) == len(outputs) else [{}] * len(outputs)
-        for given, output in zip(inputs, outputs, strict=True):
-            self._measure({**given, **output})
-
-    def _measure(self, item: Mapping[str, Any]) -> None:
+    def collect(self, item: Mapping[str, Any]) -> list[MeasuredCase]:
         image = item.get(self.key_image)
         meta: Mapping[str, Any] = image.meta if isinstance(image, MetaTensor) else {}
         case, patient = self._names(item, meta)
@@ -179,9 +174,16 @@ class EvaluationReport:
         row: EvaluationRow = {"case": case, "patient": patient, "metrics": metrics}
         if self.group_key is not None:
             row["group"] = str(item.get(self.group_key, "unknown"))
-        self._rows.append(row)
-        self._masks.add(case, prediction, affine, image, item[self.key_label])
-        self._keep_if_bad(case, metrics[f"{self.key_class}_dice"], prediction, label, image, meta, affine)
+        measured = MeasuredCase(row, metrics[f"{self.key_class}_dice"])
+        measured.mask = self._masks.add(case, prediction, affine, image, item[self.key_label])
+        if self._is_bad(measured):
+            measured.shown = self._shown(prediction, label, image, meta, affine)
+            self._worst.append(measured)
+            self._worst.sort(key=lambda each: each.dice)
+            for each in self._worst[self.n_worst :]:
+                each.shown = None
+            del self._worst[self.n_worst :]
+        return [measured]
 
     def _names(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
         path = str(meta.get("filename_or_obj", ""))
@@ -220,18 +222,15 @@ class EvaluationReport:
         affine = label.affine if isinstance(label, MetaTensor) else meta["original_affine"]
         return np.asarray(affine, dtype=np.float64)
 
-    def _keep_if_bad(
-        self,
-        case: str,
-        dice: float,
-        prediction: NDArray,
-        label: NDArray,
-        image: Any,
-        meta: Mapping[str, Any],
-        affine: NDArray | None,
-    ) -> None:
-        if self.n_worst == 0 or np.isnan(dice) or (len(self._worst) == self.n_worst and dice >= self._worst[-1].dice):
-            return
+    def _is_bad(self, measured: MeasuredCase) -> bool:
+        """Whether it is one of the worst so far."""
+        if self.n_worst == 0 or np.isnan(measured.dice):
+            return False
+        return len(self._worst) < self.n_worst or measured.dice < self._worst[-1].dice
+
+    def _shown(
+        self, prediction: NDArray, label: NDArray, image: Any, meta: Mapping[str, Any], affine: NDArray | None
+    ) -> _Shown:
         spatial = (*label.shape, 1)[:3]
         true, predicted = (np.reshape(array, spatial).astype(np.uint8) for array in (label, prediction))
         key = next(value for value, name in self.classes.items() if name == self.key_class)
@@ -249,14 +248,10 @@ class EvaluationReport:
         if coloured and plane is not None:  # a camera's picture is many times what is drawn of it
             step = max(1, max(label.shape) // _DRAWN_SIDE)
             plane, planes = plane[::step, ::step].copy(), (planes[0][::step, ::step], planes[1][::step, ::step])
-        self._worst.append(_Candidate(case, dice, index, affine, plane, path, *planes, coloured))
-        self._worst.sort(key=lambda candidate: candidate.dice)
-        del self._worst[self.n_worst :]
+        return _Shown(index, affine, plane, path, *planes, coloured)
 
-    def _finish(self, engine: Engine) -> None:
-        rows, pictures, kept = _gathered(
-            self._rows, [self._picture(candidate) for candidate in self._worst], self._masks.kept
-        )
+    def finish(self, engine: Engine, collected: Sequence[MeasuredCase]) -> None:
+        rows = [each.row for each in collected]
         if idist.get_rank() > 0:
             summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
         else:
@@ -266,53 +261,49 @@ class EvaluationReport:
             )
             if self.iou_threshold is not None:
                 notes.append(f"Thresholded IoU: an IoU below {self.iou_threshold:g} counts as 0.")
+            kept = [each.mask for each in collected if each.mask is not None]
             if rows and (self._masks.most or self._masks.folder.is_dir()):
                 notes.append(self._masks.finish(kept, len(rows)))
+            worst = sorted((each for each in collected if each.shown is not None), key=lambda each: each.dice)
             summary = write_evaluation(
                 rows,
                 self.output_dir,
                 self.prefix,
-                pictures=sorted(pictures, key=lambda picture: picture.dice)[: self.n_worst],
+                pictures=[
+                    self._picture(each.key, each.dice, each.shown) for each in worst[: self.n_worst] if each.shown
+                ],
                 notes=notes,
                 key_class=self.key_class,
                 n_resamples=self.n_resamples,
             )
             logger.info("evaluated %d cases, report in %s", len(rows), self.output_dir)
         engine.state.metrics.update(flatten(summary))
-        self._rows, self._worst = [], []
+        self._worst = []
 
-    def _picture(self, candidate: _Candidate) -> CasePicture:
-        plane = candidate.image
-        if plane is not None and not candidate.coloured:
+    def _picture(self, case: str, dice: float, shown: _Shown) -> CasePicture:
+        plane = shown.image
+        if plane is not None and not shown.coloured:
             plane = grey(plane)
-        if plane is None and candidate.coloured and candidate.image_path is not None:
-            plane = read_colour(candidate.image_path).array.transpose(1, 2, 0)
-        elif plane is None and candidate.image_path is not None:
+        elif plane is None and shown.image_path is not None:
             try:
-                values, window = self._grey_values(candidate.image_path)
-                plane = grey(values[:, :, candidate.slice_index], *window)
-            except (PipelinesError, OSError, IndexError, RuntimeError) as error:  # the numbers are right without it
-                logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
-        if plane is not None and plane.shape[:2] != candidate.label.shape:
-            logger.warning("%s: no image behind the outlines (it is not on the label's grid)", candidate.case)
+                if shown.coloured:
+                    plane = read_colour(shown.image_path).array.transpose(1, 2, 0)
+                else:
+                    loaded = read_as_shown(shown.image_path)
+                    plane = shown_grey(loaded.array[:, :, shown.slice_index], loaded.intensity, self.window)
+            except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
+                logger.warning("%s: no image behind the outlines (%s)", case, error)
+        if plane is not None and plane.shape[:2] != shown.label.shape:
+            logger.warning("%s: no image behind the outlines (it is not on the label's grid)", case)
             plane = None
         return CasePicture(
-            candidate.case,
-            candidate.dice,
-            None if plane is None else upright(plane, candidate.affine),
-            upright(candidate.label, candidate.affine),
-            upright(candidate.prediction, candidate.affine),
+            case,
+            dice,
+            None if plane is None else upright(plane, shown.affine),
+            upright(shown.label, shown.affine),
+            upright(shown.prediction, shown.affine),
             self.outlined,
         )
-
-    def _grey_values(self, path: str) -> tuple[NDArray, tuple[float | None, float | None]]:
-        """An image X x Y x Z as it is stored, and the values between which it is drawn; None for its percentiles."""
-        try:
-            loaded = read_as_shown(path)
-        except PipelinesError:  # what is no case to predict on can be drawn all the same
-            values = np.asarray(LoadImage(image_only=True)(path), dtype=np.float32)
-            return np.atleast_3d(values), self.window or (None, None)
-        return loaded.array, (0.0, 255.0) if loaded.intensity == "display" else self.window or (None, None)
 
 
 def _untouched(image: Any) -> bool:
@@ -321,17 +312,3 @@ def _untouched(image: Any) -> bool:
         return True
     original = np.asarray(image.meta["original_affine"], dtype=np.float64)
     return bool(np.allclose(np.asarray(image.affine, dtype=np.float64), original, atol=1e-4))
-
-
-def _gathered(
-    rows: list[EvaluationRow], pictures: list[CasePicture], kept: list[KeptMask]
-) -> tuple[list[EvaluationRow], list[CasePicture], list[KeptMask]]:
-    """Rows, pictures and masks of all processes, each case once; in one process, these."""
-    parts = cast(list, idist.all_gather((rows, pictures, kept)))
-    if len(parts) == 1:
-        return rows, pictures, kept
-    by_case = {row["case"]: row for part in parts for row in part[0]}
-    picture_by_case = {picture.case: picture for part in parts for picture in part[1]}
-    mask_by_case = {mask["case"]: mask for part in parts for mask in part[2]}
-    ordered = sorted(by_case.values(), key=lambda row: row["case"])
-    return ordered, list(picture_by_case.values()), list(mask_by_case.values())

@@ -15,12 +15,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
+from pipelines.evaluation.label_outlines import colour_of
+
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/): told apart with any colour vision; label and prediction
 # also by line style. One class is sky blue and orange; of several each has a colour.
 Style = tuple[str, Literal["solid", "dashed"]]
 LABEL: Style = ("#56B4E9", "solid")
 PREDICTION: Style = ("#E69F00", "dashed")
-_OF_CLASSES = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 _COLUMNS = 3
 _NAME_LETTERS = 36
 
@@ -50,7 +51,7 @@ class CasePicture:
         """How label and prediction of each outlined value are drawn."""
         if len(self.classes) == 1:
             return dict.fromkeys(self.classes, (LABEL, PREDICTION))
-        colours = {value: _OF_CLASSES[place % len(_OF_CLASSES)] for place, value in enumerate(sorted(self.classes))}
+        colours = {value: "#%02X%02X%02X" % colour_of(value) for value in self.classes}  # noqa: UP031, of a tuple
         return {value: ((colour, "solid"), (colour, "dashed")) for value, colour in colours.items()}
 
 

@@ -175,7 +175,7 @@ def _summary_markdown(
         "|---|---:|---:|---:|---:|",
     ]
     for name, interval in summary.items():
-        bounds = f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
+        bounds = with_bounds(interval)
         lines.append(f"| {name} | {shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
     lines += ["", _RULES, *(line for note in notes for line in ("", note))]
     if by_group:
@@ -185,7 +185,7 @@ def _summary_markdown(
             "|---|" + "---:|" * len(by_group),
         ]
         for name in summary:
-            cells = [_with_bounds(found[name]) if name in found else "–" for found in by_group.values()]
+            cells = [_in_a_cell(found[name]) if name in found else "–" for found in by_group.values()]
             lines.append(f"| {name} | {' | '.join(cells)} |")
         counts = ", ".join(f"{markdown_cell(g)} {sum(r.get('group') == g for r in rows)}" for g in by_group)
         lines += ["", f"Cases: {counts}."]
@@ -196,7 +196,11 @@ def _summary_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _with_bounds(interval: Interval) -> str:
-    if not math.isfinite(interval.low):
-        return shown(interval.estimate)
-    return f"{shown(interval.estimate)} ({shown(interval.low)} to {shown(interval.high)})"
+def with_bounds(interval: Interval) -> str:
+    """The bounds of an interval to read, a dash where there are none."""
+    return f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
+
+
+def _in_a_cell(interval: Interval) -> str:
+    bounds = f" ({with_bounds(interval)})" if math.isfinite(interval.low) else ""
+    return f"{shown(interval.estimate)}{bounds}"

@@ -111,9 +111,8 @@ def test_too_many_cases_of_unknown_number_leave_nothing(tmp_path: Path) -> None:
     engine = torch.nn.Identity()  # any object with a state will do
     engine.state = type("State", (), {"dataloader": iter(())})()
     report._masks.start(engine)
-    for name in "abc":
-        report._masks.add(name, np.ones((4, 4)), None, None, None)
-    assert "more than 2 cases" in report._masks.finish(report._masks.kept, 3)
+    kept = [report._masks.add(name, np.ones((4, 4)), None, None, None) for name in "abc"]
+    assert "more than 2 cases" in report._masks.finish([each for each in kept if each], 3)
     assert not (tmp_path / "masks").exists()
 
 

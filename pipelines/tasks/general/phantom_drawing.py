@@ -37,12 +37,12 @@ def draw_volume(rng: Generator, size: int) -> VolumePhantom:
     centre, radii = rng.uniform(-0.2, 0.2, 3), rng.uniform(0.4, 0.55, 3)
     organ = _inside(grid, centre, radii)
     towards = rng.standard_normal(3)
-    lesion = _inside(grid, centre + 0.45 * radii * towards / np.linalg.norm(towards), radii * rng.uniform(0.3, 0.42))
+    lesion = _inside(grid, centre + 0.45 * radii * towards / np.linalg.norm(towards), radii * rng.uniform(0.4, 0.5))
     label = organ.astype(np.uint8)
     label[lesion & organ] = 2
     texture = ndimage.gaussian_filter(rng.standard_normal(shape), (2, 2, 1))
     values = 160 + 25 * texture / texture.std() + 8 * rng.standard_normal(shape)
-    body = ndimage.gaussian_filter(np.where(label == 1, 190.0, np.where(label == 2, -110.0, 0.0)), (0.6, 0.6, 0.4))
+    body = ndimage.gaussian_filter(np.where(label == 1, 190.0, np.where(label == 2, -110.0, 0.0)), (0.45, 0.45, 0.3))
     uneven = 1 + 0.15 * np.tensordot(rng.uniform(-1, 1, 3), grid, 1)  # as the field of a coil
     image = np.clip((values + body) * uneven, 0, 4095).astype(np.int16)
     return VolumePhantom(image, label, spacing)
