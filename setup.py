@@ -10,7 +10,7 @@ setup(
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],
         "pipelines.starting": [
-            "templates/*/*", "templates/*/*/*", "templates/*/*/*/*", "templates/shared/models/.gitignore",
+            "templates/*/*", "templates/*/*/*", "templates/*/*/*/*", "templates/every_kind/models/.gitignore",
         ],
         "pipelines.viewer": ["static/*", "static/vendor/*"],
         # not what trainings left in models/NETWORK/

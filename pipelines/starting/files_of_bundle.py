@@ -21,7 +21,7 @@ from pipelines.starting.kinds import Kind
 from pipelines.starting.volume_sizes import volume_knobs
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-_SHARED = "shared"
+_SHARED = "every_kind"
 _SUFFIX = ".j2"
 _SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 
@@ -59,6 +59,15 @@ class Facts:
         words = [name for value, name in self.names.items() if value or self.kind.names_kind == "classes"]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
+    @property
+    def shown(self) -> list[str]:
+        """The metrics that ``compare`` shows, the first of which ranks."""
+        if self.kind.names_kind == "classes":
+            return ["balanced_accuracy", "auc", "accuracy", "ece"]
+        key = self.names[max(self.names)]
+        others = [f"{name}_dice" for value, name in self.names.items() if value and name != key]
+        return [f"{key}_dice", f"{key}_iou", f"{key}_hd95_{'mm' if self.kind.spatial_dims == 3 else 'px'}", *others]
+
     @cached_property
     def context(self) -> dict[str, Any]:
         """What templates may name."""
@@ -77,6 +86,7 @@ class Facts:
             "key": self.names[key_value],
             "key_value": key_value,
             "validation_key": f"val_{self.names[key_value]}_dice" if masks else "val_log_likelihood",
+            "shown": self.shown,
             "networks": list(self.networks),
             "default": self.networks[0],
             "dataset_dir": self.dataset_dir,
