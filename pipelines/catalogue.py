@@ -20,6 +20,7 @@ from pipelines.errors import UnreadableFileError
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT, _SHIPPED = _PACKAGE.parent / "data", _PACKAGE / "data_cards"  # of the datasets' cards
 _EVERY_BUNDLES = {"train", "inference", "evaluate", "multi_gpu_train"}
+_OWN_CARD = Path("docs") / "data_card.yaml"  # of a bundle for data that no card of the project's is about
 _PHANTOMS = "phantoms"  # what cards call the source that this project draws
 _DATASET = re.compile(r"/data/([\w-]+)")
 
@@ -111,7 +112,7 @@ def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> lis
         UnreadableFileError: a card cannot be read.
     """
     place = folder or (_SHIPPED if _SHIPPED.is_dir() else _CHECKOUT)
-    own = [Path(each["folder"]) / "docs" / "data_card.yaml" for each in bundles]
+    own = [Path(each["folder"]) / _OWN_CARD for each in bundles]
     cards = [*sorted(place.glob("*.yaml")), *(path for path in own if path.is_file())]
     return [_dataset(path, bundles) for path in cards]
 
@@ -119,7 +120,7 @@ def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> lis
 def _bundle(name: str, path: Path) -> BundleEntry:
     metadata, train = _mapping(path / MARK), _mapping(path / "configs" / "train.yaml")
     default, dataset = str(train.get("network_name", "")), _DATASET.search(str(train.get("dataset_dir", "")))
-    counts = metadata.get("network_parameters") or {}
+    counts, card = metadata.get("network_parameters") or {}, path / _OWN_CARD
     overlays = sorted(each for each in (path / "configs").glob("*.yaml") if each.stem not in _EVERY_BUNDLES)
     networks = [
         _network(path, each.stem, counts, each.stem == default)
@@ -133,7 +134,7 @@ def _bundle(name: str, path: Path) -> BundleEntry:
         "networks": networks,
         "headline": _headline(path),
         "overlays": [{"name": each.stem, "about": _first_comment(each)} for each in overlays],
-        "dataset": dataset[1] if dataset else None,
+        "dataset": str(_mapping(card).get("name")) if card.is_file() else dataset[1] if dataset else None,
     }
 
 

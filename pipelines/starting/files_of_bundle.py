@@ -91,6 +91,7 @@ class Facts:
             "default": self.networks[0],
             "dataset_dir": self.dataset_dir,
             "data": re.sub(r"^.*\+ '/(.*)'$", r"\1", self.dataset_dir),
+            "dataset": self.dataset_dir.rstrip("'").rsplit("/", 1)[-1],
             "like": self.like,
             "phantoms": _phantoms(self),
             **volume_knobs(self.images if self.kind.spatial_dims == 3 else []),

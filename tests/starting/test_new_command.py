@@ -126,7 +126,8 @@ def test_it_is_found_by_list_predict_and_load_bundle(
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["bundles"]] == ["moles_segmentation"]
-    card = next(each for each in found["datasets"] if each["name"] == "moles_segmentation")
+    card = next(each for each in found["datasets"] if each["name"] == found["bundles"][0]["dataset"])
+    assert card["name"] == "raw"
     assert card["classes"] == {"0": "background", "1": "mole"}
     assert main(["predict", "moles_segmentation", str(data), "--out", "out"]) == UnreadableFileError.exit_code
     said = capsys.readouterr().err
