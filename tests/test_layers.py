@@ -28,7 +28,7 @@ FLOORS = [
     {"tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"promotion", "starting", "tuning"},
+    {"cross_validation", "promotion", "starting", "tuning"},
     {"loading"},
     {"model_card"},
     {"commands"},

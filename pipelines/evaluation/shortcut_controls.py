@@ -142,9 +142,10 @@ class ShortcutControls(Report[RatedItem]):
         scores = {MODEL: probabilities[:, 1], **self._controls(collected)}
 
         def areas(drawn: NDArray[np.intp]) -> dict[str, float]:
-            return {name: area_under_curve(each[drawn], labels[drawn] == 1) for name, each in scores.items()}
+            return {f"auc_{name}": area_under_curve(each[drawn], labels[drawn] == 1) for name, each in scores.items()}
 
-        summary = bootstrap_scores(areas, [each.patient for each in collected], n_resamples=self.n_resamples)
+        found = bootstrap_scores(areas, [each.patient for each in collected], n_resamples=self.n_resamples)
+        summary = {name.removeprefix("auc_"): each for name, each in found.items()}
         for name, interval in summary.items():
             logger.info("%s: area under the curve %s (%s)", name, shown(interval.estimate), with_bounds(interval))
         self._write_tables(collected, scores, summary)

@@ -19,6 +19,7 @@ from PIL import Image
 from pipelines.errors import ConfigError
 from pipelines.evaluation import EvaluationReport
 from pipelines.evaluation.case_tables import truth_digest
+from pipelines.evaluation.label_outlines import colour_of
 from pipelines.evaluation.metric_names import has_order
 from pipelines.evaluation.pictures import CasePicture, draw_cases
 
@@ -124,12 +125,13 @@ def test_a_window_is_what_the_config_says(tmp_path: Path, drawn: list[CasePictur
 
 
 def test_volumes_that_are_no_ct_are_drawn(tmp_path: Path, drawn: list[CasePicture]) -> None:
-    values = np.tile(np.arange(12)[:, None, None] * 75, (1, 10, 5))  # too small for a CT, and no Hounsfield units
+    label = VOLUME.repeat(4, axis=0).repeat(4, axis=1)
+    values = np.tile(np.arange(48)[:, None, None] * 75, (1, 40, 5))  # no Hounsfield units
     image = scan(tmp_path / "brain.nii.gz", values)
-    evaluated(EvaluationReport(tmp_path / "out", CLASSES, n_resamples=20), {"a": VOLUME}, image)
+    evaluated(EvaluationReport(tmp_path / "out", CLASSES, n_resamples=20), {"a": label}, image, label)
     assert drawn[0].image is not None
-    assert drawn[0].image.shape == drawn[0].label.shape == (10, 12)
-    assert np.all(np.diff(drawn[0].image[0].astype(int)) > 15)
+    assert drawn[0].image.shape == drawn[0].label.shape == (40, 48)
+    assert np.all(np.diff(drawn[0].image[0, 1:-1].astype(int)) > 3)
 
 
 def test_every_class_is_outlined_in_its_colour() -> None:
@@ -141,7 +143,7 @@ def test_every_class_is_outlined_in_its_colour() -> None:
         draw_cases(pictures, file)
         rows = np.asarray(Image.open(file).convert("RGB")).astype(int)
         rows = rows[: int(len(rows) * 0.8)]  # above the legend
-        wanted = [(0x56, 0xB4, 0xE9), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73)]
+        wanted = [colour_of(value) for value in CLASSES]
         return {colour for colour in wanted if (np.abs(rows - colour).max(axis=-1) < 12).any()}
 
     assert len(colours(picture)) == 3

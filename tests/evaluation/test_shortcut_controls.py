@@ -194,6 +194,12 @@ def test_the_same_seed_gives_the_same_scores_and_leaves_the_generator_alone() ->
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_an_area_of_few_patients_stays_within_what_an_area_can_be(tmp_path: Path) -> None:
+    metrics = run(controls(tmp_path / "out", "mark", epochs=1), range(1000, 1012))  # three patients
+    low, high = (metrics[f"test_auc_size_and_brightness_ci_{end}"] for end in ("low", "high"))
+    assert 0 <= low < high <= 1
+
+
 def test_a_part_with_one_class_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatalistError, match="training part has no picture of the class normal"):
         controls(tmp_path / "out", "mark", training=items(range(1, 9, 2)))
