@@ -1,4 +1,4 @@
-"""The pages: each can be reached from README.md, each relative link leads somewhere, exit codes are those of the code."""
+"""The pages: each is reached from README.md, each relative link leads somewhere, exit codes are those of the code."""
 
 from __future__ import annotations
 
