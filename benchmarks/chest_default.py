@@ -20,14 +20,12 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from pipelines.bundle import run_environment
+from pipelines.cross_validation import Processes, bundle_command
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -104,15 +102,9 @@ def average(head: Path, tuned: Path, share: float, path: Path, content: dict) ->
 
 
 def bundle_run(configs: list[str], words: list[str], log: Path) -> None:
-    files = str([str(BUNDLE / "configs" / f"{each}.yaml") for each in configs])
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", str(BUNDLE)]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.with_suffix(".log").open("w") as file:
-        done = subprocess.run(
-            [*command, *words], env=run_environment(), stdout=file, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log.with_suffix('.log')}")
+    files = [BUNDLE / "configs" / f"{each}.yaml" for each in configs]
+    with Processes() as processes:
+        processes.run(bundle_command(BUNDLE, files, words), log.with_suffix(".log"))
 
 
 if __name__ == "__main__":

@@ -19,15 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
 from monai.bundle import ConfigParser
 
-from pipelines.bundle import run_environment
+from pipelines.cross_validation import Processes, bundle_command
 from pipelines.evaluation import network_cost
 from pipelines.networks import prepare_trunk
 
@@ -106,13 +104,9 @@ def train_and_measure(args: argparse.Namespace, name: str, knobs: list[str]) -> 
 
 
 def bundle_run(args: argparse.Namespace, configs: list[str], words: list[str], log: Path) -> None:
-    files = str([str(CONFIGS / f"{each}.yaml") for each in configs])
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", str(BUNDLE)]
-    env = run_environment() | {"OMP_NUM_THREADS": str(args.threads)}
-    with log.open("w") as file:
-        done = subprocess.run([*command, *words], env=env, stdout=file, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log}")
+    files = [CONFIGS / f"{each}.yaml" for each in configs]
+    with Processes() as processes:
+        processes.run(bundle_command(BUNDLE, files, words), log, {"OMP_NUM_THREADS": str(args.threads)})
 
 
 def step_seconds(networks: dict[str, torch.nn.Module], pictures: torch.Tensor, rounds: int, learn: bool) -> dict:

@@ -298,7 +298,11 @@ def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
     if not content:
         return {}
     kept = {name: content[name] for name in ("temperature", "ece_before", "ece_after")}
-    return {**kept, "items": content["slices"], "operating_point": content.get("operating_point")}
+    return {
+        **kept,
+        "items": content.get("items", content.get("slices")),
+        "operating_point": content.get("operating_point"),
+    }
 
 
 def _json_of(store: Store, run: Run, name: str) -> dict[str, Any]:

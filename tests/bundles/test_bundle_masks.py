@@ -121,6 +121,14 @@ def goes_with(mask: NDArray, image: NDArray) -> float:
     return float(np.corrcoef(mask[box].reshape(-1), values.reshape(-1))[0, 1])
 
 
+def best_fit(image: NDArray, labels: int) -> float:
+    """How well as many equal steps of an image's own grey values go with it: no mask of the stub's can do better, and
+    in a textured image it is less than 1."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    steps = np.clip((image - low) / (high - low) * labels, 0, labels - 1)
+    return goes_with(steps.astype(np.uint8), image)
+
+
 def check_lies_on(mask: NDArray, image: NDArray, least: float, name: str) -> None:
     """Holds a mask against its image: it goes with it, and no mirrored or shifted one goes as well.
 
@@ -173,7 +181,8 @@ def test_mask_lies_on_its_image(masks: Masks) -> None:
     for path in masks.inputs.glob("*.nii.gz"):
         mask = np.asarray(nib.load(masks.outputs / path.name.replace(".nii.gz", "_mask.nii.gz")).dataobj)
         image = grey(np.asarray(nib.load(path).dataobj))
-        check_lies_on(mask, image, 0.9 if masks.labels > 2 else 0.8, path.name)
+        least = min(0.9 if masks.labels > 2 else 0.8, 0.97 * best_fit(image, masks.labels))
+        check_lies_on(mask, image, least, path.name)
 
 
 def test_mask_does_not_depend_on_how_the_volume_is_stored(masks: Masks) -> None:
