@@ -26,7 +26,7 @@ DECODERS = ("transposed", "interpolating")
 
 
 class MobileNetV2UNet(nn.Module):
-    """MobileNetV2 x1.0 as the encoder, and one of two decoders; reference/networks.md, section 2.
+    """MobileNetV2 x1.0 as the encoder, and one of two decoders; docs/reference/networks.md.
 
     Encoder: Sandler et al., MobileNetV2 (https://arxiv.org/abs/1801.04381), torchvision's, 1280 channels at 1/32.
     ``transposed``: five transposed convolutions to 512, 256, 128, 64 and 32 channels, each with batch norm and ReLU,

@@ -175,7 +175,7 @@ class TransferClassifier(nn.Module):
 
 
 class VGG16Transfer(nn.Module):
-    """VGG-16's convolutions, frozen, and three dense layers; reference/networks.md, section 3.
+    """VGG-16's convolutions, frozen, and three dense layers; docs/reference/networks.md.
 
     31,558,209 parameters, of which 16,843,521 learn. Source: Simonyan and Zisserman, https://arxiv.org/abs/1409.1556.
     Drawn for 256x256; another size is averaged to the 8x8 features that the dense layers were made for. Grey pictures
