@@ -25,7 +25,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
     prepare.add_argument("dataset", choices=tuple(DATASETS))
     prepare.add_argument(
-        "--raw", type=Path, required=True, help="the unpacked dataset (chest X-rays: also a .npz or .csv file)"
+        "--raw",
+        type=Path,
+        required=True,
+        help="the unpacked dataset: a folder, or a file (.npz, .csv)",
     )
     _add_options(prepare, {name: each.prepare_options for name, each in DATASETS.items()})
     prepare.add_argument("--skip-bad", action="store_true", help="leave faulty cases out and list them in the report")
@@ -34,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     phantom.add_argument("dataset", choices=tuple(name for name, each in DATASETS.items() if each.phantom))
     phantom.add_argument("--cases", type=int, default=12)
     phantom.add_argument(
-        "--size", type=int, default=160, help="columns, and rows (of skin lesions three quarters of it; default 160)"
+        "--size", type=int, default=160, help="columns, and rows (of some pictures three quarters of it; default 160)"
     )
     _add_options(phantom, {name: each.phantom_options for name, each in DATASETS.items()})
     written = phantom.add_mutually_exclusive_group()

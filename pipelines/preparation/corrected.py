@@ -13,7 +13,6 @@ from pipelines.readers.finder import SEPARATOR
 
 LAYOUT = "corrected predictions"
 KNOWN = "manifest.jsonl with corrected/ (what predict wrote, corrected in `pipelines view`)"
-MASK = "lesion"  # the kind of mask, as pictures have it
 
 
 def predicted_cases(raw: Path) -> list[PredictedCase] | None:
@@ -40,11 +39,11 @@ def with_image(found: list[PredictedCase], faults: list[PipelinesError]) -> Iter
             faults.append(UnreadableFileError("the image of a corrected mask is gone", where=each.input, how=how))
 
 
-def corrected_case(found: PredictedCase, patient: str | None) -> RawCase:
-    """A case with its corrected mask as `MASK`; without a patient it is its own."""
+def corrected_case(found: PredictedCase, patient: str | None, kind: str) -> RawCase:
+    """A case with its corrected mask as that of a kind; without a patient it is its own."""
     assert found.corrected is not None
     name = safe_name(found.name)
-    return RawCase(name, patient or name, found.input, {MASK: found.corrected})
+    return RawCase(name, patient or name, found.input, {kind: found.corrected})
 
 
 def notes_of(found: list[PredictedCase]) -> list[str]:

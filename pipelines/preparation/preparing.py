@@ -102,7 +102,7 @@ class Preparation(ABC, Generic[F, C]):
     classes: Mapping[int, str] = MappingProxyType({})
     rule: ClassVar[str] = RULE
     outlines: Sequence[tuple[int, Colour]] = ()
-    sought: ClassVar[str] = "lesions"
+    sought: ClassVar[str] = "anything labelled"
     words: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Preparation(ABC, Generic[F, C]):
         return {}
 
     def stratum(self, checked: C) -> str:
-        """What is spread evenly over the splits beside the lesion share; "" for nothing."""
+        """What is spread evenly over the splits beside the share of what is segmented; "" for nothing."""
         return ""
 
     def warnings(self, checked: Mapping[str, C], split: Split) -> list[str]:

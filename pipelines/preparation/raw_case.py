@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipelines.errors import PipelinesError
-from pipelines.readers import CaseImage
 
 PATIENTS_UNKNOWN = (
     "Patients are not known: each picture counts as its own patient, so that splits may share patients unseen."
@@ -46,16 +42,6 @@ class RawCase:
 
 
 @dataclass(frozen=True)
-class BuiltLabel:
-    """A label on its image's grid: `array` uint8 (X, Y, Z) of 0, 1, 2; `lung` "reference" or "derived"; `notes` for
-    the report."""
-
-    array: NDArray[np.uint8]
-    lung: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class RawFolder:
     """A raw folder as one layout reads it: its cases, what is wrong with it as a whole, and notes for the report."""
 
@@ -64,13 +50,6 @@ class RawFolder:
     patients_known: bool
     faults: list[PipelinesError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawSet(RawFolder):
-    """A raw folder of CT; `build` makes a case's label and raises a PipelinesError where it cannot be trusted."""
-
-    build: Callable[[RawCase, CaseImage], BuiltLabel]
 
 
 def hidden_patient(identifier: str) -> str:

@@ -1,4 +1,4 @@
-"""Splits by patient, spread evenly over the lesion share, strata and classes (where there are any), from a seed."""
+"""Splits by patient, spread evenly over the share of what is segmented, strata and classes, from a seed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipelines.preparation.patient_names import Spellings
 
 SECTIONS = ("training", "validation", "test")
 RULE = (
-    "by patient; patients ordered by tercile of their mean lesion share and at random within it, then picked at equal "
-    "steps; an official test set stays the test set"
+    "by patient; patients ordered by tercile of their mean share of what is segmented and at random within it, then "
+    "picked at equal steps; an official test set stays the test set"
 )
 STRATIFIED_RULE = f"within each diagnosis: {RULE}"
 CLASS_RULE = (
@@ -26,7 +26,7 @@ _ATTEMPTS = 100  # drawings until each part has a lesion; more would only delay 
 SMALL_VALIDATION = {"picture": 20, "volume": 3}
 
 Split = dict[str, list[str]]
-Standing = tuple[str, float]  # of a patient: stratum and mean lesion share
+Standing = tuple[str, float]  # of a patient: stratum and mean share of what is sought
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def split_cases(
     validation: float = 0.2,
     test: float = 0.2,
     seed: int = 0,
-    sought: str = "lesions",
+    sought: str = "anything labelled",
 ) -> Split:
     """Case names for training, validation and test.
 
@@ -117,7 +117,7 @@ def split_cases(
 
 
 def fold_cases(
-    cases: Sequence[SplitCase], folds: int, *, validation: float = 0.2, seed: int = 0, sought: str = "lesions"
+    cases: Sequence[SplitCase], folds: int, *, validation: float = 0.2, seed: int = 0, sought: str = "anything labelled"
 ) -> list[Split]:
     """One split a fold for cross-validation: the fold is the test part, the rest is divided into training and
     validation.
@@ -164,7 +164,7 @@ def fold_cases(
     return splits
 
 
-def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str, sought: str = "lesions") -> list[str]:
+def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str, sought: str = "anything labelled") -> list[str]:
     """What is allowed and still weakens the figures: small validation sets, a single case with lesions or of a group.
     `kind`: picture or volume."""
     by_name = {c.case: c for c in cases}

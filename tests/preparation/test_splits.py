@@ -136,7 +136,7 @@ def test_parts_that_cannot_be(validation: float, test: float) -> None:
 def test_small_validation_and_a_class_of_one_are_said() -> None:
     everyone = cases(80, ill=3)
     split = split_cases(everyone)
-    said = " ".join(split_warnings(split, everyone, "picture"))
+    said = " ".join(split_warnings(split, everyone, "picture", "lesions"))
     assert "validation set holds 16 pictures" in said
     assert "Only one case of the test set has lesions" in said
     assert split_warnings(split_cases(cases(200)), cases(200), "picture") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.files import safe_name
-from pipelines.preparation.diagnosis_tables import NOT_KNOWN, bad_line, csv_rows
+from pipelines.preparation.csv_tables import NOT_KNOWN, bad_line, csv_rows
 from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.picture_pairs import PICTURES
 from pipelines.preparation.raw_case import RawCase, hidden_patient, visible_files

@@ -24,7 +24,7 @@ def find_corrected_pictures(raw: Path) -> RawFolder | None:
     cases = []
     for each in with_image(found, faults):
         if each.input.is_file() and each.input.name.lower().endswith(SUFFIXES):
-            cases.append(corrected_case(each, None))
+            cases.append(corrected_case(each, None, "lesion"))
         else:
             how = "give the folder of pictures to predict, and correct them again"
             faults.append(UnreadableFileError("is no picture file", where=each.input, how=how))

@@ -7,9 +7,15 @@ from pathlib import Path
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError
 from pipelines.files import safe_name
-from pipelines.preparation.diagnosis_tables import Known, picture_key, read_diagnoses, read_isic_truth, read_ph2_table
 from pipelines.preparation.picture_pairs import PICTURES, pair_pictures
 from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, RawCase, RawFolder, visible_files
+from pipelines.tasks.dermoscopy.diagnosis_tables import (
+    Known,
+    picture_key,
+    read_diagnoses,
+    read_isic_truth,
+    read_ph2_table,
+)
 
 LESION = "lesion"  # the kind of mask
 DIAGNOSES = "diagnosis.csv"

@@ -41,6 +41,7 @@ class SkinLesions(Preparation[RawFolder, CheckedPicture]):
 
     about = "Dermoscopic pictures with skin lesions."
     labels = SKIN_LABELS
+    sought = "lesions"
     words: ClassVar[Mapping[str, Sequence[str]]] = {"diagnosis": ()}
     rule = STRATIFIED_RULE
     outlines = ((1, OUTLINE),)

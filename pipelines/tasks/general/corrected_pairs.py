@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from pipelines.errors import PipelinesError, UnsupportedImageError
@@ -41,9 +40,7 @@ def find_corrected(
                 UnsupportedImageError("is neither a picture nor a volume in a file", where=each.input, how=how)
             )
             continue
-        case = corrected_case(each, None)
-        assert each.corrected is not None, "with_image gives no other"
-        cases.append(replace(case, masks={mask: each.corrected}))
+        cases.append(corrected_case(each, None, mask))
         seen.add(kind)
     notes = [PATIENTS_UNKNOWN, *notes_of(found)]
     return LAYOUT, cases, seen, next(filter(None, map(_names, corrected)), None), faults, notes

@@ -37,7 +37,6 @@ class Pairs(Preparation[RawPairs, CheckedPair]):
 
     about = "Images with masks."
     rule = RULE
-    sought = "anything labelled"
 
     def __init__(self, name: str = NAME, given: Sequence[str] | None = None) -> None:
         self.name = name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import DatalistError, LabelError, PipelinesError, UsageError
-from pipelines.preparation.diagnosis_tables import NOT_KNOWN, bad_line, csv_rows
+from pipelines.preparation.csv_tables import NOT_KNOWN, bad_line, csv_rows
 from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, hidden_patient
 from pipelines.readers import itk_volume, nifti, picture_file

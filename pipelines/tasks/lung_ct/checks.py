@@ -13,10 +13,11 @@ from PIL import Image
 
 from pipelines.errors import UnreadableFileError
 from pipelines.preparation.likeness import content_hash, perceptual_hash
-from pipelines.preparation.raw_case import RawCase, RawSet
+from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import TILE
 from pipelines.readers import CaseImage, read_case
 from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.tasks.lung_ct.raw_set import RawSet
 from pipelines.tasks.lung_ct.severity import SCALES, slice_counts, slice_extents, volume_extent, volume_floor
 
 SEVERITY = SCALES["normal_mild_severe"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.errors import PipelinesError
-from pipelines.preparation.corrected import LAYOUT, MASK, corrected_case, notes_of, predicted_cases, with_image
+from pipelines.preparation.corrected import LAYOUT, corrected_case, notes_of, predicted_cases, with_image
 from pipelines.preparation.patient_names import Spellings
-from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, BuiltLabel, RawCase, RawSet
+from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, RawCase
 from pipelines.readers import CaseImage
 from pipelines.tasks.lung_ct.dicom_layout import series_patient
 from pipelines.tasks.lung_ct.masks import read_mask, with_reference_lung
+from pipelines.tasks.lung_ct.raw_set import BuiltLabel, RawSet
+
+MASK = "labels"  # the kind of mask: lungs and lesions in one file
 
 
 def find_corrected_ct(raw: Path) -> RawSet | None:
@@ -30,7 +33,7 @@ def find_corrected_ct(raw: Path) -> RawSet | None:
     for each in with_image(found, faults):
         patient = series_patient(each.input, one_spelling) if each.input.is_dir() else None
         known = known and patient is not None
-        cases.append(corrected_case(each, patient))
+        cases.append(corrected_case(each, patient, MASK))
     notes = [*([] if known else [PATIENTS_UNKNOWN]), *notes_of(found)]
     return RawSet(LAYOUT, cases, known, faults, notes, build=_build)
 

@@ -10,9 +10,10 @@ import numpy as np
 from pipelines.errors import PipelinesError, UnreadableFileError
 from pipelines.files import safe_name
 from pipelines.preparation.patient_names import Spellings
-from pipelines.preparation.raw_case import BuiltLabel, RawCase, RawSet, stem, visible_files
+from pipelines.preparation.raw_case import RawCase, stem, visible_files
 from pipelines.readers import CaseImage
 from pipelines.tasks.lung_ct.masks import check_agreement, read_mask, with_reference_lung
+from pipelines.tasks.lung_ct.raw_set import BuiltLabel, RawSet
 
 _NIFTI = (".nii", ".nii.gz")
 _SCANS, _LUNG, _INFECTION, _JOINT = "ct_scans", "lung_mask", "infection_mask", "lung_and_infection_mask"

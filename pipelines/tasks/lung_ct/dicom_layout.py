@@ -8,10 +8,11 @@ from pathlib import Path
 from pipelines.errors import LabelError, PipelinesError, UnreadableFileError
 from pipelines.files import safe_name
 from pipelines.preparation.patient_names import Spellings
-from pipelines.preparation.raw_case import BuiltLabel, RawCase, RawSet, hidden_patient, stem
+from pipelines.preparation.raw_case import RawCase, hidden_patient, stem
 from pipelines.readers import CaseImage, read_label
 from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom, open_dataset
 from pipelines.tasks.lung_ct.masks import read_mask, with_derived_lung, with_reference_lung
+from pipelines.tasks.lung_ct.raw_set import BuiltLabel, RawSet
 
 MASK_VALUES = ("lung-lesion", "lesion")
 _NIFTI = (".nii", ".nii.gz")

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import LabelError
-from pipelines.preparation.raw_case import BuiltLabel
 from pipelines.readers import CaseImage, read_label
 from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.lungs import derive_lung_mask
+from pipelines.tasks.lung_ct.raw_set import BuiltLabel
 
 # Outlines by hand cross the lung's edge by a voxel here and there; more than this part of a lesion is another scan's
 # mask.

@@ -12,7 +12,7 @@ from pipelines.preparation.corrected import KNOWN
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
 from pipelines.preparation.preparing import Preparation, Prepared, is_prepared, matching_layouts, only_layout
-from pipelines.preparation.raw_case import RawCase, RawSet
+from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.splits import Split
 from pipelines.tasks.lung_ct.checks import SEVERITY, CheckedCase, check_case, write_case
 from pipelines.tasks.lung_ct.corrected_layout import find_corrected_ct
@@ -20,6 +20,7 @@ from pipelines.tasks.lung_ct.ct_seg_layout import find_ct_seg
 from pipelines.tasks.lung_ct.dicom_layout import MASK_VALUES, find_dicom
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
 from pipelines.tasks.lung_ct.phantom_files import write_ct_seg_case, write_dicom_case
+from pipelines.tasks.lung_ct.raw_set import RawSet
 from pipelines.tasks.lung_ct.report import case_table, counts, section_tables
 from pipelines.tasks.lung_ct.semi_seg_layout import find_semi_seg
 from pipelines.tasks.lung_ct.severity import MASK_LABELS
@@ -40,6 +41,7 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     name = NAME
     about = "Lung CT with COVID-19 lesions."
     labels = MASK_LABELS
+    sought = "lesions"
     words: ClassVar[Mapping[str, Sequence[str]]] = {"lung": ("reference", "derived")}
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from pipelines.errors import PipelinesError
 from pipelines.files import safe_name
 from pipelines.preparation.picture_pairs import pair_pictures
-from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, BuiltLabel, RawCase, RawSet
+from pipelines.preparation.raw_case import PATIENTS_UNKNOWN, RawCase
 from pipelines.readers import CaseImage
 from pipelines.tasks.lung_ct.masks import read_mask, with_derived_lung
+from pipelines.tasks.lung_ct.raw_set import BuiltLabel, RawSet
 
 
 def find_semi_seg(raw: Path) -> RawSet | None:

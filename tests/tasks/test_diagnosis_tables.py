@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import DatalistError, UnreadableFileError
-from pipelines.preparation.diagnosis_tables import Known, read_diagnoses, read_isic_truth, read_ph2_table
+from pipelines.tasks.dermoscopy.diagnosis_tables import Known, read_diagnoses, read_isic_truth, read_ph2_table
 
 
 @pytest.fixture

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import DatalistError, UnreadableFileError
+from pipelines.errors import DatalistError
+from pipelines.preparation.csv_tables import NOT_KNOWN, bad_line, csv_rows, table_text
 from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.picture_pairs import PICTURES
 from pipelines.preparation.raw_case import hidden_patient
 
-MAX_BYTES = 2**24  # ISIC's largest has 900 lines of 22 bytes
 _ISIC = {"benign": "benign", "malignant": "malignant", "0.0": "benign", "1.0": "malignant"}
 _PH2 = {"0": "common nevus", "1": "atypical nevus", "2": "melanoma"}
-NOT_KNOWN = ("", "unknown", "n/a", "na", "none", "null", "nan", "-", "?")
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def read_ph2_table(path: Path) -> dict[str, Known]:
     """
     columns: tuple[int, int] | None = None
     found = []
-    for line, text in enumerate(_text(path).splitlines(), start=1):
+    for line, text in enumerate(table_text(path).splitlines(), start=1):
         if not text.lstrip().startswith("||"):  # the legend below the table
             continue
         cells = [cell.strip() for cell in re.split(r"\|\|?", text.lstrip())[1:]]
@@ -119,30 +117,3 @@ def _by_name(found: Iterable[tuple[int, str, Known]], path: Path) -> dict[str, K
         if table.setdefault(key, known) != known:
             raise bad_line(path, line, f"{name} is listed a second time, with other entries")
     return table
-
-
-def csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines of a CSV file in UTF-8 that are not empty, each with its number.
-
-    Raises:
-        UnreadableFileError: no text, or above 16 MiB. DatalistError: no CSV.
-    """
-    reader = csv.reader(_text(path).splitlines())
-    try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise bad_line(path, reader.line_num, str(error)) from None
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UnreadableFileError("the table is absurdly large", where=path, how="give the dataset's own file")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableFileError("the table is no UTF-8 text", where=path, how="save it as CSV in UTF-8") from None
-
-
-def bad_line(path: Path, line: int, what: str) -> DatalistError:
-    """The error for a line of a table."""
-    return DatalistError(f"line {line}: {what}", where=path, how="correct the table")
