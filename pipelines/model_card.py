@@ -128,7 +128,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             if name.startswith("version_")
         },
         "evaluated": evaluated,
-        "metrics": _without_twins(summary),
+        "metrics": _without_duplicates(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
         "calibration": _calibration(_loaded(beside.read_text()) if beside is not None and beside.is_file() else {}),
     }
@@ -285,13 +285,13 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
     return found | {int(item): str(answer) for item, answer in (words["claim"] or {}).items()}
 
 
-def _without_twins(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _without_duplicates(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Without a class's own scores where the set's are the same: of two classes, one is the other's mirror."""
     names = [name.partition("_")[::2] for name in summary]
-    twins = {
+    duplicates = {
         f"{part}_{name}" for part, name in names if f"{part}_sensitivity" in summary and _IS_OF_CLASS.fullmatch(name)
     }
-    return {name: each for name, each in summary.items() if name not in twins}
+    return {name: each for name, each in summary.items() if name not in duplicates}
 
 
 def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:

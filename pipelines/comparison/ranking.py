@@ -309,18 +309,20 @@ def _overlays(store: Store, run: Run) -> str:
 def _label(rows: Sequence[Row]) -> None:
     """Give each row a name of its own: the network, and what sets it apart from others of that network."""
     for row in rows:
-        twins = [other for other in rows if other.network == row.network]
+        namesakes = [other for other in rows if other.network == row.network]
         parts = []
-        if len({other.first.experiment for other in twins}) > 1:
+        if len({other.first.experiment for other in namesakes}) > 1:
             parts.append(row.first.experiment)
-        if len({other.overlays for other in twins}) > 1:
+        if len({other.overlays for other in namesakes}) > 1:
             parts.append(row.overlays or "train")
-        if len({trained_on(other.first) for other in twins}) > 1:
+        if len({trained_on(other.first) for other in namesakes}) > 1:
             data = row.first.params.get("data_fingerprint", "").rpartition(":")[2][:8]
             parts.append(f"trained on {row.first.params.get('data_name', '?')} {data}".rstrip())
-        if len({(other.first.experiment, other.overlays, *trained_on(other.first)) for other in twins}) < len(twins):
+        if len({(other.first.experiment, other.overlays, *trained_on(other.first)) for other in namesakes}) < len(
+            namesakes
+        ):
             mine = choices(row.first.params)
-            others = [choices(other.first.params) for other in twins]
+            others = [choices(other.first.params) for other in namesakes]
             differing = [name for name in mine if len({other.get(name) for other in others}) > 1]
             parts += [f"{name}={mine[name]}" for name in differing[:3]] + (["…"] if len(differing) > 3 else [])
         row.label = row.network if not parts else f"{row.network} ({', '.join(parts)})"

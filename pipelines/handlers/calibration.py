@@ -132,7 +132,11 @@ class CalibrationFit:
             logger.warning("validation has one class only, so no operating threshold is chosen")
             return None
         threshold = operating_threshold(probabilities[:, at], positive, self.sensitivity)
-        said = probabilities[:, at] >= threshold
+        predicted = probabilities[:, at] >= threshold
         return OperatingPoint(
-            self.positive, threshold, self.sensitivity, float(said[positive].mean()), float((~said)[~positive].mean())
+            self.positive,
+            threshold,
+            self.sensitivity,
+            float(predicted[positive].mean()),
+            float((~predicted)[~positive].mean()),
         )

@@ -205,17 +205,6 @@ class _InterpolatingDecoder(nn.Module):
         return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
 
 
-def prepare_encoder(network: nn.Module, **choices: Any) -> nn.Module:
-    """``MobileNetV2UNet.prepare_encoder`` for configs: a network without an encoder of its own is refused.
-
-    Raises:
-        ValueError: ``network`` is no MobileNetV2UNet.
-    """
-    if not isinstance(network, MobileNetV2UNet):
-        raise ValueError(f"{type(network).__name__} has no pretrained encoder to prepare")
-    return network.prepare_encoder(**choices)
-
-
 def parameter_groups(network: nn.Module, learning_rate: float, encoder_factor: float) -> Sequence[dict[str, Any]]:
     """Parameters for an optimizer: the encoder's learn at ``encoder_factor`` of the rate; what is frozen is left out.
 

@@ -40,7 +40,6 @@ SMALL = {
     "val_interval": 1,
     "workers": 0,
     "encoder_weights": False,
-    "trunk_weights": False,
 }
 CPU = "$torch.device('cpu')"
 

@@ -55,9 +55,9 @@ def masks(bundle: Bundle, phantoms: Path, tmp_path_factory: pytest.TempPathFacto
         draw = DATASETS[bundle.dataset].phantoms()
         draw(folder / "raw", raw=True, cases=1, size=SIDE, file_format="both")
         series = next((folder / "raw").rglob("*.dcm")).parent
-        (twin,) = [path for path in (folder / "raw").rglob("*.nii.gz") if np.ptp(nib.load(path).get_fdata()) > 10]
+        (volume,) = [path for path in (folder / "raw").rglob("*.nii.gz") if np.ptp(nib.load(path).get_fdata()) > 10]
         shutil.copytree(series, inputs / "series")
-        shutil.copy(twin, inputs / "twin.nii.gz")
+        shutil.copy(volume, inputs / "volume.nii.gz")
     if not volumes:
         picture = Image.open(first)
         picture.crop((0, 0, picture.width - 1, picture.height - 3)).save(inputs / "odd.png")
@@ -200,10 +200,10 @@ def test_mask_does_not_depend_on_how_the_volume_is_stored(masks: Masks) -> None:
 def test_mask_of_a_dicom_series_lies_where_that_of_its_nifti_twin_does(masks: Masks) -> None:
     if not masks.series:
         pytest.skip("the task draws no phantom as both a series and a volume")
-    series, twin = (canonical(masks.outputs / f"{name}_mask.nii.gz") for name in ("series", "twin"))
-    assert series.shape == twin.shape
-    np.testing.assert_allclose(series.affine, twin.affine, atol=0.01)  # mm
-    assert agreement(series.dataobj, twin.dataobj) > 0.99
+    series, volume = (canonical(masks.outputs / f"{name}_mask.nii.gz") for name in ("series", "volume"))
+    assert series.shape == volume.shape
+    np.testing.assert_allclose(series.affine, volume.affine, atol=0.01)  # mm
+    assert agreement(series.dataobj, volume.dataobj) > 0.99
 
 
 def test_mask_of_a_picture_has_its_size_and_lies_on_it(masks: Masks) -> None:

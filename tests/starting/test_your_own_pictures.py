@@ -145,7 +145,7 @@ def test_volumes_by_a_network_in_three_dimensions(
 def test_classes_by_folder(page: str, project: Path, new_store, warm: WarmPython, tmp_path: Path) -> None:
     person = Person(
         tmp_path / "work", project, new_store(tmp_path / "store"), warm.python,
-        {"epochs": "2", "trunk_weights": "False", "image_size": "[64,64]"},
+        {"epochs": "2", "encoder_weights": "False", "image_size": "[64,64]"},
     )  # fmt: skip
     lines = commands(page, "raw/cells")
     assert len(lines) == 2, lines
