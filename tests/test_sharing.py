@@ -17,6 +17,7 @@ from sharing import share
         ("tests/bundles/test_a.py::test_b[5-skin_lesion_segmentation-skips]", "skin_lesion_segmentation skips"),
         ("tests/bundles/test_a.py::test_b[skin_lesion_segmentation-skips-5]", "skin_lesion_segmentation skips"),
         ("tests/networks/test_contract.py::test_a[LesionUNet-sides]", "tests/networks/test_contract.py LesionUNet"),
+        ("tests/starting/test_begun_bundles.py::test_a[moles]", "tests/starting/test_begun_bundles.py moles"),
     ],
 )
 def test_share(nodeid: str, name: str) -> None:
