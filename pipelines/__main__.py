@@ -9,7 +9,7 @@ import os
 import sys
 
 from pipelines.bundle import BUNDLES, Project, find_project
-from pipelines.commands import bundles, card, compare, data, demo, predict, promote, sync, tune, ui, view
+from pipelines.commands import bundles, card, compare, data, demo, label, predict, promote, sync, tune, ui, view
 from pipelines.commands import list as listing
 from pipelines.errors import PipelinesError
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (predict, compare, promote, card, tune, demo, ui, sync, listing, bundles):
+    for module in (predict, compare, promote, card, tune, demo, ui, label, sync, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -75,6 +76,34 @@ def named_bundle(word: str | Path, bundles: Path) -> Path:
     given, there = Path(word), bundles / word
     # a folder of that name in the working directory may be what a training of an installed bundle left
     return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
+
+
+def copy_bundle(bundle: Path, target: Path, *, fresh: bool = True) -> Path:
+    """Copy a bundle without what trainings and predictions left in it: folders in ``models/``, ``models/*.pt``, and
+    ``eval/``.
+
+    Args:
+        bundle: its folder.
+        target: the copy's.
+        fresh: the target must not be there; else it is overwritten, and what else lies in it stays.
+
+    Returns:
+        The target.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    return Path(shutil.copytree(bundle, target, ignore=_made, dirs_exist_ok=not fresh))
+
+
+def _made(folder: str, names: list[str]) -> list[str]:
+    inside = Path(folder)
+    models = inside.name == "models"
+    return [
+        name
+        for name in names
+        if name in ("eval", "__pycache__") or (models and (name.endswith(".pt") or (inside / name).is_dir()))
+    ]
 
 
 def is_installed(bundle_root: str | Path) -> bool:

@@ -19,6 +19,7 @@ FLOORS = [
     {"errors"},
     {"files"},
     {"weights"},
+    {"model_pt"},
     {"browser", "bundle", "key_figures", "networks", "predicted", "readers", "sigterm", "warm"},
     {"preparation"},
     {"transforms", "inferers"},
@@ -29,7 +30,7 @@ FLOORS = [
     {"catalogue", "demo", "prediction", "registered"},
     {"promotion", "tuning"},
     {"loading"},
-    {"model_card"},
+    {"labelling", "model_card"},
     {"commands"},
     {"__main__"},
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.bundle import Project, bundles_in
+from pipelines.bundle import Project, bundles_in, copy_bundle
 from pipelines.errors import OutputError, UsageError
 
 
@@ -39,15 +38,9 @@ def _bundles(args: argparse.Namespace, project: Project) -> int:
     for name, path in wanted.items():
         target = args.copy / name
         try:
-            shutil.copytree(path, target, ignore=_made)
+            copy_bundle(path, target)
         except OSError as error:  # it is there already, or the disk is full
             what = f"the bundle cannot be copied ({error})"
             raise OutputError(what, where=target, how="choose another DIR") from error
         sys.stdout.write(f"{target}\n")
     return 0
-
-
-def _made(folder: str, names: list[str]) -> list[str]:
-    """What trainings and predictions left in a bundle: folders in ``models/``, and ``eval/``."""
-    inside = Path(folder)
-    return [name for name in names if name == "eval" or (inside.name == "models" and (inside / name).is_dir())]
