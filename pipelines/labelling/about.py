@@ -66,7 +66,7 @@ def about_bundle(folder: Path) -> AboutBundle:
 
 
 def weights_file(about: AboutBundle, chosen: Any) -> Path:
-    """The file of weights that a request chose: a name, or the list of all, as clients send back what they were offered.
+    """The file of weights that a request chose: a name, or all of them, as clients send back what they were offered.
 
     Raises:
         UsageError: there is no such file.
