@@ -2,47 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import DatalistError, GeometryError, UnreadableFileError
+from pipelines.errors import DatalistError, GeometryError, LabelError, UnreadableFileError
 from pipelines.files import make_folder, safe_name, write_file
 from pipelines.preparation.datalist import DATALIST, fingerprint, write_datalist
 from pipelines.readers import PICTURE_AFFINE, kinds, read_label
+from pipelines.readers.itk_volume import read_itk
 from pipelines.readers.kinds import is_folder, kind_of
+from pipelines.readers.nifti import read_nifti
 from pipelines.readers.raw import Grid
 
 Item = dict[str, Any]
+_FINAL = "final"  # the tag of labels to learn from
 
 
-def submitted_labels(pairs: Iterable[Mapping[str, str]], folder: Path) -> list[Item]:
-    """The images with a label, as items of a datalist, in the order of their names.
+class Datastore(Protocol):
+    """What is asked of MONAI Label's datastores."""
 
-    Clients send the label of a picture as a volume of one slice: it is written into ``folder`` as a picture.
+    def get_labeled_images(self) -> list[str]: ...
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]: ...
+    def get_image_uri(self, image_id: str) -> str: ...
+    def get_label_uri(self, label_id: str, label_tag: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A label that somebody submitted.
+
+    Attributes:
+        image, label: their files; of a series, its folder.
+        segments: what the client said of the label's values: names by value; empty if it said nothing.
+    """
+
+    image: Path
+    label: Path
+    segments: Mapping[int, str]
+
+
+def read_submitted(datastore: Datastore) -> list[Submitted]:
+    """All labels of a datastore that are final, in the order of the images' names.
+
+    3D Slicer numbers the segments in the order it shows them, whatever their names, and says so in ``label_info``.
+    """
+    found = []
+    for name in sorted(datastore.get_labeled_images()):
+        info = datastore.get_label_info(name, _FINAL).get("label_info") or []
+        segments = {int(each["idx"]): str(each["name"]).lower() for each in info if "idx" in each and "name" in each}
+        image, label = datastore.get_image_uri(name), datastore.get_label_uri(name, _FINAL)
+        found.append(Submitted(Path(image), Path(label), segments))
+    return found
+
+
+def items_of(
+    submitted: Iterable[Submitted], labels: Mapping[str, int], folder: Path, reads: Callable[[Path], bool]
+) -> list[Item]:
+    """The cases that a bundle can learn from, as items of a datalist.
+
+    A datastore may be served for several bundles. Labels whose segments all have other names than the bundle's are left
+    to the others, as are, where no names were given, images that the bundle does not read.
+
+    Labels whose values do not mean what the bundle's do, and labels of pictures that came as a volume of one slice, are
+    written anew into ``folder``; what was submitted stays as it is.
 
     Args:
-        pairs: ``image`` and ``label``, paths.
-        folder: for labels of pictures.
+        submitted: see ``read_submitted``.
+        labels: the bundle's values by name, without the background.
+        folder: for such labels.
+        reads: whether the bundle reads an image.
 
     Raises:
         DatalistError: there are fewer than two.
+        LabelError: segments of which the bundle knows some and not all, or values without a name.
         GeometryError, UnreadableFileError: a picture's label does not fit it.
     """
     make_folder(folder)
     items = []
-    for pair in sorted(pairs, key=lambda pair: pair["image"]):
-        image, label = Path(pair["image"]), Path(pair["label"])
-        name = safe_name(image.name.split(".")[0])
-        if not is_folder(image) and kind_of(image) == kinds.PICTURE and kind_of(label) != kinds.PICTURE:
-            label = _flat(image, label, folder / f"{name}.png")
-        items.append({"image": str(image), "label": str(label), "patient": name, "case": name})
+    for each in submitted:
+        name = safe_name(each.image.name.split(".")[0])
+        meant = _meanings(each, labels)
+        if meant is None if each.segments else not reads(each.image):
+            continue
+        label = each.label
+        picture = not is_folder(each.image) and kind_of(each.image) == kinds.PICTURE
+        if (picture and kind_of(label) != kinds.PICTURE) or meant:
+            label = _written(each, meant or {}, folder / f"{name}{'.png' if picture else '.nii.gz'}")
+        items.append({"image": str(each.image), "label": str(label), "patient": name, "case": name})
     if len(items) < 2:
         how = "submit more: one image is learned from, and one is kept for validation"
-        raise DatalistError(f"{len(items)} images have a submitted label, and 2 are needed", how=how)
+        raise DatalistError(f"{len(items)} images have a label of this model, and 2 are needed", how=how)
     return items
 
 
@@ -86,13 +142,59 @@ def _first_file(image: Path) -> Path:
     return min(image.iterdir()) if image.is_dir() else image
 
 
-def _flat(image: Path, label: Path, target: Path) -> Path:
-    """Write a label that is a volume of one slice as a picture of the image's size, as the image is stored.
+def _meanings(each: Submitted, labels: Mapping[str, int]) -> dict[int, int] | None:
+    """The bundle's value of each of a label's values; empty where they are the same, None where no name is known.
+
+    Raises:
+        LabelError: some names are known, and others not, or two are the same.
+    """
+    named = {value: name for value, name in each.segments.items() if name != "background"}
+    known = {value: labels[name] for value, name in named.items() if name in labels}
+    if not known:
+        return None
+    if len(known) < len(named) or len(set(known.values())) < len(known):
+        what = f"its segments are called {', '.join(named.values())}"
+        raise LabelError(what, where=each.label, how=f"call them {', '.join(labels)}, each once, and submit it again")
+    return {} if all(value == meant for value, meant in known.items()) else known
+
+
+def _written(each: Submitted, meant: Mapping[int, int], target: Path) -> Path:
+    """Write a label with the bundle's values, as a picture where the target is one.
+
+    Raises:
+        LabelError: a value without a name.
+        GeometryError, UnreadableFileError: see ``_flat``.
+    """
+    if target.suffix == ".png":
+        values, affine = _flat(each.image, each.label)[:, :, None], PICTURE_AFFINE
+    else:
+        raw = read_nifti(each.label) if kind_of(each.label) == kinds.NIFTI else read_itk(each.label)
+        values, affine = read_label(each.label), raw.affine
+    if meant:
+        strangers = sorted(set(np.unique(values).tolist()) - {0, *meant})
+        if strangers:
+            how = "submit it again, with a name for each segment"
+            raise LabelError(f"the values {strangers} have no segment's name", where=each.label, how=how)
+        table = np.zeros(256, dtype=np.uint8)
+        table[list(meant)] = list(meant.values())
+        values = table[values]
+    if target.suffix == ".png":
+        picture = Image.fromarray(np.ascontiguousarray(values[:, :, 0].T))
+        write_file(target, lambda file: picture.save(file, "PNG"))
+    else:
+        nib.save(nib.Nifti1Image(values, affine), target)
+    return target
+
+
+def _flat(image: Path, label: Path) -> NDArray[np.uint8]:
+    """A picture's label (W, H), as the picture is stored, of a picture or of a volume of one slice.
 
     Raises:
         UnreadableFileError: the image cannot be read.
         GeometryError: the label does not lie on the image; axes in another order or direction are turned.
     """
+    if kind_of(label) == kinds.PICTURE:
+        return read_label(label)[:, :, 0]
     try:
         with Image.open(image) as opened:
             width, height = opened.size
@@ -101,8 +203,6 @@ def _flat(image: Path, label: Path, target: Path) -> Path:
     # how ITK, and with it 3D Slicer, places a picture: its corner at the origin, a pixel a millimetre
     grid = Grid((width, height, 1), PICTURE_AFFINE, "volume", image.name, 1)
     try:
-        values = read_label(label, grid)[:, :, 0]
+        return read_label(label, grid)[:, :, 0]
     except GeometryError as error:
         raise GeometryError(error.what, where=label, how=f"draw it on {image.name} itself") from error
-    write_file(target, lambda file: Image.fromarray(np.ascontiguousarray(values.T)).save(file, "PNG"))
-    return target

@@ -15,11 +15,11 @@ from monai.bundle import ConfigParser
 
 from pipelines import errors
 from pipelines.bundle import run_environment
-from pipelines.errors import ConfigError, DatalistError, PipelinesError
+from pipelines.errors import ConfigError, DatalistError, PipelinesError, UnsupportedImageError
 from pipelines.files import text, write_file
 from pipelines.labelling.about import TRAINED, AboutBundle, first, true, weights_file
-from pipelines.labelling.monailabel_import import Datastore, TrainTask, device_list, name_to_device
-from pipelines.labelling.submitted import split_labels, submitted_labels, write_record
+from pipelines.labelling.monailabel_import import TrainTask, device_list, name_to_device
+from pipelines.labelling.submitted import Datastore, items_of, read_submitted, split_labels, write_record
 from pipelines.model_pt import MODEL
 from pipelines.tracking.run_file import read_run_file
 
@@ -66,7 +66,7 @@ class BundleTraining(TrainTask):
         asked = {**self.config(), **request}
         base = ConfigParser.load_config_file(str(self.configs / "train.yaml"))
         folder = self.about.folder / "labels"
-        items = submitted_labels(datastore.datalist(), folder)
+        items = items_of(read_submitted(datastore), self.about.labels, folder, self._reads)
         training, validation = split_labels(items, float(asked["val_split"]))
         labels = {str(value): name for name, value in {"background": 0, **self.about.labels}.items()}
         datalist = write_record(folder, self.about.folder.name, labels, training, validation)
@@ -102,6 +102,20 @@ class BundleTraining(TrainTask):
             overlay["encoder_weights"] = False
         return overlay
 
+    def _reads(self, image: Path) -> bool:
+        """Whether the bundle looks at such images: those that its first transform does not refuse for their kind.
+
+        Raises:
+            PipelinesError: it does, and this one has a fault.
+        """
+        parser = ConfigParser()
+        parser.read_config(str(self.configs / "train.yaml"))
+        try:
+            parser.get_parsed_content("train#deterministic_transforms#0")({"image": str(image)})
+        except UnsupportedImageError:
+            return False
+        return True
+
     def _run(self, overlay: Path) -> None:
         """Run it as a process of its own, whose lines are passed on.
 
@@ -110,7 +124,7 @@ class BundleTraining(TrainTask):
         """
         configs = [str(self.configs / "train.yaml"), str(overlay)]
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", repr(configs)]
-        last: deque[str] = deque(maxlen=40)
+        last: deque[str] = deque(maxlen=1000)
         with subprocess.Popen(
             command, cwd=self.about.folder, env=run_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
