@@ -13,7 +13,7 @@ from pipelines.model_pt import write_model_pt
 
 _MAIN = '''"""The app that `python -m pipelines label` prepared; MONAI Label takes the class that it finds here."""
 
-from pipelines.labelling.app import BundlesApp  # noqa: F401
+from pipelines.labelling.serving.app import BundlesApp  # noqa: F401
 '''
 _NAME = re.compile(r"[\w-]+")
 
@@ -57,7 +57,7 @@ def prepare_app(app: Path, bundles: Mapping[str, Path]) -> dict[str, Path]:
 
 def _is_ours(main: Path) -> bool:
     try:
-        return "pipelines.labelling.app" in main.read_text(encoding="utf-8")
+        return "pipelines.labelling.serving.app" in main.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 

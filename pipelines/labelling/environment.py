@@ -61,7 +61,7 @@ def server_command(
         str(python), "-m", "monailabel.main", "start_server",
         "--app", str(app), "--studies", studies,
         *(word for key, value in conf.items() for word in ("--conf", key, value)),
-        "--uvicorn_app", "pipelines.labelling.server:app",
+        "--uvicorn_app", "pipelines.labelling.serving.server:app",
         "--host", HOST, "--port", str(port),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import DatalistError, GeometryError, LabelError, UnreadableFileError
+from pipelines.errors import DatalistError, GeometryError, LabelError, UnreadableFileError, UnsupportedImageError
 from pipelines.files import make_folder, safe_name, write_file
 from pipelines.preparation.datalist import DATALIST, fingerprint, write_datalist
 from pipelines.readers import PICTURE_AFFINE, kinds, read_label
@@ -63,12 +63,12 @@ def read_submitted(datastore: Datastore) -> list[Submitted]:
 
 
 def items_of(
-    submitted: Iterable[Submitted], labels: Mapping[str, int], folder: Path, reads: Callable[[Path], bool]
-) -> list[Item]:
+    submitted: Iterable[Submitted], labels: Mapping[str, int], folder: Path, read: Callable[[Path], object]
+) -> tuple[list[Item], dict[str, str]]:
     """The cases that a bundle can learn from, as items of a datalist.
 
     A datastore may be served for several bundles. Labels whose segments all have other names than the bundle's are left
-    to the others, as are, where no names were given, images that the bundle does not read.
+    to the others, and so are, where no names were given, images that the bundle cannot read.
 
     Labels whose values do not mean what the bundle's do, and labels of pictures that came as a volume of one slice, are
     written anew into ``folder``; what was submitted stays as it is.
@@ -77,7 +77,10 @@ def items_of(
         submitted: see ``read_submitted``.
         labels: the bundle's values by name, without the background.
         folder: for such labels.
-        reads: whether the bundle reads an image.
+        read: the bundle's reader of images.
+
+    Returns:
+        The items, and why what images were left out, by name.
 
     Raises:
         DatalistError: there are fewer than two.
@@ -85,11 +88,19 @@ def items_of(
         GeometryError, UnreadableFileError: a picture's label does not fit it.
     """
     make_folder(folder)
-    items = []
+    items: list[Item] = []
+    left: dict[str, str] = {}
     for each in submitted:
         name = safe_name(each.image.name.split(".")[0])
         meant = _meanings(each, labels)
-        if meant is None if each.segments else not reads(each.image):
+        try:
+            if meant is None and each.segments:
+                left[name] = f"its segments are called {', '.join(each.segments.values())}"
+            elif meant is None:
+                read(each.image)
+        except (UnreadableFileError, UnsupportedImageError) as error:
+            left[name] = str(error)
+        if name in left:
             continue
         label = each.label
         picture = not is_folder(each.image) and kind_of(each.image) == kinds.PICTURE
@@ -98,8 +109,9 @@ def items_of(
         items.append({"image": str(each.image), "label": str(label), "patient": name, "case": name})
     if len(items) < 2:
         how = "submit more: one image is learned from, and one is kept for validation"
-        raise DatalistError(f"{len(items)} images have a label of this model, and 2 are needed", how=how)
-    return items
+        why = "".join(f"; {name} is left out: {reason}" for name, reason in list(left.items())[:2])
+        raise DatalistError(f"{len(items)} images have a label of this model, and 2 are needed", how=f"{how}{why}")
+    return items, left
 
 
 def split_labels(items: Sequence[Item], part: float) -> tuple[list[Item], list[Item]]:

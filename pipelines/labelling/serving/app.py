@@ -8,8 +8,8 @@ from typing import Any
 
 from pipelines.labelling.about import about_bundle
 from pipelines.labelling.app_folder import served
-from pipelines.labelling.inference import BundleInference
-from pipelines.labelling.monailabel_import import (
+from pipelines.labelling.serving.inference import BundleInference
+from pipelines.labelling.serving.monailabel_import import (
     First,
     InferTask,
     InferType,
@@ -20,7 +20,7 @@ from pipelines.labelling.monailabel_import import (
     Strategy,
     TrainTask,
 )
-from pipelines.labelling.training import BundleTraining
+from pipelines.labelling.serving.training import BundleTraining
 
 logger = logging.getLogger(__name__)
 

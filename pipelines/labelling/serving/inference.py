@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipelines.errors import UnreadableFileError
 from pipelines.labelling.about import AboutBundle, first, true, weights_file
-from pipelines.labelling.monailabel_import import InferTask, device_list, name_to_device, write_itk
+from pipelines.labelling.serving.monailabel_import import InferTask, device_list, name_to_device, write_itk
 from pipelines.model_pt import MODEL
 from pipelines.prediction import Model, Result, fast_options
 

@@ -11,7 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from pipelines.browser import HOST
 from pipelines.errors import PipelinesError
-from pipelines.labelling.monailabel_import import MONAILabelException  # before MONAI Label's own app
+from pipelines.labelling.serving.monailabel_import import MONAILabelException  # before MONAI Label's own app
 
 # isort: split
 from monailabel.app import app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -15,14 +16,15 @@ from monai.bundle import ConfigParser
 
 from pipelines import errors
 from pipelines.bundle import run_environment
-from pipelines.errors import ConfigError, DatalistError, PipelinesError, UnsupportedImageError
+from pipelines.errors import ConfigError, DatalistError, PipelinesError
 from pipelines.files import text, write_file
 from pipelines.labelling.about import TRAINED, AboutBundle, first, true, weights_file
-from pipelines.labelling.monailabel_import import TrainTask, device_list, name_to_device
+from pipelines.labelling.serving.monailabel_import import TrainTask, device_list, name_to_device
 from pipelines.labelling.submitted import Datastore, items_of, read_submitted, split_labels, write_record
 from pipelines.model_pt import MODEL
 from pipelines.tracking.run_file import read_run_file
 
+logger = logging.getLogger(__name__)
 _OVERLAY = "training.json"
 _FAULT = re.compile(r"^pipelines\.errors\.(\w+): (.*)")
 
@@ -66,7 +68,9 @@ class BundleTraining(TrainTask):
         asked = {**self.config(), **request}
         base = ConfigParser.load_config_file(str(self.configs / "train.yaml"))
         folder = self.about.folder / "labels"
-        items = items_of(read_submitted(datastore), self.about.labels, folder, self._reads)
+        items, left = items_of(read_submitted(datastore), self.about.labels, folder, self._read)
+        for name, reason in left.items():
+            logger.warning("%s is left out: %s", name, reason)
         training, validation = split_labels(items, float(asked["val_split"]))
         labels = {str(value): name for name, value in {"background": 0, **self.about.labels}.items()}
         datalist = write_record(folder, self.about.folder.name, labels, training, validation)
@@ -81,7 +85,12 @@ class BundleTraining(TrainTask):
         best = self.about.folder / "models" / str(base["network_name"]) / MODEL
         write_file(self.about.folder / "models" / TRAINED, lambda file: file.write(best.read_bytes()))
         run = read_run_file(best)
-        return {"run_id": None if run is None else run.run_id, "model_filename": TRAINED, "images": len(items)}
+        return {
+            "run_id": None if run is None else run.run_id,
+            "model_filename": TRAINED,
+            "images": len(items),
+            "left_out": left,
+        }
 
     def _overlay(self, asked: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         """What is laid over ``train.yaml`` beside the data."""
@@ -102,19 +111,15 @@ class BundleTraining(TrainTask):
             overlay["encoder_weights"] = False
         return overlay
 
-    def _reads(self, image: Path) -> bool:
-        """Whether the bundle looks at such images: those that its first transform does not refuse for their kind.
+    def _read(self, image: Path) -> object:
+        """Read an image as the bundle does.
 
         Raises:
-            PipelinesError: it does, and this one has a fault.
+            PipelinesError: of the kind that names its fault.
         """
         parser = ConfigParser()
         parser.read_config(str(self.configs / "train.yaml"))
-        try:
-            parser.get_parsed_content("train#deterministic_transforms#0")({"image": str(image)})
-        except UnsupportedImageError:
-            return False
-        return True
+        return parser.get_parsed_content("train#deterministic_transforms#0")({"image": str(image)})
 
     def _run(self, overlay: Path) -> None:
         """Run it as a process of its own, whose lines are passed on.
