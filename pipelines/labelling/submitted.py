@@ -68,7 +68,7 @@ def items_of(
     """The cases that a bundle can learn from, as items of a datalist.
 
     A datastore may be served for several bundles. Labels whose segments all have other names than the bundle's are left
-    to the others, and so are, where no names were given, images that the bundle cannot read.
+    to the others, and so are images that the bundle cannot read.
 
     Labels whose values do not mean what the bundle's do, and labels of pictures that came as a volume of one slice, are
     written anew into ``folder``; what was submitted stays as it is.
@@ -92,20 +92,18 @@ def items_of(
     left: dict[str, str] = {}
     for each in submitted:
         name = safe_name(each.image.name.split(".")[0])
-        meant = _meanings(each, labels)
         try:
-            if meant is None and each.segments:
-                left[name] = f"its segments are called {', '.join(each.segments.values())}"
-            elif meant is None:
-                read(each.image)
+            meant = _meanings(each, labels, read)
         except (UnreadableFileError, UnsupportedImageError) as error:
             left[name] = str(error)
-        if name in left:
+            continue
+        if meant is None:
+            left[name] = f"its segments are called {', '.join(each.segments.values())}"
             continue
         label = each.label
         picture = not is_folder(each.image) and kind_of(each.image) == kinds.PICTURE
         if (picture and kind_of(label) != kinds.PICTURE) or meant:
-            label = _written(each, meant or {}, folder / f"{name}{'.png' if picture else '.nii.gz'}")
+            label = _written(each, meant, folder / f"{name}{'.png' if picture else '.nii.gz'}")
         items.append({"image": str(each.image), "label": str(label), "patient": name, "case": name})
     if len(items) < 2:
         how = "submit more: one image is learned from, and one is kept for validation"
@@ -154,16 +152,18 @@ def _first_file(image: Path) -> Path:
     return min(image.iterdir()) if image.is_dir() else image
 
 
-def _meanings(each: Submitted, labels: Mapping[str, int]) -> dict[int, int] | None:
+def _meanings(each: Submitted, labels: Mapping[str, int], read: Callable[[Path], object]) -> dict[int, int] | None:
     """The bundle's value of each of a label's values; empty where they are the same, None where no name is known.
 
     Raises:
-        LabelError: some names are known, and others not, or two are the same.
+        UnreadableFileError, UnsupportedImageError: the bundle cannot read the image.
+        LabelError: it can, and some names are known, and others not, or two are the same.
     """
     named = {value: name for value, name in each.segments.items() if name != "background"}
     known = {value: labels[name] for value, name in named.items() if name in labels}
-    if not known:
+    if named and not known:
         return None
+    read(each.image)
     if len(known) < len(named) or len(set(known.values())) < len(known):
         what = f"its segments are called {', '.join(named.values())}"
         raise LabelError(what, where=each.label, how=f"call them {', '.join(labels)}, each once, and submit it again")
