@@ -69,9 +69,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path],
     studies, labels = folder / "studies", folder / "drawn"
     studies.mkdir()
     labels.mkdir()
-    small = ("--size", "96", "--cases", "4")
-    for dataset, more in (("covid_ct", ("--slices", "7")), ("isic2016", ()), ("chest_xray", ())):
-        assert main(["data", "phantom", dataset, "--out", str(folder / dataset), *small, *more]) == 0
+    small = ("--size", "96")
+    for dataset, cases, more in (("covid_ct", "4", ("--slices", "7")), ("isic2016", "4", ()), ("chest_xray", "6", ())):
+        assert main(["data", "phantom", dataset, "--out", str(folder / dataset), "--cases", cases, *small, *more]) == 0
         for kind, target in (("images", studies), ("labels", labels)):
             for number, path in enumerate(sorted((folder / dataset / kind).glob("*"))):
                 shutil.copy(path, target / f"{dataset}_{number}.{path.name.partition('.')[2]}")
