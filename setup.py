@@ -9,6 +9,9 @@ setup(
         "pipelines.comparison": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],
+        "pipelines.starting": [
+            "templates/*/*", "templates/*/*/*", "templates/*/*/*/*", "templates/every_kind/models/.gitignore",
+        ],
         "pipelines.viewer": ["static/*", "static/vendor/*"],
         # not what trainings left in models/NETWORK/
         "pipelines.bundles": [

@@ -1,13 +1,13 @@
 """Makes the chest X-ray bundle's shipped weights.
 
     python -m pipelines data prepare chest_xray --raw RAW --out data/chest_xray
-    python benchmarks/chest_default.py data/chest_xray --trunk_weights mobilenet_v2.pth --out chest_default
+    python benchmarks/chest_default.py data/chest_xray --encoder_weights mobilenet_v2.pth --out chest_default
 
 Training is on the training and the test part (the official test images lie elsewhere), but for a patient of each class,
 whom a datalist must keep. Validation patients choose nothing but the temperature and the operating threshold: the
 schedule is fixed, and the last epoch's weights are taken. Built for pictures that differ from these:
 
-1. the classifier is trained on the trunk's features as ImageNet left it (`cached_features`), before
+1. the classifier is trained on the encoder's features as ImageNet left it (`cached_features`), before
 2. the whole network is fine-tuned from there at a low rate, so that good features are not bent to fit a random
    classifier (Kumar et al. 2022, https://arxiv.org/abs/2202.10054);
 3. the weights of 1 and 2 are averaged (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903), `--share` from 2;
@@ -20,14 +20,12 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from pipelines.bundle import run_environment
+from pipelines.cross_validation import Processes, bundle_command
 from pipelines.weights import read_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,7 +36,7 @@ NAME = "mobilenet_v2"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prepared", type=Path)
-    parser.add_argument("--trunk_weights", type=Path, required=True)
+    parser.add_argument("--encoder_weights", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=5, help="of fine-tuning")
     parser.add_argument("--share", type=float, default=0.7, help="of the fine-tuned weights in the average")
     parser.add_argument("--out", type=Path, required=True)
@@ -47,9 +45,9 @@ def main() -> None:
     data = all_but_validation(args.prepared.absolute(), out / "data")
     head, tuned = out / "head", out / "tuned"
     shared = ["--dataset_dir", str(data), "--patience", "1000", *knobs]
-    words = ["--trunk_weights", str(args.trunk_weights.absolute()), "--learning_rate", "0.001", "--epochs", "30"]
+    words = ["--encoder_weights", str(args.encoder_weights.absolute()), "--learning_rate", "0.001", "--epochs", "30"]
     bundle_run(["train", "cached_features"], [*shared, *words, "--val_interval", "30", "--ckpt_dir", str(head)], head)
-    words = ["--trunk_weights", "False", "--pretrained", str(head / "last.pt"), "--learning_rate", "0.0003"]
+    words = ["--encoder_weights", "False", "--pretrained", str(head / "last.pt"), "--learning_rate", "0.0003"]
     bundle_run(["train"], [*shared, *words, "--epochs", str(args.epochs), "--ckpt_dir", str(tuned)], tuned)
     content = json.loads((data / "datalist.json").read_text())
     weights = average(head / "last.pt", tuned / "last.pt", args.share, out / f"{NAME}.safetensors", content)
@@ -97,22 +95,16 @@ def average(head: Path, tuned: Path, share: float, path: Path, content: dict) ->
     }
     note = {
         "data": f"{content['name']}, {len(content['training'])} pictures", "fingerprint": content["fingerprint"],
-        "use": "research; data CC BY 4.0 (Kermany et al. 2018), trunk Apache-2.0 (ImageNet)", "share": str(share),
+        "use": "research; data CC BY 4.0 (Kermany et al. 2018), encoder Apache-2.0 (ImageNet)", "share": str(share),
     }  # fmt: skip
     save_file(state, path, metadata=note)
     return path
 
 
 def bundle_run(configs: list[str], words: list[str], log: Path) -> None:
-    files = str([str(BUNDLE / "configs" / f"{each}.yaml") for each in configs])
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, "--bundle_root", str(BUNDLE)]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.with_suffix(".log").open("w") as file:
-        done = subprocess.run(
-            [*command, *words], env=run_environment(), stdout=file, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(configs)} ended with {done.returncode}: see {log.with_suffix('.log')}")
+    files = [BUNDLE / "configs" / f"{each}.yaml" for each in configs]
+    with Processes() as processes:
+        processes.run(bundle_command(BUNDLE, files, words), log.with_suffix(".log"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from pipelines.comparison.cases import CaseTable, ItemTable
 from pipelines.comparison.contests import FEWEST_PATIENTS, LEVEL, Contest, classification_contests, segmentation_contest
 from pipelines.comparison.ranking import Ranking, Row, Scope
 from pipelines.comparison.runs import Run
-from pipelines.comparison.statistics import PatientResamples
 from pipelines.evaluation import bootstrap_interval, mcnemar
+from pipelines.evaluation.resampling import PatientResamples
 
 PATIENTS = (2, 3, 4, 5, 6, 8, 10, 15, 20)
 SLICES = 40
@@ -59,7 +59,7 @@ def by_slices(first: ItemTable, second: ItemTable) -> bool:
     """Whether one is called more accurate by McNemar's test, which takes slices as independent, and percentiles of the
     bootstrap over patients: the rule of earlier versions."""
     resamples = PatientResamples(first.patients)
-    low, high = percentiles(resamples.mean(first.right.astype(float) - second.right), resamples.n_patients)
+    low, high = percentiles(resamples.mean(first.right.astype(float) - second.right).drawn, resamples.n_patients)
     return mcnemar(first.right, second.right).p_value < LEVEL and (low > 0 or high < 0)
 
 
@@ -101,11 +101,11 @@ def coverage(patients: int, simulations: int, seed: int = 0) -> dict[str, float]
     for number in range(simulations):
         resamples = PatientResamples(range(patients), n_resamples=1000, seed=number)
         drawn = resamples.mean(rng.normal(0.02, 0.05, patients))
-        note("paired", *resamples.interval(drawn), 0.02)
-        note("percentiles", *percentiles(drawn, patients), 0.02)
+        note("paired", *resamples.interval(drawn, difference=True), 0.02)
+        note("percentiles", *percentiles(drawn.drawn, patients), 0.02)
         missed = 0.5 * (rng.random(patients) < 1 / 7)
         rare = resamples.mean(rng.normal(0.01, 0.02, patients) + missed)
-        note("rare", *resamples.interval(rare), 0.01 + 0.5 / 7)
+        note("rare", *resamples.interval(rare, difference=True), 0.01 + 0.5 / 7)
         found = bootstrap_interval(rng.beta(6, 2, patients), range(patients), n_resamples=400, seed=number)
         note("mean", found.low, found.high, 0.75)
     return {name: float(np.mean(values)) for name, values in held.items()}

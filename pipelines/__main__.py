@@ -9,7 +9,22 @@ import os
 import sys
 
 from pipelines.bundle import BUNDLES, Project, find_project
-from pipelines.commands import bundles, card, compare, data, demo, label, predict, promote, sync, tune, ui, view
+from pipelines.commands import (
+    bundles,
+    card,
+    compare,
+    cross_validate,
+    data,
+    demo,
+    label,
+    new,
+    predict,
+    promote,
+    sync,
+    tune,
+    ui,
+    view,
+)
 from pipelines.commands import list as listing
 from pipelines.errors import PipelinesError
 
@@ -51,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (predict, compare, promote, card, tune, demo, ui, label, sync, listing, bundles):
+    for module in (new, predict, compare, promote, card, tune, cross_validate, demo, ui, label, sync, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

@@ -66,6 +66,11 @@ def find_project(given: str | Path | None = None) -> Project:
     return Project(Path.cwd(), Path.cwd() / "bundles")
 
 
+def shipped_bundles() -> Path:
+    """The folder of the bundles that come with this package: the checkout's, or the copy that is installed with it."""
+    return _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent / "bundles"
+
+
 def bundles_in(folder: Path) -> dict[str, Path]:
     """The bundles of a folder, by name; none where there is no such folder."""
     return {mark.parents[1].name: mark.parents[1] for mark in sorted(folder.glob(f"*/{MARK}"))}
@@ -104,6 +109,12 @@ def _made(folder: str, names: list[str]) -> list[str]:
         for name in names
         if name in ("eval", "__pycache__") or (models and (name.endswith(".pt") or (inside / name).is_dir()))
     ]
+
+
+def named_from_here(path: Path) -> str:
+    """A path as a command names it: seen from the working directory, where it lies in it."""
+    given, here = path.absolute(), Path.cwd()
+    return str(given.relative_to(here) if given.is_relative_to(here) else given)
 
 
 def is_installed(bundle_root: str | Path) -> bool:
@@ -173,6 +184,16 @@ def work_folder(bundle_root: str | Path) -> str:
     installed with this package."""
     root = Path(bundle_root).resolve()
     return str(Path.cwd() / root.name if is_installed(root) else root)
+
+
+def weights_of(bundle_root: str | Path, network: str) -> str:
+    """The weights of a bundle's network: those that are shipped, else those that a training left.
+
+    Where there are neither, the place of shipped ones: whoever opens it says what to do (``prediction.opening``).
+    """
+    shipped = Path(bundle_root) / "models" / f"{network}.safetensors"
+    trained = Path(work_folder(bundle_root)) / "models" / network / "model.pt"
+    return str(trained if trained.is_file() and not shipped.is_file() else shipped)
 
 
 def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:

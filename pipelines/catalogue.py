@@ -20,6 +20,7 @@ from pipelines.errors import UnreadableFileError
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT, _SHIPPED = _PACKAGE.parent / "data", _PACKAGE / "data_cards"  # of the datasets' cards
 _EVERY_BUNDLES = {"train", "inference", "evaluate", "multi_gpu_train"}
+_OWN_CARD = Path("docs") / "data_card.yaml"  # of a bundle for data that no card of the project's is about
 _PHANTOMS = "phantoms"  # what cards call the source that this project draws
 _DATASET = re.compile(r"/data/([\w-]+)")
 
@@ -100,7 +101,8 @@ def list_bundles(folder: Path) -> tuple[list[BundleEntry], list[UnreadableFileEr
 
 
 def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> list[DatasetEntry]:
-    """The datasets that ``data prepare`` reads, by name.
+    """The datasets that ``data prepare`` reads, by name, and then those that bundles have cards of
+    (``docs/data_card.yaml``).
 
     Args:
         bundles: those that may be trained on them.
@@ -110,13 +112,15 @@ def list_datasets(bundles: list[BundleEntry], folder: Path | None = None) -> lis
         UnreadableFileError: a card cannot be read.
     """
     place = folder or (_SHIPPED if _SHIPPED.is_dir() else _CHECKOUT)
-    return [_dataset(path, bundles) for path in sorted(place.glob("*.yaml"))]
+    own = [Path(each["folder"]) / _OWN_CARD for each in bundles]
+    cards = [*sorted(place.glob("*.yaml")), *(path for path in own if path.is_file())]
+    return [_dataset(path, bundles) for path in cards]
 
 
 def _bundle(name: str, path: Path) -> BundleEntry:
     metadata, train = _mapping(path / MARK), _mapping(path / "configs" / "train.yaml")
     default, dataset = str(train.get("network_name", "")), _DATASET.search(str(train.get("dataset_dir", "")))
-    counts = metadata.get("network_parameters") or {}
+    counts, card = metadata.get("network_parameters") or {}, path / _OWN_CARD
     overlays = sorted(each for each in (path / "configs").glob("*.yaml") if each.stem not in _EVERY_BUNDLES)
     networks = [
         _network(path, each.stem, counts, each.stem == default)
@@ -130,7 +134,7 @@ def _bundle(name: str, path: Path) -> BundleEntry:
         "networks": networks,
         "headline": _headline(path),
         "overlays": [{"name": each.stem, "about": _first_comment(each)} for each in overlays],
-        "dataset": dataset[1] if dataset else None,
+        "dataset": str(_mapping(card).get("name")) if card.is_file() else dataset[1] if dataset else None,
     }
 
 

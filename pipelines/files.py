@@ -74,6 +74,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return buffer.getvalue()
 
 
+def cell_content(cell: str) -> str:
+    """A text that ``table`` wrote, without the apostrophe that it may have been given."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].lstrip(" ").startswith(_FORMULA_STARTS) else cell
+
+
 def markdown_cell(content: str) -> str:
     """A name from outside as text and nothing else: no markup, link or table cell of its own."""
     plain = html.escape("".join(letter if letter.isprintable() else "\ufffd" for letter in content), quote=False)

@@ -22,9 +22,9 @@ def figures(report: Mapping[str, Any], facts: Mapping[str, str] | None = None) -
         for key, title, kind in _shown(report)
         if (value := _value(report, key)) is not None and (text := _text(value, kind)) is not None
     ]
-    said = probability(report)
-    if said is not None:
-        name, value = said
+    deciding = probability(report)
+    if deciding is not None:
+        name, value = deciding
         title = f"p({name})"
         found.append({"key": "probability", "title": title, "text": f"{title} {value:.2f}", "value": value})
     found += [{"key": key, "title": key, "text": text, "value": text} for key, text in (facts or {}).items()]
@@ -32,7 +32,7 @@ def figures(report: Mapping[str, Any], facts: Mapping[str, str] | None = None) -
 
 
 def probability(report: Mapping[str, Any]) -> tuple[str, float] | None:
-    """The class whose probability decides, and that: the positive one of an operating point, or else the one said."""
+    """The class whose probability decides, and that: an operating point's positive one, or else the predicted one."""
     chances = report.get("probabilities")
     if not isinstance(chances, dict):
         return None
@@ -43,7 +43,7 @@ def probability(report: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a classifier said: ``said``, ``probabilities`` [{name, value}], ``threshold`` {name, value} or None."""
+    """A classifier's ``prediction``, ``probabilities`` [{name, value}], ``threshold`` {name, value} or None."""
     chances = report.get("probabilities")
     if not isinstance(chances, dict):
         return None
@@ -52,7 +52,7 @@ def classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(point, dict) and (limit := _number(point.get("threshold"))) is not None:
         threshold = {"name": str(point.get("positive")), "value": limit}
     return {
-        "said": report.get("class"),
+        "prediction": report.get("class"),
         "probabilities": [
             {"name": str(name), "value": value}
             for name, given in chances.items()

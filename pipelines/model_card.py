@@ -1,10 +1,10 @@
-"""A bundle's model card: made of what a run recorded and of what its authors say, in the bundle's README.
+"""A bundle's model card: made of what a run recorded and of what its authors say, a page beside the bundle's README.
 
 ``docs/model_card.json`` is the record, taken from a run of the tracking store; ``docs/model_card.yaml`` says what no
-run knows. The text between two markers of ``docs/README.md`` follows from these two and ``configs/metadata.json``
-alone, so that a test can hold card and run together without the store. Its parts are those of Mitchell et al., Model
-Cards for Model Reporting, 2019 (https://arxiv.org/abs/1810.03993), and of CLAIM: Mongan, Moy and Kahn, Checklist for
-Artificial Intelligence in Medical Imaging, Radiology: Artificial Intelligence 2:e200029, 2020.
+run knows. The page, ``docs/model_card.md``, follows from these two and ``configs/metadata.json`` alone, so that a test
+can hold card and run together without the store. Its parts are those of Mitchell et al., Model Cards for Model
+Reporting, 2019 (https://arxiv.org/abs/1810.03993), and of CLAIM: Mongan, Moy and Kahn, Checklist for Artificial
+Intelligence in Medical Imaging, Radiology: Artificial Intelligence 2:e200029, 2020.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from pipelines.promotion import find_run
 from pipelines.transforms import calibration_path
 from pipelines.weights import weights_digest
 
-BEGIN = "<!-- model card: made by `python -m pipelines card` of model_card.json and model_card.yaml -->"
-END = "<!-- end of the model card -->"
-RECORD, WORDS = "model_card.json", "model_card.yaml"
+_NOTE = "<!-- made by `python -m pipelines card` of model_card.json and model_card.yaml: change those, not this -->"
+CARD, RECORD, WORDS = "model_card.md", "model_card.json", "model_card.yaml"
 SAYS = ("intended_use", "out_of_scope", "limits", "evidence", "claim")
 # Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper.
 CLAIM = {
@@ -129,7 +128,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             if name.startswith("version_")
         },
         "evaluated": evaluated,
-        "metrics": _without_twins(summary),
+        "metrics": _without_duplicates(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
         "calibration": _calibration(_loaded(beside.read_text()) if beside is not None and beside.is_file() else {}),
     }
@@ -150,43 +149,27 @@ def shipped(bundle: Path, network: str, checkpoint: Path) -> dict[str, Any] | No
 
 
 def write_card(bundle: Path, record: Mapping[str, Any] | None = None) -> Path:
-    """Keeps a record, if one is given, and writes the card anew into ``docs/README.md``; the README's path.
+    """Keeps a record, if one is given, and writes the card anew, ``docs/model_card.md``; the card's path.
 
     Raises:
-        UnreadableFileError: a file of the card is missing or damaged, or the README has no markers.
+        UnreadableFileError: a file of the card is missing or damaged; record and card are left as they were.
         OutputError: a file cannot be written.
     """
     docs = bundle / "docs"
-    readme = docs / "README.md"
-    before, _, after = parts(readme)  # first: a fault leaves record and card as they were
+    card = render(bundle, record)  # first: a fault leaves record and card as they were
     if record is not None:
         write_file(docs / RECORD, text(json.dumps(record, indent=2, allow_nan=False) + "\n"))
-    write_file(readme, text(f"{before}{BEGIN}\n{render(bundle)}{END}{after}"))
-    return readme
+    write_file(docs / CARD, text(card))
+    return docs / CARD
 
 
-def parts(readme: Path) -> tuple[str, str, str]:
-    """A README before its card, the card, and after it.
-
-    Raises:
-        UnreadableFileError: it does not have both markers once, in their order.
-    """
-    content = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    found = re.fullmatch(f"(.*){re.escape(BEGIN)}\n(.*){re.escape(END)}(.*)", content, re.DOTALL)
-    if found is None or content.count(BEGIN) != 1 or content.count(END) != 1:
-        raise UnreadableFileError(
-            "there is no place for a model card", where=readme, how=f"put two lines where it is due: {BEGIN} and {END}"
-        )
-    return found[1], found[2], found[3]
-
-
-def render(bundle: Path) -> str:
-    """The card of a bundle, Markdown, from its record, its words and its metadata.
+def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
+    """The card of a bundle, Markdown, from its record (the one it has, unless another is given), words and metadata.
 
     Raises:
         UnreadableFileError: one of them is missing, damaged, or lacks a part.
     """
-    record = _read(bundle / "docs" / RECORD)
+    record = _read(bundle / "docs" / RECORD) if record is None else record
     words = _read(bundle / "docs" / WORDS)
     metadata = _read(bundle / "configs" / "metadata.json")
     missing = [name for name in SAYS if name not in words]
@@ -197,24 +180,28 @@ def render(bundle: Path) -> str:
             f"the words of the model card are not complete: {what}", where=bundle / "docs" / WORDS
         )
     lines = [
-        "## Model card",
+        f"# Model card of {bundle.name}",
+        "",
+        _NOTE,
+        "",
+        "What the bundle does and how to use it: [README](README.md).",
         "",
         *_table(("", ""), _about(record, words)),
-        "### Intended use",
+        "## Intended use",
         "",
         f"{metadata['intended_use']} {words['intended_use']}",
         "",
         f"Not for: {words['out_of_scope']}",
         "",
-        "### Figures",
+        "## Figures",
         "",
         *_table(_HEAD, _figures(record["metrics"])),
     ]
     if record.get("groups"):
-        lines += ["### Subgroups", "", *_subgroups(record["groups"])]
-    lines += ["### Calibration", "", _calibrated(record.get("calibration") or {}), "", "### Limits", ""]
+        lines += ["## Subgroups", "", *_subgroups(record["groups"])]
+    lines += ["## Calibration", "", _calibrated(record.get("calibration") or {}), "", "## Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
-    lines += ["", "### CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
+    lines += ["", "## CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
     answers = _claims(record, words, metadata)
     lines += _table(("item", "about", "answer"), [(str(n), CLAIM[n], answers.get(n) or _NOT_STATED) for n in CLAIM])
     return "\n".join(lines).rstrip() + "\n"
@@ -280,7 +267,7 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
         3: "as under Intended use",
         6: metadata["task"],
         7: metadata["data_source"],
-        9: "as under Preprocessing, the same in training and inference",
+        9: "as in the [README](README.md), the same in training and inference",
         20: f"{data['split'].get('rule', _NOT_STATED)}; seed {data['split'].get('seed', _NOT_STATED)}",
         21: "the patient, where the data tell who is one",
         22: f"{record['network']}: {metadata['description']}; input and output in `configs/metadata.json`",
@@ -293,25 +280,29 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
         36: "intervals as under Figures",
         38: "as under Limits",
         39: "as under Intended use",
-        41: "configs and code of this project; the commands are under Commands",
+        41: "configs and code of this project; the commands are in the [README](README.md)",
     }
     return found | {int(item): str(answer) for item, answer in (words["claim"] or {}).items()}
 
 
-def _without_twins(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _without_duplicates(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Without a class's own scores where the set's are the same: of two classes, one is the other's mirror."""
     names = [name.partition("_")[::2] for name in summary]
-    twins = {
+    duplicates = {
         f"{part}_{name}" for part, name in names if f"{part}_sensitivity" in summary and _IS_OF_CLASS.fullmatch(name)
     }
-    return {name: each for name, each in summary.items() if name not in twins}
+    return {name: each for name, each in summary.items() if name not in duplicates}
 
 
 def _calibration(content: Mapping[str, Any]) -> dict[str, Any]:
     if not content:
         return {}
     kept = {name: content[name] for name in ("temperature", "ece_before", "ece_after")}
-    return {**kept, "items": content["slices"], "operating_point": content.get("operating_point")}
+    return {
+        **kept,
+        "items": content.get("items", content.get("slices")),
+        "operating_point": content.get("operating_point"),
+    }
 
 
 def _json_of(store: Store, run: Run, name: str) -> dict[str, Any]:

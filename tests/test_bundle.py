@@ -21,6 +21,7 @@ from pipelines.bundle import (
     network_of_run,
     project_root,
     run_environment,
+    weights_of,
     work_folder,
 )
 from pipelines.errors import ConfigError, UsageError
@@ -56,6 +57,20 @@ def test_an_installed_package_uses_its_bundles_and_writes_to_the_working_directo
     assert named_bundle("one", installed) == installed / "one"
     (here / "one" / "models").mkdir(parents=True)  # what a training has left
     assert named_bundle("one", installed) == installed / "one"
+
+
+def test_shipped_weights_come_before_trained_ones_which_lie_where_trainings_write(installed: Path) -> None:
+    shipped, trained = (
+        installed / "one" / "models" / "net.safetensors",
+        Path.cwd() / "one" / "models" / "net" / "model.pt",
+    )
+    assert weights_of(installed / "one", "net") == str(shipped)
+    trained.parent.mkdir(parents=True)
+    trained.touch()
+    assert weights_of(installed / "one", "net") == str(trained)
+    shipped.parent.mkdir()
+    shipped.touch()
+    assert weights_of(installed / "one", "net") == str(shipped)
 
 
 def test_the_nearest_bundles_are_used(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

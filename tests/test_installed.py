@@ -75,6 +75,8 @@ def test_outside_the_repository(project: Path, tmp_path: Path) -> None:
     rest = {str(path.relative_to(site / "pipelines")) for path in installed if path.is_relative_to(site / "pipelines")}
     assert {"viewer/static/index.html", "viewer/static/vendor/niivue.umd.js", "prediction/index.html.j2"} <= rest
     assert {"data_cards/covid_ct.yaml", "comparison/page.html.j2", "tasks/registry.py"} <= rest
+    templates = {each.relative_to(project / "pipelines") for each in _files(project / "pipelines/starting/templates")}
+    assert {str(each) for each in templates} <= rest
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PIPELINES_"))}
     environment |= {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}

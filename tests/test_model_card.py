@@ -1,4 +1,4 @@
-"""The model card of a bundle: from a run to the README, and every shipped card in step with its record."""
+"""The model card of a bundle: from a run to its page, and every shipped card in step with its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.comparison.runs import Store
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.evaluation import write_evaluation
 from pipelines.evaluation.report import flatten
-from pipelines.model_card import BEGIN, CLAIM, END, parts, record_run, render, write_card
+from pipelines.model_card import CLAIM, record_run, render, write_card
 from pipelines.networks import TinyUNet
 
 BUNDLE = "made_bundle"
@@ -44,7 +44,8 @@ class Project:
         (self.bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
         (self.bundle / "docs" / "model_card.yaml").write_text(yaml.safe_dump(WORDS))
         self.readme = self.bundle / "docs" / "README.md"
-        self.readme.write_text(f"# Made\n\nbefore\n\n{BEGIN}\nold\n{END}\n\n## After\n")
+        self.readme.write_text("# Made\n")
+        self.card = self.bundle / "docs" / "model_card.md"
         self.weights = self.bundle / "models" / "tiny_unet.safetensors"
         save_file(TinyUNet().state_dict(), self.weights)
         self.uri = uri
@@ -91,11 +92,12 @@ def project(tmp_path: Path, new_store: Callable[[Path], str]) -> Project:
     return Project(tmp_path, new_store(tmp_path))
 
 
-def test_a_run_becomes_a_card_between_its_markers(project: Project) -> None:
+def test_a_run_becomes_a_card_on_a_page_of_its_own(project: Project) -> None:
     project.run()
-    write_card(project.bundle, project.record())
-    before, card, after = parts(project.readme)
-    assert (before, after) == ("# Made\n\nbefore\n\n", "\n\n## After\n")
+    assert write_card(project.bundle, project.record()) == project.card
+    assert project.readme.read_text() == "# Made\n", "the README is left alone"
+    card = project.card.read_text()
+    assert card.startswith(f"# Model card of {BUNDLE}\n")
     summary = json.loads((project.folder / "summary.json").read_text())["test_lesion_dice"]
     bounds = f"{summary['low']:.3f} to {summary['high']:.3f}"
     assert f"| `test_lesion_dice` | 0.450 | {bounds} | 10 |" in card
@@ -117,14 +119,14 @@ def test_figures_of_other_weights_than_the_shipped_ones_say_so(project: Project)
     project.run()
     save_file({key: value + 1.0 for key, value in TinyUNet().state_dict().items()}, project.weights)
     write_card(project.bundle, project.record())
-    assert "other weights than the shipped ones" not in project.readme.read_text()
+    assert "other weights than the shipped ones" not in project.card.read_text()
     project.weights.rename(project.bundle / "trained.safetensors")
     save_file(TinyUNet().state_dict(), project.weights)
     project.run("FINISHED", checkpoint=project.bundle / "trained.safetensors")
     with Store(project.uri) as store:
         latest = store.runs()[0].run_id
     write_card(project.bundle, project.record(latest))
-    assert "other weights than the shipped ones" in project.readme.read_text()
+    assert "other weights than the shipped ones" in project.card.read_text()
 
 
 def test_a_cross_validation_has_a_card_too(project: Project) -> None:
@@ -145,7 +147,7 @@ def test_by_command(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "the model card is written" in capsys.readouterr().out
     (project.bundle / "docs" / "model_card.yaml").write_text(yaml.safe_dump({**WORDS, "limits": ["another limit"]}))
     assert main(["card", "--bundle", BUNDLE]) == 0
-    assert "another limit" in project.readme.read_text()
+    assert "another limit" in project.card.read_text()
     assert main(["card", "--bundle", "no_such_bundle"]) == 2
     assert "there is no bundle no_such_bundle" in capsys.readouterr().err
     assert main(["card"]) == 2
@@ -169,19 +171,17 @@ def test_runs_that_no_card_can_be_made_of(project: Project, options: dict, word:
 def test_faults_of_a_cards_files_are_named(project: Project) -> None:
     project.run()
     record = project.record()
+    write_card(project.bundle, record)
+    kept = {path: path.read_text() for path in (project.card, project.card.with_suffix(".json"))}
     words = project.bundle / "docs" / "model_card.yaml"
     words.write_text(yaml.safe_dump({name: each for name, each in WORDS.items() if name != "limits"}))
     with pytest.raises(UnreadableFileError, match="limits is missing"):
-        write_card(project.bundle, record)
+        write_card(project.bundle, {**record, "network": "another"})
+    assert {path: path.read_text() for path in kept} == kept, "record and card stay in step"
     words.write_text(yaml.safe_dump({**WORDS, "claim": {2: "abstract"}}))
     with pytest.raises(UnreadableFileError, match="no item 2"):
         render(project.bundle)
     words.write_text(yaml.safe_dump(WORDS))
-    project.readme.write_text("# No markers\n")
-    kept = (project.bundle / "docs" / "model_card.json").read_text()
-    with pytest.raises(UnreadableFileError, match="no place for a model card"):
-        write_card(project.bundle, {**record, "network": "another"})
-    assert (project.bundle / "docs" / "model_card.json").read_text() == kept, "record and card stay in step"
     (project.bundle / "docs" / "model_card.json").unlink()
     with pytest.raises(UnreadableFileError, match="cannot be read"):
         render(project.bundle)

@@ -212,12 +212,12 @@ def test_what_cannot_be_promoted_is_said(runs: Runs, tmp_path: Path) -> None:
     runs.add("running", status="RUNNING")
     runs.add("failed", status="FAILED")
     runs.add("untested", tested=False)
-    runs.add("twin", 1), runs.add("twin", 2)
+    runs.add("twice", 1), runs.add("twice", 2)
     runs.add("lost")
     (tmp_path / "lost0" / "model.pt").unlink()
     for name, words in (
-        ("running", "is RUNNING"), ("failed", "is FAILED"), ("untested", "never tested"), ("twin", "2 runs are called"),
-        ("nobody", "there is no run 'nobody'"),
+        ("running", "is RUNNING"), ("failed", "is FAILED"), ("untested", "never tested"),
+        ("twice", "2 runs are called"), ("nobody", "there is no run 'nobody'"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=words):
             promote(runs.uri, name, BUNDLES)

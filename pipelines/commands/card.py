@@ -39,14 +39,14 @@ def _card(args: argparse.Namespace, project: Project) -> int:
         if not bundle.is_dir():
             raise UsageError(f"there is no bundle {args.bundle}", where=bundle.parent)
         _check_own(bundle)
-        readme = write_card(bundle)
+        card = write_card(bundle)
     else:
         uri = chosen_uri(args.tracking_uri, project.root)
         with Store(uri) as store:
             bundle, record = record_run(store, args.run, project.bundles)
         _check_own(bundle)
-        readme = write_card(bundle, record)
-    sys.stdout.write(f"{readme}: the model card is written; its words are in {readme.with_name('model_card.yaml')}\n")
+        card = write_card(bundle, record)
+    sys.stdout.write(f"{card}: the model card is written; its words are in {card.with_name('model_card.yaml')}\n")
     return 0
 
 

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pipelines.comparison.cases import CaseTable, ItemTable, in_order_of
 from pipelines.comparison.pairing import same_cases, same_items
 from pipelines.comparison.ranking import Ranking
-from pipelines.comparison.statistics import PatientResamples, delong, holm, signed_rank
-from pipelines.evaluation import mcnemar
-from pipelines.evaluation.classification import area_under_curve
+from pipelines.comparison.statistics import delong, holm, signed_rank
+from pipelines.evaluation import bootstrap_interval, mcnemar
 from pipelines.evaluation.metric_names import bounds, has_order, higher_is_better
+from pipelines.evaluation.resampling import PatientResamples, Resampled
 
 LEVEL = 0.05
 FEWEST_PATIENTS = 6  # with five, no test that takes a patient once falls below 0.05: two-sided it is 2 / 2 ** 5
-Drawn = Mapping[str, NDArray[np.float64]]
+Scores = Mapping[str, Resampled]
 
 BOOTSTRAP = "paired bootstrap"
 
@@ -136,10 +136,9 @@ def segmentation_contest(
     if not values:
         return None, {}
     resamples = PatientResamples(patients)
-    drawn = {place: resamples.mean(each) for place, each in values.items()}
-    for place, each in drawn.items():
-        interval = resamples.interval(each, bounds(ranking.metric))
-        ranking.rows[place].intervals.setdefault(ranking.metric, interval)
+    for place, each in values.items():
+        found = bootstrap_interval(each, patients, bounds=bounds(ranking.metric))
+        ranking.rows[place].intervals.setdefault(ranking.metric, (found.low, found.high))
     if len(values) < 2:
         return None, values
     pairs = [
@@ -167,8 +166,8 @@ def _case_pair(
     return Pair(
         first,
         second,
-        float(apart[np.isfinite(apart)].mean()) if owners else math.nan,
-        *resamples.interval(of_pair),
+        of_pair.estimate,
+        *resamples.interval(of_pair, difference=True),
         resamples.p_value(of_pair),
         signed_rank(values[first], values[second], patients),
         len(owners),
@@ -201,7 +200,7 @@ def classification_contests(
         if len(row.runs) > 1 and len(usable) == len(row.runs):
             scores = [drawn[place], *(_scores(table, resamples) for table in usable[1:])]
             for name in scores[0]:
-                mean = np.mean([each[name] for each in scores], axis=0)
+                mean = Resampled.mean([each[name] for each in scores])
                 row.intervals[name] = resamples.interval(mean, bounds(name))
     if len(chosen) < 2:
         return [], chosen
@@ -231,7 +230,7 @@ def classification_contests(
 def _pair(
     first: int,
     second: int,
-    drawn: Mapping[int, Drawn],
+    drawn: Mapping[int, Scores],
     metric: str,
     resamples: PatientResamples,
     tables: Mapping[int, ItemTable],
@@ -242,8 +241,8 @@ def _pair(
     return Pair(
         first,
         second,
-        _score(tables[first], metric) - _score(tables[second], metric),
-        *resamples.interval(of_pair),
+        of_pair.estimate,
+        *resamples.interval(of_pair, difference=True),
         bootstrap_p,
         bootstrap_p if p_value is None else p_value(tables[first], tables[second]),
         len(tables[first].items),
@@ -265,18 +264,8 @@ def _mcnemar_p(first: ItemTable, second: ItemTable) -> float:
     return mcnemar(first.right, second.right).p_value
 
 
-def _score(table: ItemTable, metric: str) -> float:
-    if metric == "accuracy":
-        return float(table.right.mean())
-    if metric == "balanced_accuracy":
-        recalls = [table.right[table.labels == k].mean() for k in np.unique(table.labels)]
-        return float(np.mean(recalls))
-    areas = [area_under_curve(table.probabilities[:, k], table.labels == k) for k in range(len(table.names))]
-    return float(np.nanmean(areas)) if np.isfinite(areas).any() else math.nan
-
-
-def _scores(table: ItemTable, resamples: PatientResamples) -> Drawn:
-    """Scores in each sample, by the names of the test metrics."""
+def _scores(table: ItemTable, resamples: PatientResamples) -> Scores:
+    """Scores, by the names of the test metrics."""
     right, labels = table.right.astype(float), table.labels
     there = range(len(table.names))
     recalls = [resamples.mean(np.where(labels == k, right, np.nan)) for k in there if (labels == k).any()]
@@ -285,8 +274,8 @@ def _scores(table: ItemTable, resamples: PatientResamples) -> Drawn:
     areas = [resamples.area(table.probabilities[:, k], labels == k) for k in classes]
     scores = {
         "accuracy": resamples.mean(right),
-        "balanced_accuracy": np.mean(recalls, axis=0),
-        "auc": np.mean(areas, axis=0) if areas else np.full(len(recalls[0]), np.nan),
+        "balanced_accuracy": Resampled.mean(recalls),
+        "auc": Resampled.mean(areas) if areas else recalls[0].undefined(),
     }
     if binary and len(recalls) == 2:
         scores |= {"specificity": recalls[0], "sensitivity": recalls[1]}

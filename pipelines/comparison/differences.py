@@ -8,13 +8,12 @@ from pipelines.comparison.ranking import Row, choices, trained_on
 
 # What readers look for first; the other knobs follow by their names.
 _FIRST = (
-    "pretrained", "encoder_weights", "trunk_weights", "freeze_encoder", "freeze_trunk", "epochs", "training data",
+    "pretrained", "encoder_weights", "freeze_encoder", "epochs", "training data",
     "number of seeds", "learning_rate", "batch_size",
 )  # fmt: skip
 _WORDS = {
     "pretrained": "fine-tuned from other weights",
     "encoder_weights": "encoder pretrained on ImageNet",
-    "trunk_weights": "trunk pretrained on ImageNet",
 }
 _WITH_WEIGHTS = frozenset(_WORDS)
 _SHOWN = 8  # entries, the others being in the table of origins

@@ -17,12 +17,9 @@ from numpy.typing import NDArray
 from pipelines.comparison.cases import ItemTable
 from pipelines.comparison.ranking import measured
 from pipelines.comparison.runs import Run
-from pipelines.datasets import files
 from pipelines.errors import PipelinesError
-from pipelines.evaluation.pictures import grey
-from pipelines.readers import read_as_shown, read_colour, read_picture
-from pipelines.readers.picture_file import SUFFIXES
-from pipelines.tasks.lung_ct.intensity import scale_ct
+from pipelines.evaluation.stored_images import stored_slice
+from pipelines.preparation.datalist import files, load_datalist
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +107,7 @@ def draw_items(
         try:
             path = str(items[case]["image"])
             number = int(name.rpartition("#")[2]) if name != case else 0
-            image = picture_of(path) if is_picture(path) else _plane(path, number)
+            image = stored_slice(path, number)
         except (PipelinesError, OSError, ValueError, IndexError) as error:
             reason = reason or f"{name} cannot be drawn ({error})"
             continue
@@ -149,30 +146,12 @@ def measured_items(run: Run) -> tuple[dict[str, dict[str, Any]], str]:
     return {name: item for item in items for name in (item["case"], f"'{item['case']}")}, ""  # see files.table
 
 
-def _plane(path: str, number: int) -> NDArray[np.uint8]:
-    """A slice of a volume, rows x columns."""
-    case = read_as_shown(path)
-    return grey_of(case.axial(case.array)[:, :, number], case.intensity).T
-
-
-def grey_of(array: NDArray, intensity: str) -> NDArray[np.uint8]:
-    """Values of a scan as it is shown, 0..255: of a CT in its window, of any other from the darkest to the brightest
-    percent."""
-    if intensity == "any":
-        return grey(array)
-    return (scale_ct(array, intensity) * 255).astype(np.uint8)
-
-
-def is_picture(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
-
-
-def picture_of(path: str) -> NDArray[np.uint8]:
-    """A picture, rows x columns (x 3), upright."""
-    try:
-        return read_colour(path).array.transpose(2, 1, 0).astype(np.uint8)
-    except PipelinesError:  # smaller than a camera's picture, or not in 8 bits
-        return read_picture(Path(path), smallest=1).array[:, :, 0].T.astype(np.uint8)
+def label_names(run: Run) -> dict[str, int]:
+    """The values of masks by their names, as the run's data say them; empty where they do not, or are not there."""
+    if not measured_items(run)[0]:
+        return {}
+    content = load_datalist(run.params["dataset_dir"], run.params.get("datalist", "datalist.json"))
+    return {str(name): int(value) for value, name in content.get("labels", {}).items()}
 
 
 def _smaller(found: Disagreement) -> Disagreement:

@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pipelines.comparison.disagreement import Divided, grey_of, is_picture, measured_items, picture_of, plain
+from pipelines.comparison.disagreement import Divided, label_names, measured_items, plain
 from pipelines.comparison.kept import mask_file, read_kept
 from pipelines.comparison.ranking import Row
 from pipelines.comparison.runs import Store
 from pipelines.errors import PipelinesError
 from pipelines.evaluation.pictures import LABEL, PREDICTION, add_legend, outline, telling_slice
+from pipelines.evaluation.stored_images import is_picture, shown_grey, stored_picture
 from pipelines.readers import CaseImage, read_as_shown, read_label
 
 _COLUMNS = 4
@@ -125,7 +126,7 @@ class CasePictures:
             return None
         path, label_path = str(item["image"]), str(item["label"])
         image = None if is_picture(path) else read_as_shown(path)
-        picture = picture_of(path) if image is None else None
+        picture = stored_picture(path) if image is None else None
         truth = _labels(Path(label_path), image)
         _check(truth, picture)
         value = self._class_value(truth)
@@ -135,7 +136,7 @@ class CasePictures:
         if image is None:
             where = ""
         else:
-            picture = grey_of(image.axial(image.array)[:, :, place], image.intensity).T
+            picture = shown_grey(image.axial(image.array)[:, :, place], image.intensity).T
             number = truth.shape[2]
             where = f"slice {place + 1} of {number} from the feet" if number > 1 else ""
         assert picture is not None
@@ -180,12 +181,13 @@ class CasePictures:
         return found, remarks
 
     def _class_value(self, truth: NDArray[np.uint8]) -> int:
-        """The value of the metric's class; where no run says it, lung is 1 and lesion the highest value."""
-        for kept in self.kept.values():
-            named = [name for name in kept.values if self.metric.startswith(f"{name}_")]
+        """The value of the metric's class: as the runs' masks name it, or the data; else the highest value."""
+        first = next(iter(self.rows.values())).first
+        for values in (*(kept.values for kept in self.kept.values()), label_names(first)):
+            named = [name for name in values if self.metric.startswith(f"{name}_")]
             if named:
-                return kept.values[max(named, key=len)]
-        return 1 if self.metric.startswith("lung") else max(1, int(truth.max()))
+                return values[max(named, key=len)]
+        return max(1, int(truth.max()))
 
 
 def figure_of(case: OutlinedCase) -> Figure:

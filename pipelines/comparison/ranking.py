@@ -12,15 +12,10 @@ from dataclasses import dataclass, field
 
 from pipelines.comparison.cases import evaluated_cases
 from pipelines.comparison.runs import Run, Store
-from pipelines.evaluation.metric_names import has_order, higher_is_better
+from pipelines.evaluation.metric_names import class_of, has_order, higher_is_better, task_of, usual_keys, usually_shown
 
 PREFIX = "test_"
-# Where runs do not say by which metric they chose their checkpoint, the first of these that they have.
-_USUAL = ("lesion_dice", "balanced_accuracy", "auc", "accuracy")
-_SHOWN = {
-    "segmentation": ("lesion_dice", "lesion_iou", "lesion_nsd", "lesion_hd95_mm", "lesion_hd95_px", "lung_dice"),
-    "classification": ("auc", "balanced_accuracy", "accuracy", "average_precision", "f1", "ece"),
-}
+SHOWN = f"{PREFIX}shown_metrics"  # a tag of an evaluation: names joined by commas
 # Not what was tried: where it ran, what it read, and what follows from these.
 _NOT_A_CHOICE = {
     "network", "seed", "device", "workers", "cache_dir", "dataset_dir", "datalist", "resume", "parameters",
@@ -140,14 +135,6 @@ def tested(run: Run) -> list[str]:
     return [name for name, value in named.items() if math.isfinite(value) and not name.endswith(ends)]
 
 
-def task_of(run: Run) -> str:
-    """What was done, by the metrics it was measured with."""
-    names = tested(run)
-    if any(name.endswith(("dice", "_iou")) for name in names):
-        return "segmentation"
-    return "classification" if {"accuracy", "auc"} & set(names) else "other"
-
-
 def why_left_out(run: Run) -> str:
     """Why a run can be in no ranking; empty if it can."""
     if run.children and not tested(run):
@@ -211,16 +198,20 @@ def rank(store: Store, runs: Sequence[Run], metrics: Sequence[str] = ()) -> list
 
 
 def shown_metrics(ranking: Ranking, asked: Sequence[str] = ()) -> list[str]:
-    """The columns of the table: those asked for, else the task's usual ones; the one that ranks comes first."""
+    """The columns of the table: those asked for, else those that the latest evaluation names (its tag
+    ``test_shown_metrics``), else the task's usual ones; the one that ranks comes first."""
     there = ranking.metrics
-    usual = _SHOWN.get(ranking.scope.task, there)
-    return list(dict.fromkeys([ranking.metric, *(name for name in (asked or usual) if name in there)]))
+    runs = sorted((run for row in ranking.rows for run in row.runs), key=lambda run: run.started or 0)
+    named = [run.tags[SHOWN].split(",") for run in runs if run.tags.get(SHOWN)]
+    wanted = asked or (named[-1] if named else usually_shown(there, ranking.metric))
+    return list(dict.fromkeys([ranking.metric, *(name for name in wanted if name in there)]))
 
 
 def named_like(ranking: Ranking, word: str) -> list[str]:
     """The metrics that say a row's sensitivity (or specificity): the positive class's, else each class's."""
     there = ranking.metrics
-    whole = [name for name in (word, f"lesion_{word}") if name in there]
+    of_class = class_of(ranking.metric) if ranking.scope.task == "segmentation" else ""
+    whole = [name for name in (word, f"{of_class}_{word}") if name in there]
     return whole[:1] or [name for name in there if name.endswith(f"_{word}")]
 
 
@@ -231,7 +222,7 @@ def _scope(store: Store, run: Run) -> Scope:
         cases = f"{params.get('dataset_dir', '?')}/{params.get('datalist', '?')}"
     training, validation, test = (found.get(f"data_{name}_cases", "?") for name in ("training", "validation", "test"))
     return Scope(
-        task_of(run),
+        task_of(tested(run)),
         found.get("data_name", "?"),
         found["data_fingerprint"],
         found.get("data_split", ""),
@@ -248,7 +239,7 @@ def _metric(runs: Sequence[Run], asked: Sequence[str]) -> str:
     chosen_by = Counter(
         name.removeprefix("best_val_") for run in runs for name in run.metrics if name.startswith("best_val_")
     )
-    candidates = [*asked, *(name for name, _ in chosen_by.most_common()), *_USUAL, *sorted(there)]
+    candidates = [*asked, *(name for name, _ in chosen_by.most_common()), *usual_keys(there), *sorted(there)]
     candidates = [name for name in candidates if name in there]
     return next((name for name in candidates if has_order(name)), candidates[0])
 
@@ -318,18 +309,20 @@ def _overlays(store: Store, run: Run) -> str:
 def _label(rows: Sequence[Row]) -> None:
     """Give each row a name of its own: the network, and what sets it apart from others of that network."""
     for row in rows:
-        twins = [other for other in rows if other.network == row.network]
+        namesakes = [other for other in rows if other.network == row.network]
         parts = []
-        if len({other.first.experiment for other in twins}) > 1:
+        if len({other.first.experiment for other in namesakes}) > 1:
             parts.append(row.first.experiment)
-        if len({other.overlays for other in twins}) > 1:
+        if len({other.overlays for other in namesakes}) > 1:
             parts.append(row.overlays or "train")
-        if len({trained_on(other.first) for other in twins}) > 1:
+        if len({trained_on(other.first) for other in namesakes}) > 1:
             data = row.first.params.get("data_fingerprint", "").rpartition(":")[2][:8]
             parts.append(f"trained on {row.first.params.get('data_name', '?')} {data}".rstrip())
-        if len({(other.first.experiment, other.overlays, *trained_on(other.first)) for other in twins}) < len(twins):
+        if len({(other.first.experiment, other.overlays, *trained_on(other.first)) for other in namesakes}) < len(
+            namesakes
+        ):
             mine = choices(row.first.params)
-            others = [choices(other.first.params) for other in twins]
+            others = [choices(other.first.params) for other in namesakes]
             differing = [name for name in mine if len({other.get(name) for other in others}) > 1]
             parts += [f"{name}={mine[name]}" for name in differing[:3]] + (["…"] if len(differing) > 3 else [])
         row.label = row.network if not parts else f"{row.network} ({', '.join(parts)})"

@@ -1,7 +1,7 @@
-"""Paired tests and intervals for models that were measured on the same cases.
+"""Paired tests for models that were measured on the same cases.
 
 What scipy and statsmodels have is theirs: Wilcoxon's test, McNemar's (``pipelines.evaluation.mcnemar``). Neither has
-DeLong's test, nor a bootstrap that draws patients once for all models.
+DeLong's test. The bootstrap is the evaluation's (``pipelines.evaluation.resampling``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata, wilcoxon
-from scipy.stats import t as student
-
-from pipelines.evaluation.intervals import FEW_PATIENTS, widened
-
-N_RESAMPLES = 2000
-_CHUNK = 2_000_000  # weights at a time, 16 MB
 
 
 @dataclass(frozen=True)
@@ -124,101 +118,3 @@ def signed_rank(first: ArrayLike, second: ArrayLike, patients: Sequence[Hashable
     if not means.size:
         return math.nan
     return float(wilcoxon(means).pvalue) if np.any(means != 0) else 1.0
-
-
-class PatientResamples:
-    """The same bootstrap samples of patients for every model: what two models score on them is paired.
-
-    Patients are drawn with replacement and bring all their items. Intervals are expanded percentiles of the samples
-    (Hesterberg, The American Statistician 69:371, 2015), and of few patients ``widened``: percentiles alone held the
-    truth in 50, 75 and 92 of 100 simulations with 2, 3 and 5.
-
-    Args:
-        patients: the patient of each of N items.
-        n_resamples: how many samples.
-        seed: of the draw.
-
-    Raises:
-        ValueError: no items.
-    """
-
-    def __init__(self, patients: Sequence[Hashable], *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> None:
-        if not len(patients):
-            raise ValueError("there is nothing to draw from")
-        places = {patient: k for k, patient in enumerate(dict.fromkeys(patients))}
-        self._place = np.array([places[patient] for patient in patients], dtype=np.intp)
-        self.n_patients = len(places)
-        chances = np.full(self.n_patients, 1 / self.n_patients)
-        self._drawn = np.random.default_rng(seed).multinomial(self.n_patients, chances, size=n_resamples)
-
-    def mean(self, values: ArrayLike) -> NDArray[np.float64]:
-        """The mean over the items of each sample (B,); values (N,), NaN is left out."""
-        numbers = np.asarray(values, dtype=np.float64)
-        defined = np.isfinite(numbers)
-        sums = np.bincount(self._place[defined], numbers[defined], minlength=self.n_patients)
-        counts = np.bincount(self._place[defined], minlength=self.n_patients)
-        with np.errstate(invalid="ignore"):
-            return (self._drawn @ sums) / (self._drawn @ counts)
-
-    def area(self, scores: ArrayLike, positive: ArrayLike) -> NDArray[np.float64]:
-        """The area under the ROC curve in each sample (B,), ties counted half; NaN where a kind was not drawn.
-
-        Args:
-            scores: (N,), higher for positives. positive: (N,) bool.
-        """
-        values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
-        order = np.argsort(values, kind="stable")
-        starts = np.flatnonzero(np.append(True, np.diff(values[order]) != 0))  # where each score first stands
-        rows = max(1, _CHUNK // len(values))
-        found = []
-        for begin in range(0, len(self._drawn), rows):
-            weights = self._drawn[begin : begin + rows, self._place[order]].astype(np.float64)
-            hits = np.add.reduceat(weights * truth[order], starts, axis=1)
-            others = np.add.reduceat(weights * ~truth[order], starts, axis=1)
-            below = np.cumsum(others, axis=1) - others / 2
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found.append((hits * below).sum(axis=1) / (hits.sum(axis=1) * others.sum(axis=1)))
-        return np.concatenate(found)
-
-    def interval(
-        self, drawn: NDArray[np.float64], bounds: tuple[float, float] = (-math.inf, math.inf)
-    ) -> tuple[float, float]:
-        """The 95 % interval of a statistic from its values in the samples; NaN with fewer than two patients.
-
-        Args:
-            drawn: (B,), NaN where undefined. bounds: the least and the greatest value that it can have.
-        """
-        defined = drawn[np.isfinite(drawn)]
-        if self.n_patients < 2 or not defined.size:
-            return math.nan, math.nan
-        tail = 100 * float(norm.cdf(-self._widening * student.ppf(0.975, self.n_patients - 1)))
-        low, high = np.percentile(defined, [tail, 100 - tail])
-        middle, deviation = float(defined.mean()), float(defined.std())
-        return widened((float(low), float(high)), middle, deviation, self.n_patients, bounds=bounds)
-
-    def p_value(self, drawn: NDArray[np.float64]) -> float:
-        """Two-sided, that a difference is 0, from its values in the samples: the level whose ``interval`` touches 0.
-
-        Where every sample lies on one side of 0 their number alone would say how small it is, too large to outlive
-        Holm's correction over many pairs: there the tail is that of the normal distribution with the samples' mean and
-        deviation (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), if it is smaller, but no
-        smaller than that of so many tosses of a coin that all fell on one side. Of few patients it is no smaller than
-        Student's.
-        """
-        defined = drawn[np.isfinite(drawn)]
-        if self.n_patients < 2 or not defined.size:
-            return math.nan
-        fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-        tail = min(0.5, (fewer + 1) / (len(defined) + 1))
-        middle, deviation = abs(float(defined.mean())), float(defined.std())
-        if fewer == 0 and deviation > 0:
-            tail = min(tail, max(float(norm.sf(middle / deviation)), 0.5**self.n_patients))
-        degrees = self.n_patients - 1
-        p_value = float(2 * student.sf(norm.isf(tail) / self._widening, degrees))
-        if self.n_patients < FEW_PATIENTS and deviation > 0:
-            p_value = max(p_value, float(2 * student.sf(middle / (self._widening * deviation), degrees)))
-        return p_value
-
-    @property
-    def _widening(self) -> float:
-        return math.sqrt(self.n_patients / (self.n_patients - 1))

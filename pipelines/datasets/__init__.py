@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pipelines.datasets.caching import cached_dataset
-from pipelines.datasets.classified_pictures import ClassifiedPictures, TrunkFeatures
+from pipelines.datasets.classified_pictures import ClassifiedPictures, EncoderFeatures
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
 from pipelines.preparation.cases import cases_to_segment
 from pipelines.preparation.datalist import files
 
 __all__ = [
     "ClassifiedPictures",
+    "EncoderFeatures",
     "RatedSlices",
-    "TrunkFeatures",
     "cached_dataset",
     "cases_to_segment",
     "class_weights",

@@ -1,4 +1,4 @@
-"""Pictures that have a class as a whole: their training set, and the features of a trunk that does not learn."""
+"""Pictures that have a class as a whole: their training set, and the features of an encoder that does not learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai.data import CacheDataset, Dataset
 from torch import Tensor
 
 
-class Trunk(Protocol):
+class Encoder(Protocol):
     """A network whose features come apart from its classifier."""
 
     def features(self, x: Tensor) -> Tensor: ...
@@ -32,15 +32,15 @@ class ClassifiedPictures(CacheDataset):
         self.labels = np.array([int(item["label"]) for item in data], dtype=np.int64)
 
 
-class TrunkFeatures(Dataset):
-    """The features that a frozen trunk has of pictures, computed once, and then as many times with augmentation.
+class EncoderFeatures(Dataset):
+    """The features that a frozen encoder has of pictures, computed once, and then as many times with augmentation.
 
     An item is ``image``, a vector of features of one of the pictures'
     variants, drawn at random, and ``label``.
 
     Args:
         pictures: items with ``image`` and ``label``, their transform random or not.
-        network: its ``features`` take B x C x W x H; the trunk is put into evaluation mode.
+        network: its ``features`` take B x C x W x H; the encoder is put into evaluation mode.
         variants: how many times each picture is drawn from ``pictures``.
         batch_size: pictures a forward pass.
         device: where the network is.
@@ -52,7 +52,7 @@ class TrunkFeatures(Dataset):
     def __init__(
         self,
         pictures: ClassifiedPictures,
-        network: Trunk,
+        network: Encoder,
         variants: int = 4,
         batch_size: int = 32,
         device: torch.device | str = "cpu",
@@ -61,15 +61,15 @@ class TrunkFeatures(Dataset):
             raise ValueError(f"features need pictures and at least one variant, got {len(pictures)} and {variants}")
         self.labels = pictures.labels
         self.variants = variants
-        trunk = getattr(network, "module", network)
-        trunk.eval()
+        encoder = getattr(network, "module", network)
+        encoder.eval()
         parts = []
         with torch.no_grad():
             for _ in range(variants):
                 for start in range(0, len(pictures), batch_size):
                     items = [pictures[k]["image"] for k in range(start, min(start + batch_size, len(pictures)))]
                     batch = torch.stack([torch.as_tensor(each).as_subclass(Tensor) for each in items]).to(device)
-                    parts.append(trunk.features(batch).cpu())
+                    parts.append(encoder.features(batch).cpu())
         self.features = torch.cat(parts).reshape(variants, len(pictures), -1)
         super().__init__(list(range(len(pictures))), None)
 

@@ -4,21 +4,21 @@ controls, and the reports of an evaluation."""
 from __future__ import annotations
 
 from pipelines.evaluation.class_report import ClassificationReport
+from pipelines.evaluation.class_score import ClassScore
 from pipelines.evaluation.classification import class_scores
+from pipelines.evaluation.collecting import Report
 from pipelines.evaluation.cost import NetworkCost, network_cost
 from pipelines.evaluation.handler import EvaluationReport
 from pipelines.evaluation.intervals import Interval, bootstrap_interval, bootstrap_scores
 from pipelines.evaluation.label_metrics import LabelDice, LabelIoU
 from pipelines.evaluation.paired import McNemar, PairedDifference, mcnemar, paired_difference
-from pipelines.evaluation.picture_class_report import PictureClassificationReport
+from pipelines.evaluation.rated_items import RatedItem
 from pipelines.evaluation.report import EvaluationRow, write_evaluation
-from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.evaluation.segmentation import Measure, case_metrics
 from pipelines.evaluation.shortcut_controls import ShortcutControls
-from pipelines.evaluation.slice_score import SliceScore
 
 __all__ = [
-    "CLASSES",
-    "NSD_TOLERANCE",
+    "ClassScore",
     "ClassificationReport",
     "EvaluationReport",
     "EvaluationRow",
@@ -26,11 +26,12 @@ __all__ = [
     "LabelDice",
     "LabelIoU",
     "McNemar",
+    "Measure",
     "NetworkCost",
     "PairedDifference",
-    "PictureClassificationReport",
+    "RatedItem",
+    "Report",
     "ShortcutControls",
-    "SliceScore",
     "bootstrap_interval",
     "bootstrap_scores",
     "case_metrics",

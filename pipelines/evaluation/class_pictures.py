@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipelines.evaluation.calibration import BINS, calibration_error, reliability
+from pipelines.evaluation.classification import area_under_curve, average_precision, curve_points
 
 BLUE, ORANGE = "#0072B2", "#E69F00"  # Okabe and Ito's, told apart with any colour vision and in grey
 _COLUMNS = 3
@@ -63,6 +64,37 @@ def draw_reliability(before: NDArray, after: NDArray, labels: NDArray, temperatu
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(0, 1)
     axes.legend(fontsize="small", loc="upper left")
+    figure.savefig(file, format="png")
+
+
+def draw_curves(
+    scores: NDArray, positive: NDArray[np.bool_], predicted: NDArray[np.bool_], name: str, file: IO[bytes]
+) -> None:
+    """Write a PNG: the ROC and the precision-recall curve, each with its area and where the pictures were cut.
+
+    Args:
+        scores: (N,) probabilities of the positive class. positive: (N,) whether it is one. predicted: (N,) whether it
+            was called one.
+    """
+    roc, recalls = curve_points(scores, positive)
+    number, others = max(int(positive.sum()), 1), max(int((~positive).sum()), 1)
+    figure = Figure(figsize=(9, 4.2), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(*roc, color=BLUE, label=f"area {area_under_curve(scores, positive):.4f}")
+    left.plot([0, 1], [0, 1], color="0.4", linestyle="--", linewidth=1)
+    at = int((predicted & positive).sum()), int((predicted & ~positive).sum())
+    left.plot(at[1] / others, at[0] / number, "o", color="black", label="operating point")
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title=f"ROC, {name}")
+    right.step(*recalls, where="pre", color=BLUE, label=f"area {average_precision(scores, positive):.4f}")
+    if sum(at):
+        right.plot(at[0] / number, at[0] / sum(at), "o", color="black", label="operating point")
+    right.axhline(number / max(len(scores), 1), color="0.4", linestyle="--", linewidth=1)
+    right.set(xlabel="sensitivity (recall)", ylabel="precision", title=f"precision and recall, {name}")
+    for axes in (left, right):
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(loc="lower right", fontsize="small")
+        axes.grid(alpha=0.3)
     figure.savefig(file, format="png")
 
 

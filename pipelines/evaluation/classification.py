@@ -78,7 +78,7 @@ def binary_scores(scores: NDArray, labels: NDArray, predicted: NDArray) -> dict[
     """
     labels, predicted = np.asarray(labels) == 1, np.asarray(predicted) == 1
     hits = int((labels & predicted).sum())
-    positive, said = int(labels.sum()), int(predicted.sum())
+    positive, called = int(labels.sum()), int(predicted.sum())
     negative = labels.size - positive
 
     def part(number: float, whole: float) -> float:
@@ -87,8 +87,8 @@ def binary_scores(scores: NDArray, labels: NDArray, predicted: NDArray) -> dict[
     return {
         "sensitivity": part(hits, positive),
         "specificity": part(int((~labels & ~predicted).sum()), negative),
-        "precision": part(hits, said),
-        "f1_positive": part(2 * hits, positive + said),
+        "precision": part(hits, called),
+        "f1_positive": part(2 * hits, positive + called),
         "average_precision": average_precision(scores, labels),
     }
 
@@ -134,11 +134,11 @@ def label_scores(labels: NDArray, predicted: NDArray, names: Sequence[str]) -> d
     """
     classes = len(names)
     counts = confusion(labels, predicted, classes + 1)
-    hits, true, said = (each[:classes] for each in (np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+    hits, true, called = (each[:classes] for each in (np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
     total = counts.sum()
     sensitivity = _ratio(hits, true)
-    specificity = _ratio(total - true - said + hits, total - true)
-    f1 = _ratio(2 * hits, true + said)
+    specificity = _ratio(total - true - called + hits, total - true)
+    f1 = _ratio(2 * hits, true + called)
     scores = {
         "accuracy": float(hits.sum() / total) if total else float("nan"),
         "balanced_accuracy": _mean(sensitivity),

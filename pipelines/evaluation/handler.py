@@ -4,79 +4,99 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, DatalistError, PipelinesError
+from pipelines.evaluation.collecting import Report
 from pipelines.evaluation.kept_masks import KeptMask, MaskKeeper
 from pipelines.evaluation.pictures import CasePicture, grey, telling_slice, upright
 from pipelines.evaluation.report import EvaluationRow, flatten, summarise, write_evaluation
-from pipelines.evaluation.segmentation import CLASSES, NSD_TOLERANCE, case_metrics
+from pipelines.evaluation.segmentation import NO_NSD, Measure, case_metrics
+from pipelines.evaluation.stored_images import shown_grey
 from pipelines.readers import read_as_shown, read_colour
 
 logger = logging.getLogger(__name__)
 
-_LUNG_WINDOW = (-1000.0, 400.0)  # HU
 _DRAWN_SIDE = 800  # pixels
 
 
 @dataclass
-class _Candidate:
-    """One of the worst cases so far: its telling slice, X x Y, and where to find the image if it is not here."""
+class _Shown:
+    """What is drawn of a case: its telling slice, X x Y, and where to find the image if it is not here."""
 
-    case: str
-    dice: float
     slice_index: int
     affine: NDArray | None
     image: NDArray | None
     image_path: str | None
-    label: NDArray[np.bool_]
-    prediction: NDArray[np.bool_]
+    label: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
     coloured: bool
 
 
-class EvaluationReport:
-    """Measures each case as it comes and writes the report when the epoch is over.
+@dataclass
+class MeasuredCase:
+    """One case: its row, the Dice of the class that counts, what is drawn of it while it is one of the worst, and its
+    mask where that is kept."""
+
+    row: EvaluationRow
+    dice: float
+    shown: _Shown | None = None
+    mask: KeptMask | None = None
+
+    @property
+    def key(self) -> str:
+        return self.row["case"]
+
+
+class EvaluationReport(Report[MeasuredCase]):
+    """Measures each case of a segmentation as it comes and writes the report when the epoch is over.
 
     Attach to a ``SupervisedEvaluator`` that decollates (its default) and whose postprocessing brings the prediction
     back onto the original grid. Each item of ``engine.state.output``, with that of ``engine.state.batch``, has
 
     - ``key_pred``: 1 x X x Y x Z (or 1 x X x Y) predicted label map; ``key_label``: the original label, same shape;
     - ``patient`` and ``case``: names from the datalist; without ``case`` the image's file name is taken;
-    - ``key_image``: the image as it was loaded (``LoadCTd``; ``LoadPictured``: three channels). Its meta says ``kind``
-      ("volume": distances in millimetres by its affine; "picture": in pixels, as also where there is no kind) and
+    - ``key_image``: the image as it was loaded, of one channel, or three in colour. Its meta says ``kind`` ("volume":
+      distances in millimetres by its affine; "picture": in pixels, as also where there is no kind) and
       ``filename_or_obj``, which is read again for the pictures where preprocessing changed the grid.
 
     Of a case it keeps the numbers, of the worst ones a slice, and on request the mask (``MaskKeeper``). After the epoch
     ``engine.state.metrics`` has ``PREFIX_METRIC``, ``PREFIX_METRIC_ci_low`` and ``PREFIX_METRIC_ci_high`` for each
-    metric of ``case_metrics``. With more than one process all gather, the first one writes, and a case that a sampler
-    gave twice counts once.
+    metric of ``case_metrics`` and of the measures. With more than one process all gather, the first one writes, and a
+    case that a sampler gave twice counts once.
 
     Args:
         output_dir: folder for the files of ``write_evaluation``.
+        classes, nsd_tolerance, iou_threshold: see ``case_metrics``.
+        key_class: the class that counts: by its Dice cases are the worst; None for that of the highest value.
+        measures: what the task measures of a case beside ``case_metrics``; the names go into the metrics as they are.
+        outlined: classes whose outlines are drawn; None for all.
+        window: the least and the greatest value that is drawn of a grey image that was read again (of a picture 0 to
+            255); None for its darkest and brightest percent.
         key_pred: key of the prediction.
         key_label: key of the label.
         key_image: key of the image.
         prefix: of the metric names.
-        classes, nsd_tolerance, iou_threshold: see ``case_metrics``; one of the classes is "lesion".
         group_key: of the items' group (a diagnosis), where results are also wanted by group; None for none.
-        n_worst: how many of the worst cases, by lesion Dice, are drawn; 0 for none.
+        n_worst: how many of the worst cases are drawn; 0 for none.
         n_resamples: bootstrap samples of the intervals.
         keep_masks: predictions are kept in ``masks/`` where there are at most so many cases; 0 keeps none.
 
     Raises:
-        ValueError: n_worst or keep_masks is negative, or no class is called lesion.
-        ConfigError: while running, where an item lacks a key or is no label map.
+        ValueError: n_worst or keep_masks is negative.
+        ConfigError: there are no classes, or ``key_class`` or ``outlined`` names none of them; while running, where an
+            item lacks a key or is no label map.
         DatalistError: while running, where a case has no patient or no name, or there was no case.
         GeometryError, LabelError: while running, from ``case_metrics``, with the case's name.
     """
@@ -84,61 +104,56 @@ class EvaluationReport:
     def __init__(
         self,
         output_dir: str | os.PathLike[str],
+        classes: Mapping[int, str],
+        key_class: str | None = None,
         key_pred: str = "pred",
         key_label: str = "label",
         key_image: str = "image",
         prefix: str = "test",
         n_worst: int = 6,
         n_resamples: int = 2000,
-        classes: Mapping[int, str] = CLASSES,
-        nsd_tolerance: Mapping[str, float] = NSD_TOLERANCE,
+        nsd_tolerance: Mapping[str, float] = NO_NSD,
         iou_threshold: float | None = None,
         group_key: str | None = None,
         keep_masks: int = 0,
+        measures: Sequence[Measure] = (),
+        outlined: Sequence[str] | None = None,
+        window: tuple[float, float] | None = None,
     ) -> None:
         for name, number in (("n_worst", n_worst), ("keep_masks", keep_masks)):
             if number < 0:
                 raise ValueError(f"{name} must be 0 or more, got {number}")
-        self.output_dir = Path(output_dir)
+        super().__init__(output_dir, prefix, n_resamples)
         self.key_pred = key_pred
         self.key_label = key_label
         self.key_image = key_image
-        self.prefix = prefix
         self.n_worst = n_worst
-        self.n_resamples = n_resamples
         self.classes = {int(value): name for value, name in classes.items() if int(value) != 0}
         self.nsd_tolerance = dict(nsd_tolerance)
         self.iou_threshold = iou_threshold
         self.group_key = group_key
-        lesion = [value for value, name in self.classes.items() if name == "lesion"]
-        if not lesion:
-            raise ValueError(f"one of the classes must be called lesion, got {self.classes}")
-        self._lesion = lesion[0]
-        self._rows: list[EvaluationRow] = []
-        self._worst: list[_Candidate] = []
+        self.measures = list(measures)
+        self.window = None if window is None else (float(window[0]), float(window[1]))
+        if not self.classes:
+            raise ConfigError("there are no classes", where="EvaluationReport", how="name label values from 1")
+        self.key_class = self.classes[max(self.classes)] if key_class is None else key_class
+        drawn = list(self.classes.values()) if outlined is None else list(outlined)
+        for name in (self.key_class, *drawn):
+            if name not in self.classes.values():
+                raise ConfigError(
+                    f"there is no class {name!r}",
+                    where="EvaluationReport",
+                    how=f"name one of {', '.join(self.classes.values())}",
+                )
+        self.outlined = {value: name for value, name in self.classes.items() if name in drawn}
+        self._worst: list[MeasuredCase] = []
         self._masks = MaskKeeper(self.output_dir, keep_masks, self.classes)
 
-    def attach(self, engine: Engine) -> None:
-        """Listen to an evaluator. Values are there before the handlers of ``COMPLETED`` look for them."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
-
-    def _start(self, engine: Engine) -> None:
-        self._rows, self._worst = [], []
+    def start(self, engine: Engine) -> None:
+        self._worst = []
         self._masks.start(engine)
 
-    def _collect(self, engine: Engine) -> None:
-        outputs, batch = engine.state.output, engine.state.batch
-        if not isinstance(outputs, list):
-            raise ConfigError(
-                "the evaluator's output is not a list of cases", where="EvaluationReport", how="leave decollate on"
-            )
-        inputs = batch if isinstance(batch, list) and len(batch) == len(outputs) else [{}] * len(outputs)
-        for given, output in zip(inputs, outputs, strict=True):
-            self._measure({**given, **output})
-
-    def _measure(self, item: Mapping[str, Any]) -> None:
+    def collect(self, item: Mapping[str, Any]) -> list[MeasuredCase]:
         image = item.get(self.key_image)
         meta: Mapping[str, Any] = image.meta if isinstance(image, MetaTensor) else {}
         case, patient = self._names(item, meta)
@@ -147,21 +162,28 @@ class EvaluationReport:
         spacing = None if affine is None else [float(step) for step in affine_to_spacing(affine, r=label.ndim)]
         try:
             metrics = case_metrics(
-                prediction,
-                label,
-                classes=self.classes,
+                *(prediction, label, self.classes),
                 spacing=spacing,
                 nsd_tolerance=self.nsd_tolerance,
                 iou_threshold=self.iou_threshold,
             )
+            for measure in self.measures:
+                metrics |= measure(prediction, label, self.classes, spacing)
         except PipelinesError as error:
             raise type(error)(error.what, where=case, how=error.how) from error
         row: EvaluationRow = {"case": case, "patient": patient, "metrics": metrics}
         if self.group_key is not None:
             row["group"] = str(item.get(self.group_key, "unknown"))
-        self._rows.append(row)
-        self._masks.add(case, prediction, affine, image, item[self.key_label])
-        self._keep_if_bad(case, metrics["lesion_dice"], prediction, label, image, meta, affine)
+        measured = MeasuredCase(row, metrics[f"{self.key_class}_dice"])
+        measured.mask = self._masks.add(case, prediction, affine, image, item[self.key_label])
+        if self._is_bad(measured):
+            measured.shown = self._shown(prediction, label, image, meta, affine)
+            self._worst.append(measured)
+            self._worst.sort(key=lambda each: each.dice)
+            for each in self._worst[self.n_worst :]:
+                each.shown = None
+            del self._worst[self.n_worst :]
+        return [measured]
 
     def _names(self, item: Mapping[str, Any], meta: Mapping[str, Any]) -> tuple[str, str]:
         path = str(meta.get("filename_or_obj", ""))
@@ -200,21 +222,19 @@ class EvaluationReport:
         affine = label.affine if isinstance(label, MetaTensor) else meta["original_affine"]
         return np.asarray(affine, dtype=np.float64)
 
-    def _keep_if_bad(
-        self,
-        case: str,
-        dice: float,
-        prediction: NDArray,
-        label: NDArray,
-        image: Any,
-        meta: Mapping[str, Any],
-        affine: NDArray | None,
-    ) -> None:
-        if self.n_worst == 0 or np.isnan(dice) or (len(self._worst) == self.n_worst and dice >= self._worst[-1].dice):
-            return
+    def _is_bad(self, measured: MeasuredCase) -> bool:
+        """Whether it is one of the worst so far."""
+        if self.n_worst == 0 or np.isnan(measured.dice):
+            return False
+        return len(self._worst) < self.n_worst or measured.dice < self._worst[-1].dice
+
+    def _shown(
+        self, prediction: NDArray, label: NDArray, image: Any, meta: Mapping[str, Any], affine: NDArray | None
+    ) -> _Shown:
         spatial = (*label.shape, 1)[:3]
-        true, predicted = (np.reshape(array == self._lesion, spatial) for array in (label, prediction))
-        index = telling_slice(true, predicted)
+        true, predicted = (np.reshape(array, spatial).astype(np.uint8) for array in (label, prediction))
+        key = next(value for value, name in self.classes.items() if name == self.key_class)
+        index = telling_slice(true == key, predicted == key)
         plane = None
         if image is not None and tuple(image.shape[1:]) == label.shape and _untouched(image):
             pixels = image.detach().cpu().numpy()
@@ -228,14 +248,10 @@ class EvaluationReport:
         if coloured and plane is not None:  # a camera's picture is many times what is drawn of it
             step = max(1, max(label.shape) // _DRAWN_SIDE)
             plane, planes = plane[::step, ::step].copy(), (planes[0][::step, ::step], planes[1][::step, ::step])
-        self._worst.append(_Candidate(case, dice, index, affine, plane, path, *planes, coloured))
-        self._worst.sort(key=lambda candidate: candidate.dice)
-        del self._worst[self.n_worst :]
+        return _Shown(index, affine, plane, path, *planes, coloured)
 
-    def _finish(self, engine: Engine) -> None:
-        rows, pictures, kept = _gathered(
-            self._rows, [_picture(candidate) for candidate in self._worst], self._masks.kept
-        )
+    def finish(self, engine: Engine, collected: Sequence[MeasuredCase]) -> None:
+        rows = [each.row for each in collected]
         if idist.get_rank() > 0:
             summary, _ = summarise(rows, self.prefix, n_resamples=self.n_resamples)
         else:
@@ -245,19 +261,49 @@ class EvaluationReport:
             )
             if self.iou_threshold is not None:
                 notes.append(f"Thresholded IoU: an IoU below {self.iou_threshold:g} counts as 0.")
+            kept = [each.mask for each in collected if each.mask is not None]
             if rows and (self._masks.most or self._masks.folder.is_dir()):
                 notes.append(self._masks.finish(kept, len(rows)))
+            worst = sorted((each for each in collected if each.shown is not None), key=lambda each: each.dice)
             summary = write_evaluation(
                 rows,
                 self.output_dir,
                 self.prefix,
-                pictures=sorted(pictures, key=lambda picture: picture.dice)[: self.n_worst],
+                pictures=[
+                    self._picture(each.key, each.dice, each.shown) for each in worst[: self.n_worst] if each.shown
+                ],
                 notes=notes,
+                key_class=self.key_class,
                 n_resamples=self.n_resamples,
             )
             logger.info("evaluated %d cases, report in %s", len(rows), self.output_dir)
         engine.state.metrics.update(flatten(summary))
-        self._rows, self._worst = [], []
+        self._worst = []
+
+    def _picture(self, case: str, dice: float, shown: _Shown) -> CasePicture:
+        plane = shown.image
+        if plane is not None and not shown.coloured:
+            plane = grey(plane)
+        elif plane is None and shown.image_path is not None:
+            try:
+                if shown.coloured:
+                    plane = read_colour(shown.image_path).array.transpose(1, 2, 0)
+                else:
+                    loaded = read_as_shown(shown.image_path)
+                    plane = shown_grey(loaded.array[:, :, shown.slice_index], loaded.intensity, self.window)
+            except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
+                logger.warning("%s: no image behind the outlines (%s)", case, error)
+        if plane is not None and plane.shape[:2] != shown.label.shape:
+            logger.warning("%s: no image behind the outlines (it is not on the label's grid)", case)
+            plane = None
+        return CasePicture(
+            case,
+            dice,
+            None if plane is None else upright(plane, shown.affine),
+            upright(shown.label, shown.affine),
+            upright(shown.prediction, shown.affine),
+            self.outlined,
+        )
 
 
 def _untouched(image: Any) -> bool:
@@ -266,42 +312,3 @@ def _untouched(image: Any) -> bool:
         return True
     original = np.asarray(image.meta["original_affine"], dtype=np.float64)
     return bool(np.allclose(np.asarray(image.affine, dtype=np.float64), original, atol=1e-4))
-
-
-def _picture(candidate: _Candidate) -> CasePicture:
-    plane = candidate.image
-    if plane is not None and not candidate.coloured:
-        plane = grey(plane)
-    if plane is None and candidate.coloured and candidate.image_path is not None:
-        plane = read_colour(candidate.image_path).array.transpose(1, 2, 0)
-    elif plane is None and candidate.image_path is not None:
-        try:
-            loaded = read_as_shown(candidate.image_path)
-            windows = {"hu": _LUNG_WINDOW, "display": (0.0, 255.0)}
-            plane = grey(loaded.array[:, :, candidate.slice_index], *windows.get(loaded.intensity, (None, None)))
-        except (PipelinesError, OSError, IndexError) as error:  # the numbers are right without the picture
-            logger.warning("%s: no image behind the outlines (%s)", candidate.case, error)
-    if plane is not None and plane.shape[:2] != candidate.label.shape:
-        logger.warning("%s: no image behind the outlines (it is not on the label's grid)", candidate.case)
-        plane = None
-    return CasePicture(
-        candidate.case,
-        candidate.dice,
-        None if plane is None else upright(plane, candidate.affine),
-        upright(candidate.label, candidate.affine),
-        upright(candidate.prediction, candidate.affine),
-    )
-
-
-def _gathered(
-    rows: list[EvaluationRow], pictures: list[CasePicture], kept: list[KeptMask]
-) -> tuple[list[EvaluationRow], list[CasePicture], list[KeptMask]]:
-    """Rows, pictures and masks of all processes, each case once; in one process, these."""
-    parts = cast(list, idist.all_gather((rows, pictures, kept)))
-    if len(parts) == 1:
-        return rows, pictures, kept
-    by_case = {row["case"]: row for part in parts for row in part[0]}
-    picture_by_case = {picture.case: picture for part in parts for picture in part[1]}
-    mask_by_case = {mask["case"]: mask for part in parts for mask in part[2]}
-    ordered = sorted(by_case.values(), key=lambda row: row["case"])
-    return ordered, list(picture_by_case.values()), list(mask_by_case.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipelines.evaluation import metric_names
-
-FEW_PATIENTS = 30  # below it a bootstrap alone is too narrow, see `widened`
+from pipelines.evaluation.resampling import N_RESAMPLES, PatientResamples
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,13 @@ def bootstrap_interval(
     patients: Sequence[Hashable],
     *,
     statistic: Callable[[NDArray[np.float64]], float] = np.mean,
-    n_resamples: int = 2000,
+    n_resamples: int = N_RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
     bounds: tuple[float, float] | None = None,
+    difference: bool = False,
 ) -> Interval:
-    """Confidence interval of a statistic of cases, resampling patients.
-
-    Cases of one patient resemble each other, so patients are drawn with replacement and bring all their cases. The
-    interval is bias-corrected and accelerated (BCa; Efron 1987, https://doi.org/10.1080/01621459.1987.10478410, by
-    scipy.stats.bootstrap), or the percentile one where BCa is undefined, as when all values are equal. With fewer than
-    ``FEW_PATIENTS`` patients either kind is too narrow, and is ``widened``.
+    """Confidence interval of a statistic of cases, resampling patients (``PatientResamples.interval``).
 
     Args:
         values: one number a case; NaN is left out.
@@ -61,6 +55,7 @@ def bootstrap_interval(
         seed: the same seed and cases in the same order give the same interval.
         bounds: the least and the greatest value that the statistic can have, which a widened interval is cut at; None:
             0 and 1 where all values lie between them, else none. Give none, (-inf, inf), for differences.
+        difference: values are differences of two networks (``PatientResamples.interval``).
 
     Raises:
         ValueError: lengths differ, a value is infinite, or an argument is out of its range.
@@ -74,27 +69,29 @@ def bootstrap_interval(
         raise ValueError(f"need 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
 
     there = np.flatnonzero(~np.isnan(numbers))
-    groups = [numbers[there[places]] for places in _by_patient([patients[k] for k in there.tolist()])]
     n, nan = len(there), float("nan")
-    if not groups:
+    if not n:
         return Interval(nan, nan, nan, 0, 0)
-    estimate = float(statistic(np.concatenate(groups)))
-    if len(groups) == 1:
-        return Interval(estimate, nan, nan, n, 1)
-
-    drawn, low, high = _resampled(lambda values: [statistic(values)], groups, n_resamples, confidence, seed)
+    defined = numbers[there]
+    resamples = PatientResamples([patients[k] for k in there.tolist()], n_resamples=n_resamples, seed=seed)
+    if resamples.n_patients == 1:
+        return Interval(float(statistic(defined)), nan, nan, n, 1)
+    if statistic is np.mean:
+        sampled = resamples.mean(defined)
+    else:
+        (sampled,) = resamples.each(lambda items: [statistic(defined[items])])
     if bounds is None:
-        within = bool(np.all((np.concatenate(groups) >= 0) & (np.concatenate(groups) <= 1)))
+        within = bool(np.all((defined >= 0) & (defined <= 1)))
         bounds = (0.0, 1.0) if within else (-math.inf, math.inf)
-    ends = widened((float(low[0]), float(high[0])), estimate, float(np.std(drawn)), len(groups), confidence, bounds)
-    return Interval(estimate, *ends, n, len(groups))
+    ends = resamples.interval(sampled, bounds, confidence, difference=difference)
+    return Interval(sampled.estimate, *ends, n, resamples.n_patients)
 
 
 def bootstrap_scores(
     score: Callable[[NDArray[np.intp]], Mapping[str, float]],
     patients: Sequence[Hashable],
     *,
-    n_resamples: int = 2000,
+    n_resamples: int = N_RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -117,114 +114,33 @@ def bootstrap_scores(
     """
     if not len(patients) or not 0 < confidence < 1 or n_resamples < 1:
         raise ValueError(f"need items, 0 < confidence < 1 and n_resamples >= 1, got {confidence} and {n_resamples}")
-    groups = _by_patient(patients)
-    estimate = score(np.arange(len(patients)))
-    names = list(estimate)
-    low = high = np.full(len(names), np.nan)
+    resamples = PatientResamples(patients, n_resamples=n_resamples, seed=seed)
+    names = list(score(np.arange(len(patients))))
 
     def of_items(items: NDArray[np.intp]) -> list[float]:
         found = score(items)
         return [found[name] for name in names]
 
-    if len(groups) > 1:
-        drawn, low, high = _resampled(of_items, groups, n_resamples, confidence, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a score that is defined in no sample
-            spread = np.nanmax(drawn, axis=-1) - np.nanmin(drawn, axis=-1) > 1e-12
-        low, high = np.where(spread, (low, high), np.nan)
-        with np.errstate(all="ignore"):
-            found = [score(group) for group in groups]
-        for k, name in enumerate(names):
-            # Of a proportion only those patients say something who alone define it: a class may be that of two of 20.
-            counted = metric_names.is_proportion(name)
-            number = sum(math.isfinite(each[name]) for each in found) if counted else len(groups)
-            if spread[k] and number > 1:
-                limits, deviation = metric_names.bounds(name), float(np.nanstd(drawn[k]))
-                low[k], high[k] = widened((low[k], high[k]), estimate[name], deviation, number, confidence, limits)
-            elif not spread[k] and counted and number and estimate[name] in (0.0, 1.0):
-                low[k], high[k] = _without_exception(number, estimate[name], confidence)
-    return {
-        name: Interval(
-            float(estimate[name]),
-            *((float(low[k]), float(high[k])) if np.isfinite(estimate[name]) else (float("nan"), float("nan"))),
-            len(patients) if np.isfinite(estimate[name]) else 0,
-            len(groups),
-        )
-        for k, name in enumerate(names)
-    }
-
-
-def _by_patient(patients: Sequence[Hashable]) -> list[NDArray[np.intp]]:
-    """The places of each patient's items, patients in the order in which they come."""
-    places: dict[Hashable, list[int]] = {}
-    for place, patient in enumerate(patients):
-        places.setdefault(patient, []).append(place)
-    return [np.asarray(each) for each in places.values()]
-
-
-def _resampled(
-    statistics: Callable[[NDArray], Sequence[float]],
-    groups: Sequence[NDArray],
-    n_resamples: int,
-    confidence: float,
-    seed: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """K statistics of resampled patients: their values (K, n_resamples), and the lower and upper ends (K,) of their
-    intervals, BCa where that is defined, else the percentiles of the samples in which the statistic is.
-
-    Args:
-        statistics: of the items of a sample, K numbers, NaN where undefined.
-        groups: the items of each patient.
-    """
-
-    def of_drawn(drawn: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
-        samples = drawn.reshape(-1, drawn.shape[-1])
-        values = [statistics(np.concatenate([groups[k] for k in sample])) for sample in samples]
-        return np.ascontiguousarray(np.transpose(values)).reshape(-1, *drawn.shape[:-1])
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy warns where BCa is undefined, which is looked for here
-        result = stats.bootstrap(
-            (np.arange(len(groups)),),
-            of_drawn,
-            n_resamples=n_resamples,
-            confidence_level=confidence,
-            vectorized=True,
-            random_state=np.random.default_rng(seed),
-        )
-        drawn = result.bootstrap_distribution
-        tails = 100 * np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-        bca, plain = np.asarray(result.confidence_interval), np.nanpercentile(drawn, tails, axis=-1)
-        low, high = np.where(np.isfinite(bca).all(axis=0), bca, plain)
-    return drawn, low, high
-
-
-def widened(
-    interval: tuple[float, float],
-    estimate: float,
-    deviation: float,
-    n_patients: int,
-    confidence: float = 0.95,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> tuple[float, float]:
-    """An interval from a bootstrap, made as wide as Student's where there are fewer than ``FEW_PATIENTS`` patients.
-
-    No sample of a bootstrap leaves the range of its patients, which two of them miss the truth with half of the time
-    and five with a sixteenth, and its deviation lacks the factor n / (n - 1) of a variance (Hesterberg, The American
-    Statistician 69:371, 2015). docs/reference/metrics.md has the coverage by number of patients.
-
-    Args:
-        interval: of the bootstrap. estimate: of the statistic.
-        deviation: standard deviation of the statistic over the samples.
-        n_patients: drawn from, at least two.
-        confidence: of the interval.
-        bounds: the least and the greatest value that the statistic can have.
-    """
-    if n_patients >= FEW_PATIENTS or not all(map(math.isfinite, interval)):
-        return interval
-    spread = deviation * math.sqrt(n_patients / (n_patients - 1))
-    reach = float(stats.t.ppf((1 + confidence) / 2, n_patients - 1)) * spread
-    return max(min(interval[0], estimate - reach), bounds[0]), min(max(interval[1], estimate + reach), bounds[1])
+    with np.errstate(all="ignore"):
+        sampled = dict(zip(names, resamples.each(of_items), strict=True))
+        alone = [score(own) for own in resamples.items_by_patient]
+    nan = float("nan")
+    found = {}
+    for name, each in sampled.items():
+        # Of a proportion only those patients say something who alone define it: a class may be that of two of 20.
+        counted = metric_names.is_proportion(name)
+        number = sum(math.isfinite(own[name]) for own in alone) if counted else len(alone)
+        defined = each.drawn[np.isfinite(each.drawn)]
+        ends = nan, nan
+        if not math.isfinite(each.estimate):
+            found[name] = Interval(nan, *ends, 0, resamples.n_patients)
+            continue
+        if resamples.n_patients > 1 and defined.size and np.ptp(defined) > 1e-12:
+            ends = resamples.interval(each, metric_names.bounds(name), confidence, number)
+        elif resamples.n_patients > 1 and counted and number and each.estimate in (0.0, 1.0):
+            ends = _without_exception(number, each.estimate, confidence)
+        found[name] = Interval(each.estimate, *ends, len(patients), resamples.n_patients)
+    return found
 
 
 def _without_exception(number: int, value: float, confidence: float) -> tuple[float, float]:

@@ -55,16 +55,16 @@ class MaskKeeper:
         self.most = most
         self.classes = {0: "background", **classes}
         self.wanted = most > 0
-        self.kept: list[KeptMask] = []
+        self._written = 0
 
     def start(self, engine: Engine) -> None:
         """Begin anew; the masks of a data set that is known to be too large are not even written."""
-        self.kept = []
+        self._written = 0
         data = getattr(engine.state.dataloader, "dataset", None)
         self.wanted = self.most > 0 and not (isinstance(data, Sized) and len(data) > self.most)
 
-    def add(self, case: str, mask: NDArray, affine: NDArray | None, image: Any, label: Any) -> None:
-        """Write a case's mask.
+    def add(self, case: str, mask: NDArray, affine: NDArray | None, image: Any, label: Any) -> KeptMask | None:
+        """Write a case's mask, and say what was written; None where masks are not wanted.
 
         Args:
             mask: X x Y or X x Y x Z label map. affine: 4 x 4 to RAS millimetres; None for a picture.
@@ -73,9 +73,9 @@ class MaskKeeper:
         Raises:
             OutputError: it cannot be written.
         """
-        if not self.wanted or len(self.kept) >= self.most:
+        if not self.wanted or self._written >= self.most:
             self.wanted = False
-            return
+            return None
         values = np.asarray(mask).astype(np.uint8)
         picture = affine is None and (values.ndim == 2 or values.shape[2] == 1)
         name = f"{safe_name(case)}{ENDINGS[0 if picture else 1]}"
@@ -89,7 +89,8 @@ class MaskKeeper:
             volume.header.set_xyzt_units("mm")
             content = gzip.compress(volume.to_bytes(), _EFFORT, mtime=0)
             write_file(self.folder / name, lambda file: file.write(content))
-        self.kept.append({"case": case, "image": _path(image), "label": _path(label), "mask": name})
+        self._written += 1
+        return {"case": case, "image": _path(image), "label": _path(label), "mask": name}
 
     def finish(self, kept: Sequence[KeptMask], n_cases: int) -> str:
         """Write the lists, remove what is of no case of this evaluation, and say in a sentence what is kept.

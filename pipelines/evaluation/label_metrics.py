@@ -26,7 +26,7 @@ class LabelDice(CumulativeIterationMetric):
         label: the label value to measure.
     """
 
-    def __init__(self, label: int = 2) -> None:
+    def __init__(self, label: int) -> None:
         super().__init__()
         self.label = label
 

@@ -4,16 +4,53 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 _LESS = re.compile(r"hd95|hausdorff|(^|_)(ece|brier|loss|mae|rmse|error|distance|seconds)(_|$)")
-# Neither more nor less is better: a bias is best at 0, a coverage where it was promised, an extent is the patient's,
-# and what is left to a person is a price.
-_NEITHER = re.compile(r"(^|_)(refer_share|bias|coverage|extent_label|extent_prediction)(_|$)")
+# Neither more nor less is better: a bias is best at 0, a coverage where it was promised, what is measured of the label
+# or the prediction alone is the patient's, and what is left to a person is a price.
+_NEITHER = re.compile(r"(^|_)(refer_share|bias|coverage)(_|$)|._(label|prediction)$")
 _PROPORTION = re.compile(r"(^|_)(accuracy|sensitivity|specificity|precision|recall|f1|share|coverage)(_|$)")
 _PART = re.compile(
     r"(^|_)(dice|iou|nsd|auc|ece|brier|extent_label|extent_prediction|extent_error|extent_mae)(_|$)|average_precision"
 )
 _CORRELATION = re.compile(r"(^|_)(pearson|spearman)(_|$)")
+# Of what is measured of masks, each class on its own: what is looked at first comes first.
+_OF_MASKS = ("dice", "iou", "nsd", "hd95_mm", "hd95_px")
+_OF_CLASSES = ("auc", "balanced_accuracy", "accuracy", "average_precision", "f1", "ece")
+_USUAL_KEYS = ("balanced_accuracy", "auc", "accuracy")
+_CLASS = re.compile(rf"(.+)_(?:{'|'.join(_OF_MASKS)}|thresholded_iou|sensitivity|specificity|accuracy)")
+
+
+def task_of(metrics: Iterable[str]) -> str:
+    """What was measured: "segmentation", "classification" or "other"."""
+    names = set(metrics)
+    if any(name.endswith(("dice", "_iou")) for name in names):
+        return "segmentation"
+    return "classification" if {"accuracy", "auc"} & names else "other"
+
+
+def usual_keys(metrics: Iterable[str]) -> list[str]:
+    """The metrics that may rank where nobody says by which a network was chosen, the likeliest first."""
+    names = sorted(metrics)
+    return [*(name for name in names if name.endswith("dice")), *(name for name in _USUAL_KEYS if name in names)]
+
+
+def usually_shown(metrics: Iterable[str], key: str) -> list[str]:
+    """What a table of these metrics shows where nobody says what, in its order: of masks the class of the key metric
+    and the Dice of the others."""
+    names = sorted(metrics)
+    task = task_of(names)
+    if task == "segmentation":
+        own = [f"{class_of(key)}_{kind}" for kind in _OF_MASKS]
+        return [*(name for name in own if name in names), *(n for n in names if n.endswith("_dice") and n not in own)]
+    return [name for name in _OF_CLASSES if name in names] if task == "classification" else names
+
+
+def class_of(metric: str) -> str:
+    """The class that a metric of masks is of; empty where it is of none."""
+    found = _CLASS.fullmatch(metric)
+    return found[1] if found else ""
 
 
 def higher_is_better(metric: str) -> bool:

@@ -87,7 +87,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, patients: Sequence[Ha
     defined = difference[np.isfinite(difference)]
     p_value = float(wilcoxon(defined).pvalue) if np.any(defined != 0) else float("nan")
     return PairedDifference(
-        bootstrap_interval(difference, patients, bounds=(-math.inf, math.inf)),
+        bootstrap_interval(difference, patients, bounds=(-math.inf, math.inf), difference=True),
         p_value,
         int((defined > 0).sum()),
         int((defined < 0).sum()),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Literal
 
 import nibabel
@@ -15,8 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
-# Sky blue and orange of Okabe and Ito (https://jfly.uni-koeln.de/color/): told apart with any colour vision, and in
-# grey by line style.
+from pipelines.evaluation.label_outlines import colour_of
+
+# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/): told apart with any colour vision; label and prediction
+# also by line style. One class is sky blue and orange; of several each has a colour.
 Style = tuple[str, Literal["solid", "dashed"]]
 LABEL: Style = ("#56B4E9", "solid")
 PREDICTION: Style = ("#E69F00", "dashed")
@@ -30,17 +32,27 @@ class CasePicture:
 
     Attributes:
         case: name of the case.
-        dice: of the outlined class, in the whole case.
+        dice: of the class that counts, in the whole case.
         image: rows x columns (x 3, in colour), 0..255 uint8; None where the image could not be had.
-        label: rows x columns bool, the true mask.
-        prediction: rows x columns bool, the predicted mask.
+        label: rows x columns, the true label map, or a mask (bool).
+        prediction: rows x columns, the predicted one.
+        classes: names of the values that are outlined.
     """
 
     case: str
     dice: float
     image: NDArray[np.uint8] | None
-    label: NDArray[np.bool_]
-    prediction: NDArray[np.bool_]
+    label: NDArray
+    prediction: NDArray
+    classes: Mapping[int, str] = field(default_factory=lambda: {1: ""})
+
+    @property
+    def styles(self) -> dict[int, tuple[Style, Style]]:
+        """How label and prediction of each outlined value are drawn."""
+        if len(self.classes) == 1:
+            return dict.fromkeys(self.classes, (LABEL, PREDICTION))
+        colours = {value: "#%02X%02X%02X" % colour_of(value) for value in self.classes}  # noqa: UP031, of a tuple
+        return {value: ((colour, "solid"), (colour, "dashed")) for value, colour in colours.items()}
 
 
 def telling_slice(label: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> int:
@@ -76,8 +88,11 @@ def grey(plane: NDArray, low: float | None = None, high: float | None = None) ->
     return (np.clip((values - bottom) / max(top - bottom, 1e-6), 0, 1) * 255).astype(np.uint8)
 
 
-def draw_cases(pictures: Sequence[CasePicture], file: IO[bytes]) -> None:
+def draw_cases(pictures: Sequence[CasePicture], file: IO[bytes], key_class: str = "") -> None:
     """Write a PNG of all pictures side by side, each with its case's name and Dice.
+
+    Args:
+        pictures: of the same classes. key_class: whose Dice it is.
 
     Raises:
         ValueError: there are no pictures.
@@ -91,18 +106,27 @@ def draw_cases(pictures: Sequence[CasePicture], file: IO[bytes]) -> None:
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, picture in zip(grid.flat, pictures, strict=False):
-        _draw_case(axes, picture)
-    add_legend(figure, "label", "prediction")
+        _draw_case(axes, picture, f"{key_class} Dice".strip())
+    styles = pictures[0].styles
+    if len(styles) == 1:
+        add_legend(figure, "label", "prediction")
+    else:
+        named = [(name, styles[value][0]) for value, name in sorted(pictures[0].classes.items())]
+        _add_legend(figure, [*named, ("label", ("white", "solid")), ("prediction", ("white", "dashed"))])
     figure.savefig(file, format="png")
 
 
 def add_legend(figure: Figure, label: str, prediction: str) -> None:
     """Below a figure's pictures, what the two outlines are called."""
-    handles = [
-        Line2D([], [], color=colour, linestyle=style, label=name)
-        for name, (colour, style) in ((label, LABEL), (prediction, PREDICTION))
-    ]
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=2, facecolor="black", edgecolor="black")
+    _add_legend(figure, [(label, LABEL), (prediction, PREDICTION)])
+
+
+def _add_legend(figure: Figure, styles: Sequence[tuple[str, Style]]) -> None:
+    lines = [Line2D([], [], color=colour, linestyle=line, label=name) for name, (colour, line) in styles]
+    columns = min(len(lines), 4)
+    legend = figure.legend(
+        handles=lines, loc="outside lower center", ncols=columns, facecolor="black", edgecolor="black"
+    )
     for text in legend.get_texts():
         text.set_color("white")
 
@@ -115,18 +139,19 @@ def outline(axes: Axes, mask: NDArray[np.bool_], style: Style) -> None:
     rows, columns = (np.arange(-1, size - 1) for size in framed.shape)
     colour, line = style
     drawn = axes.contour(columns, rows, framed, levels=[0.5], colors=colour, linestyles=line, linewidths=1.2)
-    drawn.set_path_effects([Stroke(linewidth=2.4, foreground="black", alpha=0.55), Normal()])  # seen on white skin too
+    drawn.set_path_effects([Stroke(linewidth=2.4, foreground="black", alpha=0.55), Normal()])  # seen on white too
 
 
-def _draw_case(axes: Axes, picture: CasePicture) -> None:
+def _draw_case(axes: Axes, picture: CasePicture, score: str) -> None:
     image = np.zeros(picture.label.shape, dtype=np.uint8) if picture.image is None else picture.image
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
     name = "".join(letter if letter.isprintable() else "?" for letter in picture.case)
     name = name if len(name) <= _NAME_LETTERS else f"…{name[1 - _NAME_LETTERS :]}"
     dice = f"{picture.dice:.3f}" if math.isfinite(picture.dice) else "undefined"
     # a dollar in a name is no formula
-    axes.set_title(f"{name}\nDice {dice}", fontsize=9, parse_math=False)
-    for mask, style in ((picture.label, LABEL), (picture.prediction, PREDICTION)):
-        outline(axes, mask, style)
+    axes.set_title(f"{name}\n{score} {dice}", fontsize=9, parse_math=False)
+    for value, (of_label, of_prediction) in picture.styles.items():
+        outline(axes, picture.label == value, of_label)
+        outline(axes, picture.prediction == value, of_prediction)
     axes.set_xlim(-0.5, image.shape[1] - 0.5)
     axes.set_ylim(image.shape[0] - 0.5, -0.5)

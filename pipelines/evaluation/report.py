@@ -40,6 +40,7 @@ def write_evaluation(
     *,
     pictures: Sequence[CasePicture] = (),
     notes: Sequence[str] = (),
+    key_class: str = "",
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -57,9 +58,10 @@ def write_evaluation(
     Args:
         rows: one a case; names are unique.
         out_dir: made if it is not there.
-        prefix: what metric names start with in the summary (``test_lesion_dice``).
+        prefix: what metric names start with in the summary (``test_tumour_dice``).
         pictures: cases to draw, in this order.
         notes: sentences for the summary, such as the NSD tolerance.
+        key_class: whose Dice the pictures are chosen by.
         n_resamples: bootstrap samples.
         seed: of the bootstrap.
 
@@ -100,10 +102,12 @@ def write_evaluation(
         (folder / "groups.json").unlink(missing_ok=True)
     write_file(folder / "cases.csv", text(table([*head, *names], cells)))
     write_file(folder / "summary.json", text(json.dumps(as_json, indent=2, allow_nan=False) + "\n"))
-    write_file(folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes, by_group)))
+    write_file(
+        folder / "summary.md", text(_summary_markdown(rows, summary, undefined, pictures, notes, by_group, key_class))
+    )
     picture_path = folder / "worst_cases.png"
     if pictures:
-        write_file(picture_path, lambda file: draw_cases(pictures, file))
+        write_file(picture_path, lambda file: draw_cases(pictures, file, key_class))
     else:
         picture_path.unlink(missing_ok=True)
     return summary
@@ -158,6 +162,7 @@ def _summary_markdown(
     pictures: Sequence[CasePicture],
     notes: Sequence[str],
     by_group: Mapping[str, Mapping[str, Interval]],
+    key_class: str,
 ) -> str:
     patients = len({row["patient"] for row in rows})
     lines = [
@@ -170,7 +175,7 @@ def _summary_markdown(
         "|---|---:|---:|---:|---:|",
     ]
     for name, interval in summary.items():
-        bounds = f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
+        bounds = with_bounds(interval)
         lines.append(f"| {name} | {shown(interval.estimate)} | {bounds} | {interval.n} | {undefined[name]} |")
     lines += ["", _RULES, *(line for note in notes for line in ("", note))]
     if by_group:
@@ -180,17 +185,22 @@ def _summary_markdown(
             "|---|" + "---:|" * len(by_group),
         ]
         for name in summary:
-            cells = [_with_bounds(found[name]) if name in found else "–" for found in by_group.values()]
+            cells = [_in_a_cell(found[name]) if name in found else "–" for found in by_group.values()]
             lines.append(f"| {name} | {' | '.join(cells)} |")
         counts = ", ".join(f"{markdown_cell(g)} {sum(r.get('group') == g for r in rows)}" for g in by_group)
         lines += ["", f"Cases: {counts}."]
     if pictures:
-        lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", "| case | Dice |", "|---|---:|"]
+        dice = f"Dice of {markdown_cell(key_class)}" if key_class else "Dice"
+        lines += ["", "## Worst cases", "", "![Worst cases](worst_cases.png)", "", f"| case | {dice} |", "|---|---:|"]
         lines += [f"| {markdown_cell(picture.case)} | {shown(picture.dice)} |" for picture in pictures]
     return "\n".join(lines) + "\n"
 
 
-def _with_bounds(interval: Interval) -> str:
-    if not math.isfinite(interval.low):
-        return shown(interval.estimate)
-    return f"{shown(interval.estimate)} ({shown(interval.low)} to {shown(interval.high)})"
+def with_bounds(interval: Interval) -> str:
+    """The bounds of an interval to read, a dash where there are none."""
+    return f"{shown(interval.low)} to {shown(interval.high)}" if math.isfinite(interval.low) else "–"
+
+
+def _in_a_cell(interval: Interval) -> str:
+    bounds = f" ({with_bounds(interval)})" if math.isfinite(interval.low) else ""
+    return f"{shown(interval.estimate)}{bounds}"

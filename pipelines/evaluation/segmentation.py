@@ -11,8 +11,8 @@ only label empty       0                   undefined          defined           
 =====================  ==================  =================  ===========================  ============
 
 Undefined is NaN: left out of means and counted beside them (``n_undefined``). A mean of HD95 is therefore over the
-cases in which both masks have something, and is to be read with its count: a missed lesion has no distance, and shows
-in Dice.
+cases in which both masks have something, and is to be read with its count: what is missed has no distance, and shows in
+Dice.
 A value whose denominator is zero is undefined too (specificity where the class fills the label).
 """
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from monai.metrics.utils import get_mask_edges, get_surface_distance
@@ -27,19 +28,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipelines.errors import GeometryError, LabelError
 
-CLASSES: Mapping[int, str] = MappingProxyType({1: "lung", 2: "lesion"})
+NO_NSD: Mapping[str, float] = MappingProxyType({})
 
-# Millimetres, as in the COVID-19-CT-Seg benchmark (Ma et al., https://doi.org/10.1002/mp.14676). Pixels for pictures.
-NSD_TOLERANCE: Mapping[str, float] = MappingProxyType({"lung": 1.0, "lesion": 3.0})
+
+class Measure(Protocol):
+    """What a task measures of a case beside ``case_metrics``."""
+
+    def __call__(
+        self, prediction: NDArray, label: NDArray, classes: Mapping[int, str], spacing: Sequence[float] | None
+    ) -> Mapping[str, float]:
+        """Numbers by name, always the same names; NaN where undefined. ``NAME_label`` and ``NAME_prediction`` are of
+        one side alone, and rank nothing.
+
+        Args:
+            prediction, label: X x Y or X x Y x Z, values of ``classes`` or 0.
+            classes: names by value. spacing: as of ``case_metrics``.
+        """
 
 
 def case_metrics(
     prediction: ArrayLike,
     label: ArrayLike,
+    classes: Mapping[int, str],
     *,
-    classes: Mapping[int, str] = CLASSES,
     spacing: Sequence[float] | None = None,
-    nsd_tolerance: Mapping[str, float] = NSD_TOLERANCE,
+    nsd_tolerance: Mapping[str, float] = NO_NSD,
     iou_threshold: float | None = None,
 ) -> dict[str, float]:
     """Metrics of one case, each class on its own, background never averaged in.
@@ -59,9 +72,8 @@ def case_metrics(
         For each class NAME: ``NAME_dice``, ``NAME_iou``, ``NAME_accuracy`` (of NAME against all else),
         ``NAME_sensitivity``, ``NAME_specificity``, ``NAME_hd95_mm`` (``NAME_hd95_px`` without spacing; the 95th
         percentile of surface distances, the worse direction) and ``NAME_nsd`` (normalised surface Dice of edge voxels).
-        Then ``pixel_accuracy_with_background`` and, where classes has a lung and a lesion, ``lesion_extent_label``,
-        ``lesion_extent_prediction`` (lesion over lung and lesion, 0..1) and ``lesion_extent_error`` (their absolute
-        difference). Lung means lung without lesion. Undefined values are NaN, by the rules of this module.
+        Then ``pixel_accuracy_with_background``. A class means what has its value, and nothing that lies within it.
+        Undefined values are NaN, by the rules of this module.
 
     Raises:
         GeometryError: shapes differ, are not 2D or 3D, or the spacing does not fit them.
@@ -92,13 +104,6 @@ def case_metrics(
         if name in nsd_tolerance:
             metrics[f"{name}_nsd"] = _nsd(to_label, to_prediction, nsd_tolerance[name])
     metrics["pixel_accuracy_with_background"] = _ratio(np.trace(confusion), confusion.sum())
-    values = {name: value for value, name in classes.items()}
-    if {"lung", "lesion"} <= values.keys():
-        lung, lesion = values["lung"], values["lesion"]
-        of_label, of_prediction = confusion.sum(1), confusion.sum(0)
-        metrics["lesion_extent_label"] = _ratio(of_label[lesion], of_label[lung] + of_label[lesion])
-        metrics["lesion_extent_prediction"] = _ratio(of_prediction[lesion], of_prediction[lung] + of_prediction[lesion])
-        metrics["lesion_extent_error"] = abs(metrics["lesion_extent_prediction"] - metrics["lesion_extent_label"])
     return metrics
 
 

@@ -1,7 +1,7 @@
-"""Shortcut controls: how well the classes of chest X-rays can be told without the lungs, beside a model's own figure.
+"""Shortcut controls: how well classes can be told without what should tell them, beside a model's own figure.
 
-A network that sees pneumonia in the corners has learned the hospital (DeGrave et al., AI for radiographic COVID-19
-detection selects shortcuts over signal, Nature Machine Intelligence 3:610, 2021).
+A network that sees a disease in the corners has learned the hospital (DeGrave et al., Nature Machine Intelligence
+3:610, 2021).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from pipelines.errors import ConfigError, DatalistError
 from pipelines.evaluation.case_tables import shown
 from pipelines.evaluation.class_pictures import BLUE, SlicePicture, draw_slices
-from pipelines.evaluation.class_report import RatedSlice, arrays
 from pipelines.evaluation.classification import area_under_curve
+from pipelines.evaluation.collecting import Report
 from pipelines.evaluation.intervals import Interval, bootstrap_scores
-from pipelines.evaluation.picture_class_report import PictureClassificationReport
-from pipelines.evaluation.report import as_entry, flatten
+from pipelines.evaluation.rated_items import RatedItem, arrays, rated_items
+from pipelines.evaluation.report import as_entry, flatten, with_bounds
 from pipelines.evaluation.shortcut_views import (
     SeenPictures,
+    View,
     network_scores,
     picture_views,
     see_pictures,
@@ -41,28 +42,26 @@ logger = logging.getLogger(__name__)
 MODEL = "model"
 MEANINGS = {
     MODEL: "the model that is evaluated, on whole pictures at its own size",
-    "whole_picture": "a small network on small whole pictures: what the two below are to be held against",
-    "no_lungs": "the same, lungs blanked. High: the classes differ around the lungs (age, position, tubes, markers)",
-    "borders": "the same, the edge alone. High: they differ where there is little lung (markers, collimation, arms)",
+    "whole_picture": "a small network on small whole pictures: what those below are to be held against",
+    "borders": "the same, the edge alone. High: they differ where little of the body is (markers, collimation, arms)",
     "size_and_brightness": "trees on size and greys. High: they differ in how pictures were taken or exported",
 }
 READING = (
     "0.5 is chance. A control far above it says that the classes also differ in what it sees: a model can then be "
-    "right without the lungs, and fail where that difference is missing, as in another hospital. It does not say that "
-    "the model is. The lungs are blanked by a template, the same for every picture, not by a segmentation: lungs that "
-    "reach beyond it stay in sight, and more than lung is blanked."
+    "right for that alone, and fail where that difference is missing, as in another hospital. It does not say that the "
+    "model is."
 )
 _SMALLEST = 32  # pixels a side that the network can halve five times
 
 
-class ShortcutControls(PictureClassificationReport):
+class ShortcutControls(Report[RatedItem]):
     """Trains controls that see no more than shortcuts, and writes their areas under the curve beside the model's.
 
-    Attach after ``PictureClassificationReport``, to the same evaluator. The model's scores are those of the evaluation.
-    Each control learns from the training part, with fixed settings, and is measured on the pictures that the model
-    was: nothing is chosen on these. ``whole_picture``, ``no_lungs`` and ``borders`` are one small network
-    (``ChestCNN``) on reduced pictures, whole, with the lungs blanked by a template (``lung_template``), and of the
-    outer frame alone; ``size_and_brightness`` is boosted trees on a picture's size and greys.
+    Attach after ``ClassificationReport``, to the same evaluator, of grey pictures in two classes. The model's scores
+    are those of the evaluation. Each control learns from the training part, with fixed settings, and is measured on the
+    pictures that the model was: nothing is chosen on these. ``whole_picture`` and ``borders`` are one small network on
+    reduced pictures, whole, and of the outer frame alone, and so are the task's own ``views``;
+    ``size_and_brightness`` is boosted trees on a picture's size and greys.
 
     It writes ``shortcuts.json``, ``shortcuts.csv``, ``shortcuts.png`` (areas with 95 % intervals over patients),
     ``shortcuts_pictures.csv`` (every score of each picture) and ``shortcuts_seen.png`` (what the networks see). After
@@ -74,6 +73,8 @@ class ShortcutControls(PictureClassificationReport):
         names: of the two classes; areas are those of the second.
         training: items of the training part with ``image`` (a path), ``label`` (0 or 1) and ``patient``.
         preprocessing: makes of ``{"image": path}`` the same with a tensor (1, W, H), grey 0..1, the picture as read.
+        network: makes the small network, see ``network_scores``.
+        views: what else of a picture a network is left.
         size: pixels a side of the reduced pictures, at least 32.
         border: width of the frame as part of a side, above 0 and below 0.5.
         epochs: of each network, at least 1.
@@ -84,7 +85,8 @@ class ShortcutControls(PictureClassificationReport):
         n_resamples: bootstrap samples of the intervals.
 
     Raises:
-        ConfigError: an argument is out of its range.
+        ConfigError: an argument is out of its range, or there are not two classes; while running, where an item lacks a
+            key.
         DatalistError: the training part lacks a class; while running, the evaluated part does, or has a patient of the
             training part.
     """
@@ -95,6 +97,8 @@ class ShortcutControls(PictureClassificationReport):
         names: Sequence[str],
         training: Sequence[Mapping[str, Any]],
         preprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        network: Callable[[], torch.nn.Module],
+        views: Sequence[View] = (),
         size: int = 64,
         border: float = 0.125,
         epochs: int = 3,
@@ -104,38 +108,50 @@ class ShortcutControls(PictureClassificationReport):
         prefix: str = "test",
         n_resamples: int = 2000,
     ) -> None:
-        super().__init__(output_dir, names, prefix=prefix, n_resamples=n_resamples)
+        super().__init__(output_dir, prefix, n_resamples)
+        self.names = [str(name) for name in names]
+        if len(self.names) != 2:
+            raise ConfigError(f"two classes are due, got {self.names}", where=self.name)
         if size < _SMALLEST or not 0 < border < 0.5 or epochs < 1:
             raise ConfigError(
                 f"size {size}, border {border:g} and epochs {epochs} cannot be",
-                where="ShortcutControls",
+                where=self.name,
                 how=f"size from {_SMALLEST}, border above 0 and below 0.5, epochs from 1",
             )
         self.training = list(training)
         self.preprocessing = preprocessing
+        self.network = network
+        self.views = list(views)
+        whole, *others = MEANINGS.items()
+        self.meanings = dict([whole, others[0], *((view.name, view.meaning) for view in self.views), *others[1:]])
+        self.reading = " ".join([READING, *(view.caveat for view in self.views if view.caveat)])
         self.size, self.border, self.epochs, self.seed = size, border, epochs, seed
         self.device, self.amp = torch.device(device), amp
         self._check_classes("training", [int(item["label"]) for item in self.training])
 
-    def finish(self, engine: Engine, slices: Sequence[RatedSlice]) -> None:
+    def collect(self, item: Mapping[str, Any]) -> list[RatedItem]:
+        self.required(item, "pred", "label", "case", "patient", "image")
+        return rated_items(item, self.names)
+
+    def finish(self, engine: Engine, collected: Sequence[RatedItem]) -> None:
         if idist.get_rank() > 0:
             return
-        probabilities, labels = arrays(slices)
+        probabilities, labels = arrays(collected)
         self._check_classes(self.prefix, labels.tolist())
-        self._check_patients(slices)
-        scores = {MODEL: probabilities[:, 1], **self._controls(slices)}
+        self._check_patients(collected)
+        scores = {MODEL: probabilities[:, 1], **self._controls(collected)}
 
         def areas(drawn: NDArray[np.intp]) -> dict[str, float]:
-            return {name: area_under_curve(each[drawn], labels[drawn] == 1) for name, each in scores.items()}
+            return {f"auc_{name}": area_under_curve(each[drawn], labels[drawn] == 1) for name, each in scores.items()}
 
-        summary = bootstrap_scores(areas, [each.patient for each in slices], n_resamples=self.n_resamples)
+        found = bootstrap_scores(areas, [each.patient for each in collected], n_resamples=self.n_resamples)
+        summary = {name.removeprefix("auc_"): each for name, each in found.items()}
         for name, interval in summary.items():
-            bounds = f"{shown(interval.low)} to {shown(interval.high)}"
-            logger.info("%s: area under the curve %s (%s)", name, shown(interval.estimate), bounds)
-        self._write_tables(slices, scores, summary)
-        title = f"{self.names[1]} or {self.names[0]}, {self.prefix}: {len(slices)} pictures"
-        write_file(self.output_dir / "shortcuts.png", lambda file: draw_controls(summary, title, file))
-        logger.info("shortcut controls in %s. %s", self.output_dir, READING)
+            logger.info("%s: area under the curve %s (%s)", name, shown(interval.estimate), with_bounds(interval))
+        self._write_tables(collected, scores, summary)
+        title = f"{self.names[1]} or {self.names[0]}, {self.prefix}: {len(collected)} pictures"
+        write_file(self.output_dir / "shortcuts.png", lambda file: draw_controls(summary, self.meanings, title, file))
+        logger.info("shortcut controls in %s. %s", self.output_dir, self.reading)
         controls = {f"{self.prefix}_auc_{name}": each for name, each in summary.items() if name != MODEL}
         engine.state.metrics.update(flatten(controls))
 
@@ -147,8 +163,8 @@ class ShortcutControls(PictureClassificationReport):
                 how="give a datalist whose parts have both classes, or evaluate without shortcuts.yaml",
             )
 
-    def _check_patients(self, slices: Sequence[RatedSlice]) -> None:
-        shared = {str(item["patient"]) for item in self.training} & {each.patient for each in slices}
+    def _check_patients(self, items: Sequence[RatedItem]) -> None:
+        shared = {str(item["patient"]) for item in self.training} & {each.patient for each in items}
         if shared:
             raise DatalistError(
                 f"{len(shared)} patients are in the training part and in what is evaluated, {sorted(shared)[0]} is one",
@@ -156,22 +172,22 @@ class ShortcutControls(PictureClassificationReport):
                 how="evaluate on validation or test, the controls learn from the training part",
             )
 
-    def _controls(self, slices: Sequence[RatedSlice]) -> dict[str, NDArray[np.float64]]:
+    def _controls(self, items: Sequence[RatedItem]) -> dict[str, NDArray[np.float64]]:
         """The scores of each control for each picture."""
         number = len(self.training)
-        logger.info("shortcut controls: reading %d pictures to learn from and %d to measure", number, len(slices))
+        logger.info("shortcut controls: reading %d pictures to learn from and %d to measure", number, len(items))
         training = see_pictures([str(item["image"]) for item in self.training], self.preprocessing, self.size)
-        evaluated = see_pictures([each.path for each in slices], self.preprocessing, self.size)
+        evaluated = see_pictures([each.path for each in items], self.preprocessing, self.size)
         labels = np.array([int(item["label"]) for item in self.training])
-        views = picture_views(self.size, self.border)
+        views = picture_views(self.size, self.border, self.views)
         make_folder(self.output_dir)
-        seen = seen_pictures(evaluated, slices, self.names, views)
+        seen = seen_pictures(evaluated, items, self.names, views)
         write_file(self.output_dir / "shortcuts_seen.png", lambda file: draw_slices(seen, file, len(views)))
         scores = {}
         for name, view in views.items():
             logger.info("shortcut controls: %s learns from %d pictures, %d epochs", name, number, self.epochs)
             scores[name] = network_scores(
-                *(training.planes, labels, evaluated.planes, view),
+                *(training.planes, labels, evaluated.planes, view, self.network),
                 epochs=self.epochs,
                 seed=self.seed,
                 device=self.device,
@@ -181,17 +197,17 @@ class ShortcutControls(PictureClassificationReport):
         return scores
 
     def _write_tables(
-        self, slices: Sequence[RatedSlice], scores: Mapping[str, NDArray], summary: Mapping[str, Interval]
+        self, items: Sequence[RatedItem], scores: Mapping[str, NDArray], summary: Mapping[str, Interval]
     ) -> None:
         rows = [
-            (name, each.estimate, each.low, each.high, each.n, each.n_patients, MEANINGS[name])
+            (name, each.estimate, each.low, each.high, each.n, each.n_patients, self.meanings[name])
             for name, each in summary.items()
         ]
         head = ["control", "auc", "ci_low", "ci_high", "pictures", "patients", "meaning"]
         write_file(self.output_dir / "shortcuts.csv", text(table(head, rows)))
         head = ["case", "patient", "label", *scores]
         columns = zip(*(each.tolist() for each in scores.values()), strict=True)
-        rated = ((each.case, each.patient, self.names[each.label]) for each in slices)
+        rated = ((each.case, each.patient, self.names[each.label]) for each in items)
         pictures = ((*each, *row) for each, row in zip(rated, columns, strict=True))
         write_file(self.output_dir / "shortcuts_pictures.csv", text(table(head, pictures)))
         content = {
@@ -199,20 +215,20 @@ class ShortcutControls(PictureClassificationReport):
             "positive": self.names[1],
             "training_pictures": len(self.training),
             "settings": {"size": self.size, "border": self.border, "epochs": self.epochs, "seed": self.seed},
-            "auc": {name: as_entry(each, 0) | {"meaning": MEANINGS[name]} for name, each in summary.items()},
-            "reading": READING,
+            "auc": {name: as_entry(each, 0) | {"meaning": self.meanings[name]} for name, each in summary.items()},
+            "reading": self.reading,
         }
         write_file(self.output_dir / "shortcuts.json", text(json.dumps(content, indent=2, allow_nan=False) + "\n"))
 
 
 def seen_pictures(
-    pictures: SeenPictures, slices: Sequence[RatedSlice], names: Sequence[str], views: Mapping[str, torch.Tensor]
+    pictures: SeenPictures, items: Sequence[RatedItem], names: Sequence[str], views: Mapping[str, torch.Tensor]
 ) -> list[SlicePicture]:
     """The mean picture and the first of each class, each as every view leaves it."""
     chosen = {"mean of all": pictures.planes.mean(dim=0)[0]}
     for k, name in enumerate(names):
-        first = next(place for place, each in enumerate(slices) if each.label == k)
-        chosen[f"{slices[first].case}, {name}"] = pictures.planes[first, 0]
+        first = next(place for place, each in enumerate(items) if each.label == k)
+        chosen[f"{items[first].case}, {name}"] = pictures.planes[first, 0]
     return [
         SlicePicture(f"{name}\n{title}", ((plane * view).clamp(0, 1) * 255).to(torch.uint8).numpy().T)
         for title, plane in chosen.items()
@@ -220,7 +236,7 @@ def seen_pictures(
     ]
 
 
-def draw_controls(summary: Mapping[str, Interval], title: str, file: IO[bytes]) -> None:
+def draw_controls(summary: Mapping[str, Interval], meanings: Mapping[str, str], title: str, file: IO[bytes]) -> None:
     """Write a PNG: the area under the curve of the model and of each control, a row each, with its interval."""
     figure = Figure(figsize=(9, 0.75 * len(summary) + 1.3), dpi=110, layout="constrained")
     axes = figure.subplots()
@@ -230,7 +246,7 @@ def draw_controls(summary: Mapping[str, Interval], title: str, file: IO[bytes]) 
         axes.plot(each.estimate, row, "D" if name == MODEL else "o", color=colour, markerfacecolor=filled, markersize=8)
         bounds = f" ({each.low:.3f} to {each.high:.3f})" if np.isfinite(each.low) else ""
         axes.annotate(
-            f"{name}  {each.estimate:.3f}{bounds}\n{MEANINGS[name]}", (0, row), (6, 8), va="bottom", fontsize=8,
+            f"{name}  {each.estimate:.3f}{bounds}\n{meanings[name]}", (0, row), (6, 8), va="bottom", fontsize=8,
             xycoords=("axes fraction", "data"), textcoords="offset points", parse_math=False,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip

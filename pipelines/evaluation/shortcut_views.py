@@ -1,11 +1,11 @@
-"""What a shortcut control sees of a chest X-ray, and the scores of what learns the classes from that alone."""
+"""What a shortcut control sees of a picture, and the scores of what learns the classes from that alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,16 +16,29 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from pipelines.inferers import MixedPrecisionInferer
-from pipelines.networks import ChestCNN
 
 FEATURES = ("width", "height", "aspect", "mean", "deviation", "p1", "p5", "p25", "p50", "p75", "p95", "p99")
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
-# Each lung's ellipse in parts of the picture's sides: its middle (from the left; the other lung's from the right, and
-# from the top), its half axes, and by how many degrees its lower end is turned outwards.
-LUNG_MIDDLE, LUNG_HALF_AXES, LUNG_TURN = (0.28, 0.51), (0.25, 0.46), 12.0
+
+
+class View(Protocol):
+    """What a control with a network is left of a picture, of a task's own.
+
+    Attributes:
+        name: of the control.
+        meaning: what it sees, and what a high figure says.
+        caveat: what a reader must know of it, as a sentence; may be empty.
+    """
+
+    name: str
+    meaning: str
+    caveat: str
+
+    def seen(self, size: int) -> NDArray[np.bool_]:
+        """Where it sees, (S, S) of a picture of S pixels a side, columns before rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +86,6 @@ def picture_features(plane: NDArray[np.float32]) -> list[float]:
     return [width, height, width / height, float(plane.mean()), float(plane.std()), *map(float, greys)]
 
 
-def lung_template(size: int) -> Tensor:
-    """Where lungs lie in a frontal chest X-ray that the chest fills: two ellipses, bool (S, S), mirrored left to right.
-
-    A template, the same for every picture, and no segmentation. It was drawn around the lungs of Kermany's training
-    pictures with room to spare, and covers 70 % of a picture: with the lungs much of heart, diaphragm and chest wall.
-    The lungs of a child that is turned, lies out of the middle or was cropped closely may reach beyond it.
-    """
-    place = (torch.arange(size) + 0.5) / size
-    x, y = torch.meshgrid(place, place, indexing="ij")
-    turn = math.radians(LUNG_TURN)
-    template = torch.zeros(size, size, dtype=torch.bool)
-    for across in (x, 1 - x):
-        right, down = across - LUNG_MIDDLE[0], y - LUNG_MIDDLE[1]
-        u = (right * math.cos(turn) + down * math.sin(turn)) / LUNG_HALF_AXES[0]
-        v = (down * math.cos(turn) - right * math.sin(turn)) / LUNG_HALF_AXES[1]
-        template |= u**2 + v**2 <= 1
-    return template
-
-
 def picture_frame(size: int, border: float) -> Tensor:
     """The outer frame of a picture, bool (S, S): ``border``, above 0 and below 0.5, is its width as part of a side, at
     least a pixel."""
@@ -101,11 +95,15 @@ def picture_frame(size: int, border: float) -> Tensor:
     return frame
 
 
-def picture_views(size: int, border: float) -> dict[str, Tensor]:
-    """What each control with a network is left of a picture: 1 where it sees, 0 where it does not; float32 (S, S)."""
+def picture_views(size: int, border: float, views: Sequence[View] = ()) -> dict[str, Tensor]:
+    """What each control with a network is left of a picture: 1 where it sees, 0 where it does not; float32 (S, S).
+
+    Args:
+        views: of the task, beside the whole picture and its border.
+    """
     return {
         "whole_picture": torch.ones(size, size),
-        "no_lungs": (~lung_template(size)).float(),
+        **{view.name: torch.as_tensor(view.seen(size)).float() for view in views},
         "borders": picture_frame(size, border).float(),
     }
 
@@ -129,22 +127,25 @@ def network_scores(
     labels: NDArray,
     evaluated: Tensor,
     view: Tensor,
+    build: Callable[[], nn.Module],
     *,
     epochs: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
     amp: bool = False,
 ) -> NDArray[np.float64]:
-    """Logits (M,) of a ``ChestCNN`` that learned from pictures of which it sees a part; higher for class 1.
+    """Logits (M,) of a network that learned from pictures of which it sees a part; higher for class 1.
 
     AdamW, one cycle of the learning rate, the rarer class weighs more, nothing augmented, and the last epoch counts:
-    nothing is chosen. There is no dropout: before a batch norm it shifts the variances that the norm meets in use (Li
-    et al., CVPR 2019), most where most of a picture is blank. The state of torch's generators is as before afterwards.
+    nothing is chosen. The network should have no dropout: before a batch norm it shifts the variances that the norm
+    meets in use (Li et al., CVPR 2019), most where most of a picture is blank. The state of torch's generators is as
+    before afterwards.
 
     Args:
         training, evaluated: (N, 1, S, S) and (M, 1, S, S).
         labels: (N,) 0 or 1, some of each.
         view: (S, S), 1 where the network sees, 0 where it does not.
+        build: makes the network, of random weights: (B, 1, S, S) to (B, 1) logits.
         epochs: at least 1.
         amp: in bfloat16.
     """
@@ -154,7 +155,7 @@ def network_scores(
     infer = MixedPrecisionInferer(amp)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        network = ChestCNN(dropout=0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss_function = nn.BCEWithLogitsLoss(pos_weight=((1 - target).sum() / target.sum()).to(device))
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         steps = epochs * math.ceil(len(training) / BATCH_SIZE)

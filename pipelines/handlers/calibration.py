@@ -108,7 +108,7 @@ class CalibrationFit:
             ece_after=calibration_error(tempered(probabilities, temperature), labels),
             nll_before=mean_negative_log_likelihood(probabilities, labels),
             nll_after=mean_negative_log_likelihood(probabilities, labels, temperature),
-            slices=len(labels),
+            items=len(labels),
             mistakes=int((probabilities.argmax(axis=1) != labels).sum()),
             weights=weights_digest(self.checkpoint),
             names=self.names,
@@ -121,7 +121,7 @@ class CalibrationFit:
             found.write(path)
         except OSError as error:
             raise OutputError(f"the calibration cannot be written ({error.strerror})", where=path) from error
-        logger.info("temperature %.3f from %d slices, %d of them wrong", temperature, len(labels), found.mistakes)
+        logger.info("temperature %.3f from %d items, %d of them wrong", temperature, len(labels), found.mistakes)
 
     def _operating_point(self, probabilities: np.ndarray, labels: np.ndarray) -> OperatingPoint | None:
         if self.positive is None:
@@ -132,7 +132,11 @@ class CalibrationFit:
             logger.warning("validation has one class only, so no operating threshold is chosen")
             return None
         threshold = operating_threshold(probabilities[:, at], positive, self.sensitivity)
-        said = probabilities[:, at] >= threshold
+        predicted = probabilities[:, at] >= threshold
         return OperatingPoint(
-            self.positive, threshold, self.sensitivity, float(said[positive].mean()), float((~said)[~positive].mean())
+            self.positive,
+            threshold,
+            self.sensitivity,
+            float(predicted[positive].mean()),
+            float((~predicted)[~positive].mean()),
         )

@@ -5,6 +5,7 @@ from pipelines.inferers.mixed_precision import MixedPrecisionInferer, supports_b
 from pipelines.inferers.pictures import PictureInferer
 from pipelines.inferers.slice_classes import SliceClassInferer
 from pipelines.inferers.slices import VolumeSliceInferer
+from pipelines.inferers.windows import VolumeWindowInferer
 
 __all__ = [
     "FeatureInferer",
@@ -12,5 +13,6 @@ __all__ = [
     "PictureInferer",
     "SliceClassInferer",
     "VolumeSliceInferer",
+    "VolumeWindowInferer",
     "supports_bfloat16",
 ]

@@ -35,6 +35,11 @@ class AboutBundle:
     version: str
 
     @property
+    def ships_weights(self) -> bool:
+        """Whether the config finds weights by itself, with their calibration; else they are ``models/model.pt``."""
+        return any((self.folder / "models").glob("*.safetensors"))
+
+    @property
     def weights(self) -> dict[str, Path]:
         """The files of weights that can be chosen, the default first: what was trained here goes before what came."""
         models = self.folder / "models"

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[\w-]+")
 def prepare_app(app: Path, bundles: Mapping[str, Path]) -> dict[str, Path]:
     """Make the app folder, or bring it up to date; nothing is fetched.
 
-    Each bundle is copied to ``model/NAME`` and gets its ``models/model.pt``, made of the weights it ships. What
+    Each bundle is copied to ``model/NAME`` and gets its ``models/model.pt``, made of the weights it uses. What
     trainings left there (``models/trained.pt``, ``models/NETWORK/``) stays.
 
     Args:
@@ -33,7 +33,7 @@ def prepare_app(app: Path, bundles: Mapping[str, Path]) -> dict[str, Path]:
 
     Raises:
         UsageError: the folder holds something else.
-        UnreadableFileError: a bundle ships no weights for its default network.
+        UnreadableFileError: a bundle has no weights for its default network.
         OutputError: it cannot be written.
     """
     main = app / "main.py"
@@ -47,7 +47,7 @@ def prepare_app(app: Path, bundles: Mapping[str, Path]) -> dict[str, Path]:
             if not _NAME.fullmatch(name):
                 raise UsageError(f"{name!r} cannot be the name of a model", where=folder, how="rename the folder")
             copies[name] = copy_bundle(folder, app / "model" / name, fresh=False)
-            write_model_pt(copies[name])
+            write_model_pt(folder, copies[name])
     except OSError as error:
         raise OutputError(
             f"the app folder cannot be made ({error})", where=app, how="name another folder with --app"

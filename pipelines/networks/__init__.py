@@ -5,11 +5,12 @@ from __future__ import annotations
 from pipelines.networks.alexnets import AlexNet, SmallAlexNet
 from pipelines.networks.chest_cnn import ChestCNN
 from pipelines.networks.lesion_unet import LesionUNet
-from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups, prepare_encoder
+from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups
+from pipelines.networks.pretrained import prepare_encoder
 from pipelines.networks.severity_resnet import SeverityResNet
 from pipelines.networks.severity_shufflenet import SeverityShuffleNet
 from pipelines.networks.tiny_unet import TinyUNet
-from pipelines.networks.transfer import TransferClassifier, VGG16Transfer, prepare_trunk
+from pipelines.networks.transfer import TransferClassifier, VGG16Transfer
 
 __all__ = [
     "AlexNet",
@@ -24,5 +25,4 @@ __all__ = [
     "VGG16Transfer",
     "parameter_groups",
     "prepare_encoder",
-    "prepare_trunk",
 ]

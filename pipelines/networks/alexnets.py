@@ -9,7 +9,7 @@ from pipelines.networks.torchvision_import import models
 
 
 class AlexNet(nn.Module):
-    """torchvision's AlexNet with one input channel; reference/networks.md, section 3.
+    """torchvision's AlexNet with one input channel; docs/reference/networks.md.
 
     Source: Krizhevsky, One weird trick for parallelizing convolutional neural networks
     (https://arxiv.org/abs/1404.5997): convolutions of 64, 192, 384, 256, 256 channels, dense layers of 4096.
@@ -40,7 +40,7 @@ class AlexNet(nn.Module):
 
 
 class SmallAlexNet(nn.Module):
-    """Three convolutions where AlexNet has five, and smaller dense layers; reference/networks.md, section 3.
+    """Three convolutions where AlexNet has five, and smaller dense layers; docs/reference/networks.md.
 
     Args:
         spatial_dims: 2, the only one there is.

@@ -11,7 +11,7 @@ POOLED = 4  # a side of what the dense layers see: 128 halved five times
 
 
 class ChestCNN(nn.Module):
-    """Five convolutions of a grey picture, each halved, and two dense layers; reference/networks.md, section 3.
+    """Five convolutions of a grey picture, each halved, and two dense layers; docs/reference/networks.md.
 
     Each convolution is 3x3 with ReLU, dropout (not the first), batch norm and 2x2 max pooling. Drawn for 128x128;
     another size is averaged to the 4x4 features that the dense layers were made for.

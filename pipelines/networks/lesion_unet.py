@@ -32,8 +32,8 @@ def _double_convolution(spatial_dims: int, in_channels: int, out_channels: int, 
 class LesionUNet(nn.Module):
     """U-Net with batch norm, five levels of 32 to 512 channels and transposed convolutions.
 
-    Source: the U-Net of Ronneberger et al. (https://arxiv.org/abs/1505.04597), sized as in reference/networks.md,
-    section 1. Sizes that 16 does not divide are padded inside and cropped back.
+    Source: the U-Net of Ronneberger et al. (https://arxiv.org/abs/1505.04597), sized as in docs/reference/networks.md.
+    Sizes that 16 does not divide are padded inside and cropped back.
 
     Args:
         spatial_dims: 2 for slices, 3 for volumes.

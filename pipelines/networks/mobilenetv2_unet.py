@@ -26,7 +26,7 @@ DECODERS = ("transposed", "interpolating")
 
 
 class MobileNetV2UNet(nn.Module):
-    """MobileNetV2 x1.0 as the encoder, and one of two decoders; reference/networks.md, section 2.
+    """MobileNetV2 x1.0 as the encoder, and one of two decoders; docs/reference/networks.md.
 
     Encoder: Sandler et al., MobileNetV2 (https://arxiv.org/abs/1801.04381), torchvision's, 1280 channels at 1/32.
     ``transposed``: five transposed convolutions to 512, 256, 128, 64 and 32 channels, each with batch norm and ReLU,
@@ -203,17 +203,6 @@ class _InterpolatingDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
-
-
-def prepare_encoder(network: nn.Module, **choices: Any) -> nn.Module:
-    """``MobileNetV2UNet.prepare_encoder`` for configs: a network without an encoder of its own is refused.
-
-    Raises:
-        ValueError: ``network`` is no MobileNetV2UNet.
-    """
-    if not isinstance(network, MobileNetV2UNet):
-        raise ValueError(f"{type(network).__name__} has no pretrained encoder to prepare")
-    return network.prepare_encoder(**choices)
 
 
 def parameter_groups(network: nn.Module, learning_rate: float, encoder_factor: float) -> Sequence[dict[str, Any]]:

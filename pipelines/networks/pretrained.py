@@ -1,4 +1,4 @@
-"""A trunk that somebody else trained: its weights, what it takes pixels to be, and what of it is held still."""
+"""An encoder that somebody else trained: its weights, what it takes pixels to be, and what of it is held still."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def pretrained_state(pretrained: bool | str | Path, url: str) -> dict[str, Tenso
 
 
 def add_statistics(network: nn.Module, coloured: bool = True) -> None:
-    """Give a network the buffers ``mean`` and ``std`` (1 x 3 x 1 x 1) of ImageNet's RGB in 0..1, with which such trunks
-    were trained; of anything but colours 0 and 1. No checkpoint holds them."""
+    """Give a network the buffers ``mean`` and ``std`` (1 x 3 x 1 x 1) of ImageNet's RGB in 0..1, with which such
+    encoders were trained; of anything but colours 0 and 1. No checkpoint holds them."""
     for name, values in (
         ("mean", IMAGENET_MEAN if coloured else (0.0,)),
         ("std", IMAGENET_STD if coloured else (1.0,)),
@@ -52,8 +52,35 @@ def add_statistics(network: nn.Module, coloured: bool = True) -> None:
         network.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1), persistent=False)
 
 
-def hold_still(trunk: nn.Module, frozen: bool, hold_norm: bool) -> None:
-    """After ``train()``: put a frozen trunk, or only its norm layers, back into evaluation mode."""
-    for layer in trunk.modules():
+def hold_still(encoder: nn.Module, frozen: bool, hold_norm: bool) -> None:
+    """After ``train()``: put a frozen encoder, or only its norm layers, back into evaluation mode."""
+    for layer in encoder.modules():
         if frozen or (hold_norm and isinstance(layer, nn.BatchNorm2d)):
             layer.training = False
+
+
+def prepare_encoder(
+    network: nn.Module,
+    pretrained: bool | str | Path = False,
+    freeze_encoder: bool | None = None,
+    hold_norm: bool = False,
+) -> nn.Module:
+    """The network's own ``prepare_encoder`` for configs; a network without an encoder from elsewhere is left as it is.
+
+    Args:
+        network: the network, which is returned.
+        pretrained: ImageNet weights of the encoder: True fetches them, a path reads them, False is none.
+        freeze_encoder: the encoder does not learn; None: as the network was designed (its ``frozen_by_design``).
+        hold_norm: the encoder's norm layers keep their statistics while the rest of it learns.
+
+    Raises:
+        ValueError: freezing or ImageNet weights from a file are asked of a network that has no such encoder.
+        UnreadableFileError, WeightsError: the pretrained weights cannot be had, or are another network's.
+    """
+    prepare = getattr(network, "prepare_encoder", None)
+    if prepare is not None:
+        frozen = getattr(network, "frozen_by_design", False) if freeze_encoder is None else freeze_encoder
+        return prepare(pretrained, frozen, hold_norm)
+    if freeze_encoder or isinstance(pretrained, str | Path):
+        raise ValueError(f"{type(network).__name__} has no pretrained encoder: choose another network")
+    return network

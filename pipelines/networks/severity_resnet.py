@@ -36,7 +36,7 @@ class _BasicBlock(nn.Module):
 
 
 class SeverityResNet(nn.Module):
-    """ResNet with basic blocks for one-channel slices; reference/networks.md, section 1.
+    """ResNet with basic blocks for one-channel slices; docs/reference/networks.md.
 
     Source: He et al., Deep Residual Learning for Image Recognition (https://arxiv.org/abs/1512.03385), 18 layers, with
     three differences: convolutions of the stem and the blocks have a bias, the second stage keeps its input's size

@@ -12,7 +12,7 @@ CHANNELS = (24, 48, 96, 192, 1024)  # the first convolution, three stages, the l
 
 
 class SeverityShuffleNet(nn.Module):
-    """torchvision's ShuffleNetV2 x0.5 for one-channel slices; reference/networks.md, section 1.
+    """torchvision's ShuffleNetV2 x0.5 for one-channel slices; docs/reference/networks.md.
 
     Source: Ma et al., ShuffleNet V2 (https://arxiv.org/abs/1807.11164). The whole first block is one 7x7 convolution
     with bias, without norm or activation.

@@ -12,7 +12,7 @@ FEATURES = 16
 
 
 class TinyUNet(nn.Module):
-    """One level down, one up, 16 channels throughout, biases and no norm; reference/networks.md, section 1.
+    """One level down, one up, 16 channels throughout, biases and no norm; docs/reference/networks.md.
 
     The skip is at the lower level: the pooled features are joined to what two convolutions make of them. Odd sizes are
     padded inside and cropped back.

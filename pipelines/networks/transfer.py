@@ -1,4 +1,4 @@
-"""Classifiers on trunks that were trained on ImageNet, for grey or colour pictures."""
+"""Classifiers on encoders that were trained on ImageNet, for grey or colour pictures."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Architecture:
     Attributes:
         build: the network, without weights.
         url: of its ImageNet weights.
-        trunk: from the network to what gives a flat vector of features.
+        encoder: from the network to what gives a flat vector of features.
         features: length of that vector.
         head: the network's own classifier of it, its last layer replaced; None for a single dense layer.
     """
 
     build: Callable[[], Any]
     url: str
-    trunk: Callable[[Any], nn.Module]
+    encoder: Callable[[Any], nn.Module]
     features: int
     head: Callable[[Any, int, float], nn.Module] | None = None
 
@@ -91,7 +91,7 @@ class TransferClassifier(nn.Module):
     """One of torchvision's networks with a classifier of its own.
 
     Grey pictures are repeated to three channels, and pixels normalised with ImageNet's statistics in here, so that
-    whoever holds the weights cannot forget it. A frozen trunk has no gradients and stays in evaluation mode, its norm
+    whoever holds the weights cannot forget it. A frozen encoder has no gradients and stays in evaluation mode, its norm
     layers too, whatever ``train()`` is called: its features of a picture are then always the same, and may be kept.
 
     Args:
@@ -100,10 +100,10 @@ class TransferClassifier(nn.Module):
         in_channels: 1 (grey) or 3.
         out_channels: classes.
         dropout: before the last layer (VGG-19: within its classifier), 0 (none) to below 1.
-        pretrained: ImageNet weights of the trunk: True fetches torchvision's, False is random, or the path of a file
+        pretrained: ImageNet weights of the encoder: True fetches torchvision's, False is random, or the path of a file
             with torchvision's keys (its classifier is not used).
-        freeze_trunk: the trunk does not learn.
-        hold_norm: the trunk's norm layers keep their statistics while the rest of it learns.
+        freeze_encoder: the encoder does not learn.
+        hold_norm: the encoder's norm layers keep their statistics while the rest of it learns.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -118,7 +118,7 @@ class TransferClassifier(nn.Module):
         out_channels: int = 2,
         dropout: float = 0.2,
         pretrained: bool | str | Path = False,
-        freeze_trunk: bool = False,
+        freeze_encoder: bool = False,
         hold_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -129,19 +129,19 @@ class TransferClassifier(nn.Module):
         self.architecture = architecture
         known = ARCHITECTURES[architecture]
         network = known.build()
-        self.trunk = known.trunk(network)
+        self.encoder = known.encoder(network)
         self.classifier = (
             nn.Sequential(nn.Dropout(dropout), nn.Linear(known.features, out_channels))
             if known.head is None
             else known.head(network, out_channels, dropout)
         )
         add_statistics(self)
-        self.freeze_trunk = False
+        self.freeze_encoder = False
         self.hold_norm = False
-        self.prepare_trunk(pretrained, freeze_trunk, hold_norm)
+        self.prepare_encoder(pretrained, freeze_encoder, hold_norm)
 
-    def prepare_trunk(
-        self, pretrained: bool | str | Path = False, freeze_trunk: bool = False, hold_norm: bool = False
+    def prepare_encoder(
+        self, pretrained: bool | str | Path = False, freeze_encoder: bool = False, hold_norm: bool = False
     ) -> TransferClassifier:
         """Set what the constructor's arguments of these names say, on a network that is there; returns it."""
         known = ARCHITECTURES[self.architecture]
@@ -149,21 +149,21 @@ class TransferClassifier(nn.Module):
         if state is not None:
             network = known.build()
             _load(network, state, self.architecture, known.url if pretrained is True else str(pretrained))
-            self.trunk.load_state_dict(known.trunk(network).state_dict())
-        self.freeze_trunk = freeze_trunk
+            self.encoder.load_state_dict(known.encoder(network).state_dict())
+        self.freeze_encoder = freeze_encoder
         self.hold_norm = hold_norm
-        self.trunk.requires_grad_(not freeze_trunk)
+        self.encoder.requires_grad_(not freeze_encoder)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> TransferClassifier:
         """As ``nn.Module.train``, but what is frozen or held stays in evaluation mode."""
         super().train(mode)
-        hold_still(self.trunk, self.freeze_trunk, self.hold_norm)
+        hold_still(self.encoder, self.freeze_encoder, self.hold_norm)
         return self
 
     def features(self, x: Tensor) -> Tensor:
         """The flat features (B x N) of B x in_channels x H x W, float, 0..1; one channel becomes three on the way."""
-        return self.trunk((x - self.mean) / self.std)  # type: ignore[operator]
+        return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B x out_channels) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
@@ -175,7 +175,7 @@ class TransferClassifier(nn.Module):
 
 
 class VGG16Transfer(nn.Module):
-    """VGG-16's convolutions, frozen, and three dense layers; reference/networks.md, section 3.
+    """VGG-16's convolutions, frozen, and three dense layers; docs/reference/networks.md.
 
     31,558,209 parameters, of which 16,843,521 learn. Source: Simonyan and Zisserman, https://arxiv.org/abs/1409.1556.
     Drawn for 256x256; another size is averaged to the 8x8 features that the dense layers were made for. Grey pictures
@@ -186,13 +186,15 @@ class VGG16Transfer(nn.Module):
         in_channels: 1 (grey) or 3.
         out_channels: logits; 1 is pneumonia or not.
         dropout: before each dense layer but the first, 0 (none) to below 1.
-        pretrained, freeze_trunk: as ``TransferClassifier``.
+        pretrained, freeze_encoder: as ``TransferClassifier``.
         as_two_classes: the one logit z comes out as (0, z), whose softmax is that of two classes.
 
     Raises:
         ValueError: an argument is out of its range.
         UnreadableFileError, WeightsError: the pretrained weights cannot be had, or are another network's.
     """
+
+    frozen_by_design = True  # the encoder does not learn where nobody says that it shall
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class VGG16Transfer(nn.Module):
         out_channels: int = 1,
         dropout: float = 0.3,
         pretrained: bool | str | Path = False,
-        freeze_trunk: bool = True,
+        freeze_encoder: bool = True,
         as_two_classes: bool = False,
     ) -> None:
         super().__init__()
@@ -209,31 +211,31 @@ class VGG16Transfer(nn.Module):
         _check_colours(in_channels)
         check_two_classes(as_two_classes, out_channels)
         self.as_two_classes = as_two_classes
-        self.trunk = _flat(models.vgg16(weights=None).features, nn.AdaptiveAvgPool2d(8))
+        self.encoder = _flat(models.vgg16(weights=None).features, nn.AdaptiveAvgPool2d(8))
         self.classifier = nn.Sequential(
             nn.Linear(8 * 8 * 512, 512), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(512, 128), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(128, out_channels),
         )  # fmt: skip
         add_statistics(self)
-        self.prepare_trunk(pretrained, freeze_trunk)
+        self.prepare_encoder(pretrained, freeze_encoder)
 
-    def prepare_trunk(
-        self, pretrained: bool | str | Path = False, freeze_trunk: bool = True, hold_norm: bool = False
+    def prepare_encoder(
+        self, pretrained: bool | str | Path = False, freeze_encoder: bool = True, hold_norm: bool = False
     ) -> VGG16Transfer:
-        """As ``TransferClassifier.prepare_trunk``; VGG-16 has no norm layers to hold."""
+        """As ``TransferClassifier.prepare_encoder``; VGG-16 has no norm layers to hold."""
         url = models.VGG16_Weights.IMAGENET1K_V1.url
         state = pretrained_state(pretrained, url)
         if state is not None:
             network = models.vgg16(weights=None)
             _load(network, state, "vgg16", url if pretrained is True else str(pretrained))
-            self.trunk.load_state_dict(_flat(network.features, nn.AdaptiveAvgPool2d(8)).state_dict())
-        self.trunk.requires_grad_(not freeze_trunk)
+            self.encoder.load_state_dict(_flat(network.features, nn.AdaptiveAvgPool2d(8)).state_dict())
+        self.encoder.requires_grad_(not freeze_encoder)
         return self
 
     def features(self, x: Tensor) -> Tensor:
         """The flat features (B x 32768) of B x in_channels x H x W, float, 0..1; one channel becomes three."""
-        return self.trunk((x - self.mean) / self.std)  # type: ignore[operator]
+        return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
@@ -245,28 +247,9 @@ class VGG16Transfer(nn.Module):
         return two_classes(logits) if self.as_two_classes else logits
 
 
-def prepare_trunk(
-    network: nn.Module, pretrained: bool | str | Path, freeze_trunk: bool | None, hold_norm: bool
-) -> nn.Module:
-    """The network's own ``prepare_trunk`` for configs; a network without a trunk from elsewhere is left as it is.
-
-    Where ``freeze_trunk`` is None, the trunk learns or not as the network was designed: VGG-16 transfer's does not.
-
-    Raises:
-        ValueError: freezing or ImageNet weights from a file are asked of a network that has no such trunk.
-        UnreadableFileError, WeightsError: the pretrained weights cannot be had, or are another network's.
-    """
-    if isinstance(network, TransferClassifier | VGG16Transfer):
-        frozen = isinstance(network, VGG16Transfer) if freeze_trunk is None else freeze_trunk
-        return network.prepare_trunk(pretrained, frozen, hold_norm)
-    if freeze_trunk or isinstance(pretrained, str | Path):
-        raise ValueError(f"{type(network).__name__} has no pretrained trunk: choose another network")
-    return network
-
-
 def _check_colours(in_channels: int) -> None:
     if in_channels not in (1, 3):
-        raise ValueError(f"in_channels must be 1 or 3 for a trunk that was trained on RGB, got {in_channels}")
+        raise ValueError(f"in_channels must be 1 or 3 for an encoder that was trained on RGB, got {in_channels}")
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], architecture: str, where: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from pipelines.bundle import named_from_here
 from pipelines.errors import ConfigError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, WeightsLoader
 
@@ -115,11 +116,17 @@ def open_inference(
 
 
 def _no_weights(bundle: Path, path: Path) -> UnreadableFileError:
-    """What to do where a bundle ships no weights of the network that was asked for."""
+    """What to do where a bundle ships no weights of the network that was asked for, and none were trained."""
+    network = path.stem
     shipped = [name for name in network_overlays(bundle) if path.with_name(f"{name}.safetensors").is_file()]
-    others = f", or choose --network {' or '.join(shipped)}, whose weights are here" if shipped else ""
+    folder = named_from_here(bundle)
+    configs, chosen = f"{folder}/configs", f"'{folder}/configs/networks/{network}.yaml'"
+    default = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml")).get("network_name")
+    file = f"{configs}/train.yaml" if network == default else f"\"['{configs}/train.yaml',{chosen}]\""
+    others = f"; or choose --network {' or '.join(shipped)}, whose weights are here" if shipped else ""
+    what = f"no weights are shipped for the network {network}, and it is not trained yet"
     return UnreadableFileError(
-        f"no weights are shipped for the network {path.stem}",
-        where=path,
-        how=f"train it and give --checkpoint models/{path.stem}/model.pt{others}",
+        what if shipped else "the bundle is not trained yet",
+        where=path if shipped else bundle,
+        how=f"train it: python -m monai.bundle run --config_file {file}{others}",
     )

@@ -192,7 +192,7 @@ class Preparation(ABC, Generic[F, C]):
             raise UnreadableFileError(
                 f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
             ) from None
-        checked, faults, twins = self._check_all(found)
+        checked, faults, duplicates = self._check_all(found)
         if faults and not skip_bad:
             raise _joined(faults, len(found.cases), raw)
         if not checked:
@@ -219,7 +219,7 @@ class Preparation(ABC, Generic[F, C]):
                 shown = "; ".join(f"{first} and {second}" for first, second, _ in pairs[:5])
                 warnings.append(f"Fold {k} has {len(pairs)} pairs that look alike in different splits: {shown}.")
         source = "drawn by `data phantom`" if phantom else str(raw)
-        findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, twins)
+        findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, duplicates)
         with new_folder(out, is_prepared, force) as folder:
             (folder / "images").mkdir()
             if self.labels:
@@ -253,7 +253,7 @@ class Preparation(ABC, Generic[F, C]):
         faults = list(found.faults)
         checked: dict[str, C] = {}
         contents: dict[str, C] = {}
-        twins: list[str] = []
+        duplicates: list[str] = []
         cases = found.cases
         if self.classes:  # of equal images the first is kept
             cases = sorted(cases, key=lambda raw: (not raw.official_test, not raw.official_validation))
@@ -266,7 +266,7 @@ class Preparation(ABC, Generic[F, C]):
                 continue
             former = contents.setdefault(case.content, case)
             if former is not case and self.classes and former.raw.label == raw.label:
-                twins.append(f"{raw.case} equals {former.case}")
+                duplicates.append(f"{raw.case} equals {former.case}")
             elif former is not case:
                 faults.append(self._equal(former.raw, raw))
                 if raw.label != former.raw.label and not former.raw.official_test:
@@ -277,7 +277,7 @@ class Preparation(ABC, Generic[F, C]):
                 )
             else:
                 checked[raw.case] = case
-        return checked, faults, twins
+        return checked, faults, duplicates
 
     def _equal(self, former: RawCase, raw: RawCase) -> DatalistError:
         what = f"the image equals {former.image}"

@@ -49,7 +49,7 @@ class Findings:
     warnings: Sequence[str]
     left_out: Sequence[str]
     near: Sequence[tuple[str, str, float]]
-    twins: Sequence[str] = ()
+    duplicates: Sequence[str] = ()
 
 
 def plain(text: str) -> str:
@@ -101,7 +101,9 @@ def write_report(
     if len(findings.near) > MAX_PAIRS:
         pairs.append(f"and {len(findings.near) - MAX_PAIRS} more pairs")
     lines += _section("Near-duplicates across splits", pairs)
-    lines += _section(f"Exact duplicates, of which one was kept ({len(findings.twins)} left out)", findings.twins)
+    lines += _section(
+        f"Exact duplicates, of which one was kept ({len(findings.duplicates)} left out)", findings.duplicates
+    )
     lines += _section("Left out", findings.left_out)
     lines += _section("Notes", notes)
     lines += ["## Cases", "", *case_table, "", "![contact sheet](contact_sheet.png)", ""]

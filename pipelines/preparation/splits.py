@@ -278,7 +278,7 @@ def _complete(
     else:
         due = {f"with {sought}": {c.patient for c in cases if c.share > 0}}
         if not due[f"with {sought}"]:
-            raise DatalistError(f"no case has {sought}: every mask is empty", how=f"add cases with {sought}")
+            raise DatalistError(f"no case has {sought}: the class is empty", how=f"add cases with {sought}")
     rng = np.random.default_rng(seed)
     for _ in range(_ATTEMPTS):
         parts = draw(rng)

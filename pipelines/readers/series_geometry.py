@@ -140,10 +140,10 @@ def _slice_spacing(headers: Sequence[SliceHeader], places: np.ndarray, normal: n
     heights = places @ normal
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
-    twin = int(np.argmin(gaps))
+    duplicate = int(np.argmin(gaps))
     # Slices of one series overlap at times, but never lie a hundredth of a millimetre apart.
-    if gaps[twin] < 0.01:
-        first, second = headers[twin], headers[twin + 1]
+    if gaps[duplicate] < 0.01:
+        first, second = headers[duplicate], headers[duplicate + 1]
         if first.instance and (first.instance, first.frame) == (second.instance, second.frame):
             raise SeriesError(
                 f"{first.path.name} and {second.path.name} are the same slice twice",

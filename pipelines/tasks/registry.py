@@ -120,7 +120,10 @@ DATASETS = {
             prepare_options={
                 "--labels": Option("labels", list, "names of the masks' values in their order, background first")
             },
-            phantom_options={"--dims": Option("dims", int, "3 for volumes (default), 2 for pictures", (2, 3))},
+            phantom_options={
+                "--dims": Option("dims", int, "3 for volumes (default), 2 for pictures", (2, 3)),
+                "--labels": Option("labels", list, "names of what is drawn, background first (default two)"),
+            },
         ),
         Dataset(
             "classes",
@@ -130,7 +133,10 @@ DATASETS = {
             prepare_options={
                 "--classes": Option("classes", list, "the class folders in their order (default by name)")
             },
-            phantom_options={"--classes": Option("classes", int, "how many (default 2)", (2, 3))},
+            phantom_options={
+                "--classes": Option("classes", int, "how many (default 2)", (2, 3)),
+                "--names": Option("names", list, "what they are called, in the place of --classes"),
+            },
         ),
     )
 }

@@ -44,6 +44,7 @@ def log_evaluation(
     network_name: str | None = None,
     datalist: str | os.PathLike[str] | None = None,
     label_rule: str = "",
+    shown: Sequence[str] = (),
 ) -> str | None:
     """Write metrics and files into the run that trained ``checkpoint``; its status and times stay as they are.
 
@@ -66,6 +67,7 @@ def log_evaluation(
             split and numbers of cases become tags ``test_data_…``.
         label_rule: how the truth was made of the data, where it can be made in several ways (thresholds): the tag
             ``test_label_rule``.
+        shown: metrics that ``compare`` shows, in their order, without prefix: the tag ``test_shown_metrics``.
 
     Returns:
         The id of the run; None if the store cannot be used, which is warned of once. What a training run lacks then is
@@ -103,6 +105,7 @@ def log_evaluation(
             tables.append(path)
             digest = cases_digest(path) if path.name == CASES else digest
     about = {"test_cases": digest, "test_truth": truth_digest(tables), "test_label_rule": label_rule}
+    about["test_shown_metrics"] = ",".join(shown)
     writer.tags({**_measured_data(datalist), **{k: v for k, v in about.items() if v}})
     writer.text(command_line() + "\n", f"{_FOLDER}/command.txt")
     writer.end("FINISHED") if alone else writer.leave()
@@ -120,7 +123,7 @@ class EvaluationTracker:
         patterns: which files, searched for in subfolders too. Of predictions there are those that the evaluation keeps
             in ``masks/``.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
-        network, network_name, datalist, label_rule: as ``log_evaluation``.
+        network, network_name, datalist, label_rule, shown: as ``log_evaluation``.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class EvaluationTracker:
         network_name: str | None = None,
         datalist: str | os.PathLike[str] | None = None,
         label_rule: str = "",
+        shown: Sequence[str] = (),
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.experiment = experiment
@@ -144,7 +148,7 @@ class EvaluationTracker:
         self.patterns = tuple(patterns)
         self.uri = tracking_uri
         self.about: dict[str, Any] = {"network": network, "network_name": network_name, "datalist": datalist}
-        self.about["label_rule"] = label_rule
+        self.about |= {"label_rule": label_rule, "shown": tuple(shown)}
         self.run_id: str | None = None
 
     def attach(self, engine: Engine) -> None:

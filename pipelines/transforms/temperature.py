@@ -58,9 +58,9 @@ class Calibration:
 
     Attributes:
         temperature: what logits are divided by, above 0; above 1 where the network was too sure.
-        ece_before, ece_after: expected calibration error on the validation slices, 0..1.
+        ece_before, ece_after: expected calibration error on the validation items (slices, pictures), 0..1.
         nll_before, nll_after: mean negative log-likelihood there.
-        slices, mistakes: how many slices that was, and how many of them were classified wrongly.
+        items, mistakes: how many that were, and how many of them were classified wrongly.
         weights: digest of the weights it belongs to (``pipelines.weights.weights_digest``).
         names, thresholds: the classes they were trained for.
         note: anything to be known of it.
@@ -73,7 +73,7 @@ class Calibration:
     ece_after: float
     nll_before: float
     nll_after: float
-    slices: int
+    items: int
     mistakes: int
     weights: str
     names: Sequence[str]
@@ -107,6 +107,8 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if "slices" in content:  # the key's former name
+            content["items"] = content.pop("slices")
         if content.get("operating_point") is not None:
             content["operating_point"] = OperatingPoint(**content["operating_point"])
         found = Calibration(**content)

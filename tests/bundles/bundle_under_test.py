@@ -1,9 +1,10 @@
 """One bundle as the contract sees it: its files, its configs, and small knobs with which it runs in seconds.
 
 Nothing here knows a bundle by its name. What differs between bundles is looked up in them: the dataset is the last part
-of ``dataset_dir`` in a whole config (its card is ``data/NAME.yaml``, its phantoms come from ``data phantom NAME``), the
-kind is said in ``metadata.json`` (``kinds`` has what follows from it), the networks are the files of
-``configs/networks``. The bundles are the project's; those of another folder if ``PIPELINES_BUNDLES`` names one.
+of ``dataset_dir`` in a whole config; its card is the bundle's ``docs/data_card.yaml`` or ``data/NAME.yaml``, its
+phantoms come from ``data phantom`` and the words of the metadata's ``phantoms`` or NAME; the kind is said in
+``metadata.json`` (``kinds`` has what follows from it); the networks are the files of ``configs/networks``. The bundles
+are the project's; those of another folder if ``PIPELINES_BUNDLES`` names one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines import bundle as bundles
 from pipelines.bundle import ALLOCATOR, bundles_in
+from pipelines.tasks.registry import DATASETS
 
 PROJECT = Path(__file__).resolve().parents[2]
 OURS = PROJECT / "bundles"
@@ -37,7 +40,6 @@ SMALL = {
     "val_interval": 1,
     "workers": 0,
     "encoder_weights": False,
-    "trunk_weights": False,
 }
 CPU = "$torch.device('cpu')"
 
@@ -132,14 +134,23 @@ class Bundle:
         assert found, f"{self.name}: dataset_dir ends with no name of a dataset: {default}"
         return "" if default is None else found.group(1)
 
+    @property
+    def phantoms(self) -> list[str]:
+        """What ``data phantom`` is told to draw the bundle's data: as the metadata say, or its dataset if the registry
+        has phantoms of it; nothing where there are none."""
+        said = shlex.split(str(self.metadata.get("phantoms", "")))
+        known = self.dataset in DATASETS and DATASETS[self.dataset].phantom is not None
+        return said or ([self.dataset] if known else [])
+
     def has(self, name: str, id: str) -> bool:
         """Whether a config has an id at its top."""
         return id in self.written(name)
 
     @property
     def card(self) -> dict[str, Any]:
-        """The dataset's card."""
+        """The dataset's card: the bundle's own, or one of ``data/``."""
         places = [root / "data" / f"{self.dataset}.yaml" for root in (self.root.parents[1], PROJECT)]
+        places.insert(0, self.root / "docs" / "data_card.yaml")
         path = next((place for place in places if place.is_file()), places[0])
         return yaml.safe_load(path.read_text(encoding="utf-8"))
 

@@ -120,7 +120,9 @@ def broken_components(config: dict[str, Any]) -> list[str]:
         try:
             found = target(component)
             arguments = {key: value for key, value in component.items() if key not in _HOOKS}
-            inspect.signature(found).bind(**arguments)
+            signature = inspect.signature(found)
+            later = component.get("_mode_") == "callable"  # whoever calls it gives the rest
+            (signature.bind_partial if later else signature.bind)(**arguments)
         except (ImportError, ValueError, TypeError, pydoc.ErrorDuringImport) as error:
             problems.append(f"{id} ({component['_target_']}): {error}")
     return problems

@@ -92,7 +92,8 @@ def env(store: str, warm: WarmPython) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared folder of eight phantoms of the bundle's dataset, two of them for validation: one for each process.
+    """A prepared folder of eight phantoms of the bundle's dataset (of many classes four each), two of them or more for
+    validation: one for each process.
 
     Of a dataset without phantoms it is the prepared folder that lies beside the bundles, ``data/NAME``.
     """
@@ -101,8 +102,9 @@ def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempP
         assert (prepared / "datalist.json").is_file(), f"no phantoms of {bundle.dataset!r}, and nothing in {prepared}"
         return prepared
     folder = tmp_path_factory.mktemp("phantoms")
-    words = ["-m", "pipelines", "data", "phantom", bundle.dataset, "--out", str(folder / bundle.dataset)]
-    python([*words, "--cases", "8", "--size", str(SIDE), "--validation", "0.3"], folder, env)
+    words = ["-m", "pipelines", "data", "phantom", *bundle.phantoms, "--out", str(folder / bundle.dataset)]
+    cases = max(8, 4 * len(bundle.output.get("channel_def", ()))) if bundle.kind == "classification" else 8
+    python([*words, "--cases", str(cases), "--size", str(SIDE), "--validation", "0.3"], folder, env)
     return folder / bundle.dataset
 
 

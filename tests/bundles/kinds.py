@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from bundle_under_test import Bundle
 
-from pipelines.tasks.registry import DATASETS
-
 # what a kind is expected to have; SUPERVISED: train, evaluate and inference by MONAI's trainer and evaluator, on
 # phantoms, with labels, networks by overlay, checkpoints and a run that is tracked
 KINDS: dict[str, frozenset[str]] = {
@@ -32,17 +30,12 @@ def schedules(bundle: Bundle) -> list[dict[str, Any]]:
     return found
 
 
-def has_phantoms(bundle: Bundle) -> bool:
-    """Whether the registry draws phantoms of the bundle's dataset."""
-    return bundle.dataset in DATASETS and DATASETS[bundle.dataset].phantom is not None
-
-
 # traits that are no matter of the kind: (whether a bundle has it, what is said of one that has not)
 FOUND: dict[str, tuple[Callable[[Bundle], bool], str]] = {
     "weights": (lambda bundle: bool(bundle.shipped), "the bundle ships no weights"),
     "card": (lambda bundle: bool(bundle.shipped) or bundle.has_card, "there are no weights that a card could be of"),
     "schedule": (lambda bundle: bool(schedules(bundle)), "no whole config has a OneCycle schedule"),
-    "phantoms": (has_phantoms, "the registry has no phantoms of the bundle's dataset"),
+    "phantoms": (lambda bundle: bool(bundle.phantoms), "the registry has no phantoms of the bundle's dataset"),
 }
 
 

@@ -13,7 +13,7 @@ from bundle_under_test import BUNDLES, PROJECT, Bundle, listing
 from kinds import demand, has_trait
 from safetensors import safe_open
 
-from pipelines.model_card import parts, render
+from pipelines.model_card import render
 from pipelines.weights import weights_digest
 
 LARGEST = 25_000_000  # bytes
@@ -36,6 +36,7 @@ FILES = {
     "docs/data_license.txt": (),
     "docs/model_card.json": ("card",),
     "docs/model_card.yaml": ("card",),
+    "docs/model_card.md": ("card",),
 }
 
 
@@ -195,7 +196,11 @@ def test_kind_in_the_name_is_the_kind_of_the_output(bundle: Bundle) -> None:
 def test_model_card_is_in_step_with_its_record(bundle: Bundle) -> None:
     """By hand neither the card nor its numbers can be changed unseen, and they are of the weights that are shipped."""
     docs = bundle.root / "docs"
-    assert parts(docs / "README.md")[1] == render(bundle.root), f"python -m pipelines card --bundle {bundle.root.name}"
+    card = (docs / "model_card.md").read_text(encoding="utf-8")
+    assert card == render(bundle.root), f"python -m pipelines card --bundle {bundle.root.name}"
+    assert "(model_card.md)" in (docs / "README.md").read_text(encoding="utf-8"), (
+        "docs/README.md does not link the card"
+    )
     record = json.loads((docs / "model_card.json").read_text(encoding="utf-8"))
     assert record["network"] in bundle.networks
     shipped = sorted(path.name for path in delivered(bundle) if path.suffix == ".safetensors")

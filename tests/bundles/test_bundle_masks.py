@@ -55,9 +55,9 @@ def masks(bundle: Bundle, phantoms: Path, tmp_path_factory: pytest.TempPathFacto
         draw = DATASETS[bundle.dataset].phantoms()
         draw(folder / "raw", raw=True, cases=1, size=SIDE, file_format="both")
         series = next((folder / "raw").rglob("*.dcm")).parent
-        (twin,) = [path for path in (folder / "raw").rglob("*.nii.gz") if np.ptp(nib.load(path).get_fdata()) > 10]
+        (volume,) = [path for path in (folder / "raw").rglob("*.nii.gz") if np.ptp(nib.load(path).get_fdata()) > 10]
         shutil.copytree(series, inputs / "series")
-        shutil.copy(twin, inputs / "twin.nii.gz")
+        shutil.copy(volume, inputs / "volume.nii.gz")
     if not volumes:
         picture = Image.open(first)
         picture.crop((0, 0, picture.width - 1, picture.height - 3)).save(inputs / "odd.png")
@@ -121,6 +121,14 @@ def goes_with(mask: NDArray, image: NDArray) -> float:
     return float(np.corrcoef(mask[box].reshape(-1), values.reshape(-1))[0, 1])
 
 
+def best_fit(image: NDArray, labels: int) -> float:
+    """How well as many equal steps of an image's own grey values go with it: no mask of the stub's can do better, and
+    in a textured image it is less than 1."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    steps = np.clip((image - low) / (high - low) * labels, 0, labels - 1)
+    return goes_with(steps.astype(np.uint8), image)
+
+
 def check_lies_on(mask: NDArray, image: NDArray, least: float, name: str) -> None:
     """Holds a mask against its image: it goes with it, and no mirrored or shifted one goes as well.
 
@@ -173,7 +181,8 @@ def test_mask_lies_on_its_image(masks: Masks) -> None:
     for path in masks.inputs.glob("*.nii.gz"):
         mask = np.asarray(nib.load(masks.outputs / path.name.replace(".nii.gz", "_mask.nii.gz")).dataobj)
         image = grey(np.asarray(nib.load(path).dataobj))
-        check_lies_on(mask, image, 0.9 if masks.labels > 2 else 0.8, path.name)
+        least = min(0.9 if masks.labels > 2 else 0.8, 0.97 * best_fit(image, masks.labels))
+        check_lies_on(mask, image, least, path.name)
 
 
 def test_mask_does_not_depend_on_how_the_volume_is_stored(masks: Masks) -> None:
@@ -191,10 +200,10 @@ def test_mask_does_not_depend_on_how_the_volume_is_stored(masks: Masks) -> None:
 def test_mask_of_a_dicom_series_lies_where_that_of_its_nifti_twin_does(masks: Masks) -> None:
     if not masks.series:
         pytest.skip("the task draws no phantom as both a series and a volume")
-    series, twin = (canonical(masks.outputs / f"{name}_mask.nii.gz") for name in ("series", "twin"))
-    assert series.shape == twin.shape
-    np.testing.assert_allclose(series.affine, twin.affine, atol=0.01)  # mm
-    assert agreement(series.dataobj, twin.dataobj) > 0.99
+    series, volume = (canonical(masks.outputs / f"{name}_mask.nii.gz") for name in ("series", "volume"))
+    assert series.shape == volume.shape
+    np.testing.assert_allclose(series.affine, volume.affine, atol=0.01)  # mm
+    assert agreement(series.dataobj, volume.dataobj) > 0.99
 
 
 def test_mask_of_a_picture_has_its_size_and_lies_on_it(masks: Masks) -> None:

@@ -1,4 +1,5 @@
-"""The commands in a bundle's docs/README.md work: each ```bash block is run, in order, in the bundle's folder.
+"""The commands in a bundle's docs/README.md, and then those of its page docs/reference/bundles/NAME.md in the project
+if it has one, work: each ```bash block is run, in order, in the bundle's folder.
 
 A block is left out if the line before its fence is ``<!-- not run: REASON -->``. The blocks find in the environment
 
@@ -48,8 +49,19 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def page(bundle: Bundle) -> str:
+def readme(bundle: Bundle) -> str:
     return (bundle.root / "docs" / "README.md").read_text(encoding="utf-8")
+
+
+def detail(bundle: Bundle) -> Path:
+    """The page with what a README has no room for; a bundle of another folder need not have one."""
+    return bundle.root.parents[1] / "docs" / "reference" / "bundles" / f"{bundle.name}.md"
+
+
+def page(bundle: Bundle) -> str:
+    """All that is written of a bundle's commands, in the order in which they are run."""
+    more = detail(bundle)
+    return readme(bundle) + ("\n" + more.read_text(encoding="utf-8") if more.is_file() else "")
 
 
 def small_commands(bundle: Bundle, folder: Path, interpreter: str) -> Path:
@@ -74,9 +86,27 @@ def test_blocks_are_found() -> None:
     assert blocks(text) == [Block("one\ntwo\n", None), Block("three\n", "long"), Block("four\n", None)]
 
 
+def test_each_bundle_of_the_project_has_its_page() -> None:
+    """And each page its bundle; ``PIPELINES_BUNDLES`` changes nothing about it."""
+    pages = {path.stem for path in (PROJECT / "docs" / "reference" / "bundles").glob("*.md")}
+    assert pages == {path.parents[1].name for path in PROJECT.glob("bundles/*/configs/metadata.json")}
+
+
+def test_readme_fits_two_screens_and_begins_with_what_a_reader_needs(bundle: Bundle) -> None:
+    """What it does, a command, a picture and a table, before the first section; the picture where there is a page."""
+    text = readme(bundle)
+    assert text.count("\n") <= 90, f"move what is more to {detail(bundle)}"
+    if detail(bundle).is_file():
+        top = text.split("\n## ")[0]
+        found = [top.find(mark) for mark in ("```bash\n", "<img ", "\n|---")]
+        assert -1 not in found
+        assert found == sorted(found), "command, picture, table, in this order"
+        assert f"reference/bundles/{bundle.name}.md" in text
+
+
 @pytest.mark.contract("supervised")
 def test_training_evaluating_and_inferring_are_among_the_commands(bundle: Bundle) -> None:
-    run = "".join(block.code for block in blocks(page(bundle)) if block.reason is None)
+    run = "".join(block.code for block in blocks(readme(bundle)) if block.reason is None)
     for name in ("train", "evaluate", "inference", "multi_gpu_train"):
         assert f"configs/{name}.yaml" in run, f"docs/README.md runs no {name}.yaml"
 

@@ -48,7 +48,7 @@ DIFFERENCES = {
     r"evaluate: (calibration|network|track|keep_masks)": "of classes; a training may fetch weights; of masks",
     r"evaluate: validate#(dataset|key_metric).*": "the labels and the key metric are the task's",
     r"evaluate: validate#handlers#Report#(?!output_dir|prefix).*": "what is measured is the task's",
-    r"evaluate: validate#handlers#EvaluationTracker#(_disabled_|label_rule)": "what is tracked of it, too",
+    r"evaluate: validate#handlers#EvaluationTracker#(_disabled_|label_rule|shown)": "what is tracked of it, too",
     r"multi_gpu_train: (imports|network#module|train#sampler).*": "how the network begins, and how items are drawn",
 }
 ROLES = re.compile(r"\w*(Writer|Report)$")

@@ -14,6 +14,8 @@ from pipelines.preparation.datalist import load_datalist
 from pipelines.tasks.chest_xray import prepare as chest_xray
 from pipelines.tasks.dermoscopy import phantoms as skin_phantoms
 from pipelines.tasks.dermoscopy import prepare as skin_lesions
+from pipelines.tasks.general import classes as general_classes
+from pipelines.tasks.general import pairs as general_pairs
 from pipelines.tasks.lung_ct import dicom_layout
 from pipelines.tasks.lung_ct import prepare as covid_ct
 from pipelines.tasks.registry import DATASETS
@@ -66,6 +68,20 @@ def test_chest_xray_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureF
     assert load_datalist(tmp_path / "prepared")["phantom"] is True
 
 
+def test_general_phantoms_and_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--cases", 12, "--size", 32, "--seed", 1, "--raw")
+    assert run("data", "phantom", "pairs", "--dims", 3, "--out", tmp_path / "volumes", *small) == 0
+    prepare = ("data", "prepare", "pairs", "--raw", tmp_path / "volumes", "--out", tmp_path / "out", "--folds", 3)
+    assert run(*prepare, "--labels", "background", "kidney", "cyst") == 0
+    names = {0: "background", 1: "kidney", 2: "cyst"}
+    assert load_datalist(tmp_path / "out", "datalist_fold2.json", labels=names)["name"] == "out_phantom"
+    assert run("data", "phantom", "classes", "--classes", 3, "--out", tmp_path / "shapes", *small) == 0
+    prepare = ("data", "prepare", "classes", "--raw", tmp_path / "shapes", "--out", tmp_path / "classes")
+    assert run(*prepare, "--classes", "ring", "disc", "bar") == 0
+    assert "6 training, 3 validation, 3 test cases" in capsys.readouterr().out
+    assert load_datalist(tmp_path / "classes")["classes"] == {"0": "ring", "1": "disc", "2": "bar"}
+
+
 @pytest.mark.parametrize("more", [("--format", "dicom"), ("--format", "both"), ("--slices", 8)])
 def test_options_of_ct_are_refused_for_pictures(tmp_path: Path, more: tuple[object, ...]) -> None:
     for name in ("isic2016", "chest_xray"):
@@ -88,10 +104,10 @@ def test_faults_reach_the_caller(tmp_path: Path) -> None:
 
 
 def test_the_registry_says_what_the_tasks_know() -> None:
-    names = (covid_ct.NAME, *skin_lesions.NAMES, chest_xray.NAME)
+    names = (covid_ct.NAME, *skin_lesions.NAMES, chest_xray.NAME, general_pairs.NAME, general_classes.NAME)
     assert sorted(DATASETS) == sorted(names)
     assert {name for name, each in DATASETS.items() if each.phantom} == {
-        covid_ct.NAME, skin_phantoms.NAME, chest_xray.NAME,
+        covid_ct.NAME, skin_phantoms.NAME, chest_xray.NAME, general_pairs.NAME, general_classes.NAME,
     }  # fmt: skip
     ct = DATASETS[covid_ct.NAME]
     assert tuple(covid_ct.PHANTOM_FORMATS) == ct.phantom_options["--format"].choices
@@ -105,7 +121,16 @@ def test_the_registry_says_what_the_tasks_know() -> None:
             assert known <= set(inspect.signature(each.phantoms()).parameters)
 
 
-@pytest.mark.parametrize("words", [["data", "--help"], ["list"], ["data", "phantom", "isic2016", "--cases", "4"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "--help"],
+        ["list"],
+        ["data", "phantom", "isic2016", "--cases", "4"],
+        ["data", "phantom", "pairs", "--cases", "3"],
+        ["data", "phantom", "classes", "--cases", "6"],
+    ],
+)
 def test_what_prepares_and_lists_starts_without_torch(tmp_path: Path, words: list[str]) -> None:
     code = (
         "import sys; from pipelines.__main__ import main\n"

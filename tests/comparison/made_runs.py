@@ -11,9 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from numpy.typing import ArrayLike
 
-from pipelines.evaluation import PictureClassificationReport, write_evaluation
+from pipelines.evaluation import ClassificationReport, RatedItem, write_evaluation
 from pipelines.evaluation.case_tables import cases_digest
-from pipelines.evaluation.class_report import RatedSlice
 from pipelines.evaluation.report import flatten
 from pipelines.tracking.store import experiment_id
 
@@ -64,18 +63,18 @@ class Made:
     ) -> str:
         """A run that gave these probabilities of the second class; it says the second class from 0.5."""
         scores, labels = np.asarray(scores, dtype=float), np.asarray(labels)
-        report = PictureClassificationReport(self.folder / "evaluation", ["normal", "pneumonia"])
+        report = ClassificationReport(self.folder / "evaluation", ["normal", "pneumonia"])
         names = list(names or [f"picture{k:03d}" for k in range(len(scores))])
-        slices = [
-            RatedSlice(name, owner, 0, int(label), (1 - score, float(score)), f"{name}.png")
+        items = [
+            RatedItem(name, owner, None, int(label), (1 - score, float(score)), f"{name}.png")
             for name, owner, score, label in zip(names, patients or names, scores, labels, strict=True)
         ]
         files = self.folder / "evaluation"
         files.mkdir(exist_ok=True)
         for old in files.iterdir():
             old.unlink()
-        (files / "pictures.csv").write_text(report._slice_table(slices))
-        (files / "cases.csv").write_text(report._case_table(slices))
+        (files / "pictures.csv").write_text(report.item_table(items))
+        (files / "cases.csv").write_text(report.case_table(items))
         found = report.scores(np.stack([1 - scores, scores], axis=1), labels, (scores >= 0.5).astype(int))
         return self.run(network, {f"test_{name}": value for name, value in found.items()}, files, **others)
 

@@ -27,10 +27,13 @@ from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 def keep(made: Made, masks: dict[str, NDArray], paths: dict[str, tuple[Path, Path]], affine: NDArray | None) -> None:
     """What an evaluation would have kept in the folder that the next run is made of."""
     keeper = MaskKeeper(made.folder / "evaluation", 9, {1: "lung", 2: "lesion"})
+    entries = []
     for case, mask in masks.items():
-        keeper.add(case, mask, affine, None, None)
-        keeper.kept[-1]["image"], keeper.kept[-1]["label"] = map(str, paths[case])
-    keeper.finish(keeper.kept, len(masks))
+        entry = keeper.add(case, mask, affine, None, None)
+        assert entry is not None
+        entry["image"], entry["label"] = map(str, paths[case])
+        entries.append(entry)
+    keeper.finish(entries, len(masks))
 
 
 @pytest.fixture
@@ -146,6 +149,12 @@ def test_masks_of_no_run_leave_the_truth_of_the_trainings_data(made: Made, scans
     assert "The masks of these networks were not kept" in page.text
     assert "python -m pipelines view" not in page.text
     assert len([each for each in page.all("img") if "Truth:" in each["alt"]]) == 2
+    with Store(made.uri) as store:
+        rows = {row.label: row for row in ranking.rank(store, store.runs())[0].rows}
+        found = {name: CasePictures(store, rows, f"{name}_dice").read([CHOSEN[0]])[0][0] for name in ("lung", "lesion")}
+    (first,) = (truth for case, truth in scans["truth"].items() if case == CHOSEN[0].case)
+    for value, name in ((1, "lung"), (2, "lesion")):  # which value the metric is of the data say
+        assert found[name].truth.sum() == (first == value).sum(axis=(0, 1)).max() > 0
 
 
 def test_images_that_are_gone_are_said_to_be(made: Made, scans: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_runs import Made
 
-from pipelines.comparison.ranking import Ranking, higher_is_better, rank, shown_metrics, why_left_out
+from pipelines.comparison.ranking import Ranking, higher_is_better, named_like, rank, shown_metrics, why_left_out
 from pipelines.comparison.runs import Run, Store
 
 
@@ -147,3 +147,17 @@ def test_weights_of_unknown_data_are_in_no_ranking_and_parents_neither(made: Mad
 def test_the_network_is_said_by_tags_where_parameters_do_not() -> None:
     run = Run("id", "name", "bundle", "FINISHED", 1000, 4000, {}, {}, {"network": "unet"})
     assert (run.network, run.seconds) == ("unet", 3.0)
+
+
+def test_the_columns_are_what_the_latest_evaluation_says_or_the_usual_ones_of_the_class_that_counts(made: Made) -> None:
+    scores = ("core_dice", "core_iou", "core_hd95_mm", "core_sensitivity", "rim_dice", "rim_iou", "core_size_error")
+    metrics = {f"test_{name}": 0.5 for name in scores} | {"best_val_core_dice": 0.6}
+    made.run("old", metrics, tags={"test_cases": "same"})
+    (ranking,) = ranked(made)
+    assert ranking.scope.task == "segmentation"
+    assert shown_metrics(ranking) == ["core_dice", "core_iou", "core_hd95_mm", "rim_dice"]
+    assert named_like(ranking, "sensitivity") == ["core_sensitivity"]
+    made.run("new", metrics, tags={"test_cases": "same", "test_shown_metrics": "core_size_error,core_dice,gone"})
+    (ranking,) = ranked(made)
+    assert shown_metrics(ranking) == ["core_dice", "core_size_error"]
+    assert shown_metrics(ranking, ["rim_iou"]) == ["core_dice", "rim_iou"], "who asks is answered"

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from pipelines.comparison.statistics import PatientResamples, delong, delong_covariance, holm, signed_rank
+from pipelines.comparison.statistics import delong, delong_covariance, holm, signed_rank
 from pipelines.evaluation import mcnemar
 from pipelines.evaluation.classification import area_under_curve
+from pipelines.evaluation.resampling import PatientResamples
 
 
 def by_definition(scores: NDArray, positive: NDArray) -> tuple[NDArray, NDArray]:
@@ -94,11 +95,17 @@ def test_resamples_score_as_the_drawn_items_would() -> None:
     positive, scores = rng.random(40) < 0.5, np.round(rng.random(40), 1)
     resamples = PatientResamples(patients, n_resamples=25, seed=4)
     areas, means = resamples.area(scores, positive), resamples.mean(np.where(positive, scores, np.nan))
-    drawn = np.random.default_rng(4).multinomial(20, np.full(20, 0.05), size=25)
-    for k in range(25):
-        items = np.repeat(np.arange(40), drawn[k][np.arange(40) // 2])
-        assert areas[k] == pytest.approx(area_under_curve(scores[items], positive[items]), abs=1e-12)
-        assert means[k] == pytest.approx(scores[items][positive[items]].mean(), abs=1e-12)
+    drawn = np.random.default_rng(4).integers(0, 20, (25, 20))
+    own = [np.flatnonzero(np.arange(40) // 2 == patient) for patient in range(20)]
+    samples = [np.concatenate([own[patient] for patient in sample]) for sample in drawn]
+    for found_area, found_mean, items in zip(areas.drawn, means.drawn, samples, strict=True):
+        assert found_area == pytest.approx(area_under_curve(scores[items], positive[items]), abs=1e-12)
+        assert found_mean == pytest.approx(scores[items][positive[items]].mean(), abs=1e-12)
+    for patient in range(20):
+        items = np.flatnonzero(np.arange(40) // 2 != patient)
+        assert areas.without[patient] == pytest.approx(area_under_curve(scores[items], positive[items]), abs=1e-12)
+        assert means.without[patient] == pytest.approx(scores[items][positive[items]].mean(), abs=1e-12)
+    assert areas.estimate == pytest.approx(area_under_curve(scores, positive), abs=1e-12)
 
 
 def test_one_patient_has_no_interval_and_no_p_value() -> None:
@@ -136,7 +143,7 @@ def test_intervals_of_paired_differences_cover_in_95_of_100_simulations(n_patien
         of_patient = rng.normal(0, 0.04, n_patients)
         apart = truth + of_patient[patients] + rng.normal(0, 0.03, patients.size)
         resamples = PatientResamples(patients.tolist(), n_resamples=1000, seed=number)
-        low, high = resamples.interval(resamples.mean(apart))
+        low, high = resamples.interval(resamples.mean(apart), difference=True)
         covered += low <= truth <= high
     assert 0.93 <= covered / simulations <= 0.97
 
@@ -153,7 +160,8 @@ def test_intervals_of_areas_cover_in_95_of_100_simulations() -> None:
         first, second = (shared + rng.normal(size=160) * np.sqrt(0.5) + d * positive for d in (1.2, 0.9))
         found = delong(first, second, positive)
         resamples = PatientResamples(range(160), n_resamples=500, seed=number)
-        low, high = resamples.interval(resamples.area(first, positive) - resamples.area(second, positive))
+        apart = resamples.area(first, positive) - resamples.area(second, positive)
+        low, high = resamples.interval(apart, difference=True)
         covered += [found.low <= truth <= found.high, low <= truth <= high]
     assert (covered / simulations >= 0.93).all()
     assert (covered / simulations <= 0.97).all()
@@ -185,9 +193,9 @@ def test_a_clear_difference_outlives_the_correction_over_many_pairs() -> None:
     p = resamples.p_value(clear)
     assert p < 1e-6
     assert holm([p, *[0.5] * 54])[0] < 0.05
-    z = float(clear.mean() / clear.std())
+    z = float(clear.drawn.mean() / clear.drawn.std())
     assert p == pytest.approx(2 * stats.t.sf(z * np.sqrt(899 / 900), 899), rel=1e-6)
     near = resamples.mean(rng.normal(0.01, 0.35, 900))
-    fewer = min((near <= 0).sum(), (near >= 0).sum())
+    fewer = min((near.drawn <= 0).sum(), (near.drawn >= 0).sum())
     assert fewer > 0
-    assert resamples.p_value(near) == pytest.approx(2 * (fewer + 1) / (len(near) + 1), rel=0.05)
+    assert resamples.p_value(near) == pytest.approx(2 * (fewer + 1) / (len(near.drawn) + 1), rel=0.05)

@@ -1,4 +1,4 @@
-"""Features of a frozen trunk, computed once: those that the network would compute each time."""
+"""Features of a frozen encoder, computed once: those that the network would compute each time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.transforms import Compose, RandFlipd
 
-from pipelines.datasets import ClassifiedPictures, TrunkFeatures
+from pipelines.datasets import ClassifiedPictures, EncoderFeatures
 from pipelines.inferers import FeatureInferer
 from pipelines.networks import TransferClassifier
 
@@ -15,7 +15,7 @@ from pipelines.networks import TransferClassifier
 @pytest.fixture(scope="module")
 def network() -> TransferClassifier:
     torch.manual_seed(0)
-    return TransferClassifier(freeze_trunk=True)
+    return TransferClassifier(freeze_encoder=True)
 
 
 def pictures(*transforms: object) -> ClassifiedPictures:
@@ -28,7 +28,7 @@ def pictures(*transforms: object) -> ClassifiedPictures:
 
 def test_features_and_logits_are_those_of_the_network(network: TransferClassifier) -> None:
     data = pictures()
-    features = TrunkFeatures(data, network, variants=1, batch_size=2)
+    features = EncoderFeatures(data, network, variants=1, batch_size=2)
     batch = torch.stack([torch.as_tensor(data[k]["image"]) for k in range(5)])
     kept = torch.stack([features[k]["image"] for k in range(5)])
     with torch.no_grad():
@@ -40,7 +40,7 @@ def test_features_and_logits_are_those_of_the_network(network: TransferClassifie
 
 def test_variants_are_augmented_and_one_is_drawn_each_time(network: TransferClassifier) -> None:
     flip = RandFlipd("image", prob=0.5, spatial_axis=0)
-    features = TrunkFeatures(pictures(flip), network, variants=6)
+    features = EncoderFeatures(pictures(flip), network, variants=6)
     assert features.features.shape == (6, 5, 1280)
     assert len({tuple(features.features[v, 0, :8].tolist()) for v in range(6)}) == 2
     torch.manual_seed(0)
@@ -49,4 +49,4 @@ def test_variants_are_augmented_and_one_is_drawn_each_time(network: TransferClas
 
 def test_no_variant_is_refused(network: TransferClassifier) -> None:
     with pytest.raises(ValueError, match="variant"):
-        TrunkFeatures(pictures(), network, variants=0)
+        EncoderFeatures(pictures(), network, variants=0)

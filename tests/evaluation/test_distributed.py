@@ -21,7 +21,7 @@ FULL = torch.full((1, 4, 4), 2.0)
 def _work(rank: int, folder: str) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    alone = LabelDice()
+    alone = LabelDice(2)
     if rank == 0:
         alone([FULL, FULL * 0], [FULL, FULL])
     assert alone.aggregate().item() == 0.5, "both processes know the mean of all cases"
@@ -29,7 +29,7 @@ def _work(rank: int, folder: str) -> None:
     # the sampler of two processes repeats a case to even out their numbers
     cases = {0: [("a", 1.0), ("b", 0.0)], 1: [("c", 1.0), ("a", 1.0)]}[rank]
     engine = Engine(lambda engine, batch: batch)
-    EvaluationReport(f"{folder}/out{rank}", n_resamples=50).attach(engine)
+    EvaluationReport(f"{folder}/out{rank}", {1: "lung", 2: "lesion"}, n_resamples=50).attach(engine)
     items = [[{"pred": FULL * found, "label": FULL, "case": name, "patient": name}] for name, found in cases]
     state = engine.run(items)
     assert abs(state.metrics["test_lesion_dice"] - 2 / 3) < 1e-6

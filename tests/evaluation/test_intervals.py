@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from pipelines.evaluation import bootstrap_interval, bootstrap_scores
+from pipelines.evaluation.classification import area_under_curve
+from pipelines.evaluation.resampling import PatientResamples
 
 
 def test_equals_scipy_where_each_patient_has_one_case() -> None:
@@ -123,3 +125,47 @@ def test_a_perfect_score_has_the_exact_interval_of_its_patients() -> None:
     assert found["specificity"].low == pytest.approx(0.025 ** (1 / 60))
     assert 0.78 < found["sensitivity"].low < found["sensitivity"].estimate < found["sensitivity"].high < 0.91
     assert np.isnan(found["area"].low), "no patient alone has an area"
+
+
+def test_an_area_has_scipys_interval_whatever_the_order_of_its_sums() -> None:
+    """The fast way of resampling, against scipy's with a statistic of its own."""
+    rng = np.random.default_rng(6)
+    positive, patients = rng.random(120) < 0.4, np.arange(120) // 3
+    scores = np.round(rng.normal(size=120) + positive, 1)
+    resamples = PatientResamples(patients.tolist(), n_resamples=400, seed=5)
+    own = resamples.items_by_patient
+
+    def area(drawn: np.ndarray) -> float:
+        items = np.concatenate([own[int(patient)] for patient in drawn])
+        return area_under_curve(scores[items], positive[items])
+
+    theirs = stats.bootstrap(
+        (np.arange(40),), area, n_resamples=400, method="BCa", vectorized=False, random_state=np.random.default_rng(5)
+    ).confidence_interval
+    found = resamples.area(scores, positive)
+    assert resamples.interval(found) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    slow = bootstrap_scores(
+        lambda items: {"auc": area_under_curve(scores[items], positive[items])},
+        patients.tolist(),
+        n_resamples=400,
+        seed=5,
+    )
+    assert (slow["auc"].low, slow["auc"].high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_comparison_and_evaluation_have_one_interval() -> None:
+    values, patients = np.random.default_rng(7).beta(5, 2, 30), [f"p{k // 2}" for k in range(30)]
+    resamples = PatientResamples(patients)
+    found = bootstrap_interval(values, patients, bounds=(0, 1))
+    assert resamples.interval(resamples.mean(values), (0, 1)) == (found.low, found.high)
+
+
+def test_a_difference_is_resampled_with_its_pairs() -> None:
+    rng = np.random.default_rng(8)
+    first, second = rng.random(40), rng.random(40)
+    resamples = PatientResamples(range(40))
+    apart = resamples.mean(first) - resamples.mean(second)
+    same = resamples.mean(first - second)
+    assert apart.estimate == pytest.approx(same.estimate)
+    assert resamples.interval(apart) == pytest.approx(resamples.interval(same), abs=1e-9)
+    assert np.isnan(resamples.interval(apart.undefined())).all()

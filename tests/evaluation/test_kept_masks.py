@@ -53,7 +53,7 @@ def item(name: str, *, kind: str = "volume", shape: tuple[int, ...] = (8, 6, 4))
 
 
 def evaluate(items: list[dict[str, Any]], out: Path, **arguments: Any) -> None:
-    report = EvaluationReport(out, n_worst=0, n_resamples=20, **arguments)
+    report = EvaluationReport(out, {1: "lung", 2: "lesion"}, n_worst=0, n_resamples=20, **arguments)
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(items), batch_size=1),
@@ -107,13 +107,12 @@ def test_too_many_cases_leave_nothing_and_say_so(tmp_path: Path, most: int) -> N
 
 
 def test_too_many_cases_of_unknown_number_leave_nothing(tmp_path: Path) -> None:
-    report = EvaluationReport(tmp_path, n_worst=0, n_resamples=20, keep_masks=2)
+    report = EvaluationReport(tmp_path, {1: "lung", 2: "lesion"}, n_worst=0, n_resamples=20, keep_masks=2)
     engine = torch.nn.Identity()  # any object with a state will do
     engine.state = type("State", (), {"dataloader": iter(())})()
     report._masks.start(engine)
-    for name in "abc":
-        report._masks.add(name, np.ones((4, 4)), None, None, None)
-    assert "more than 2 cases" in report._masks.finish(report._masks.kept, 3)
+    kept = [report._masks.add(name, np.ones((4, 4)), None, None, None) for name in "abc"]
+    assert "more than 2 cases" in report._masks.finish([each for each in kept if each], 3)
     assert not (tmp_path / "masks").exists()
 
 

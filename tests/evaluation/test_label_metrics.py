@@ -19,7 +19,7 @@ EMPTY = torch.zeros(1, 2, 3)
 
 
 def test_batches_and_lists_of_differing_shapes() -> None:
-    metric = LabelDice()
+    metric = LabelDice(2)
     assert metric(torch.stack([HALF, LABEL]), torch.stack([LABEL, LABEL])).tolist() == [[0.5], [1.0]]
     volume = torch.zeros(1, 4, 5, 6)
     volume[0, 0, 0, 0] = 2
@@ -37,7 +37,7 @@ def test_it_measures_the_label_it_was_told() -> None:
 
 
 def test_only_cases_without_the_label_in_both_are_left_out() -> None:
-    metric = LabelDice()
+    metric = LabelDice(2)
     metric([EMPTY, HALF, EMPTY, HALF], [EMPTY, EMPTY, LABEL, LABEL])
     assert metric.get_buffer().flatten().tolist() == pytest.approx([math.nan, 0, 0, 0.5], nan_ok=True)
     assert metric.aggregate().item() == pytest.approx(0.5 / 3)
@@ -45,8 +45,8 @@ def test_only_cases_without_the_label_in_both_are_left_out() -> None:
 
 def test_undefined_is_nan_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert math.isnan(LabelDice().aggregate().item())
-        metric = LabelDice()
+        assert math.isnan(LabelDice(2).aggregate().item())
+        metric = LabelDice(2)
         metric([EMPTY], [EMPTY])
         assert math.isnan(metric.aggregate().item())
     assert len(caplog.records) == 2
@@ -56,16 +56,16 @@ def test_large_volumes_count_exactly() -> None:
     mask = torch.full((1, 1, 300, 300, 300), 2, dtype=torch.uint8)  # 27 million voxels, beyond float32's whole numbers
     missing = mask.clone()
     missing[0, 0, 0, 0, 0] = 0
-    assert LabelDice()(missing, mask).item() == pytest.approx(1 - 1 / (2 * 300**3), abs=1e-7)
+    assert LabelDice(2)(missing, mask).item() == pytest.approx(1 - 1 / (2 * 300**3), abs=1e-7)
 
 
 def test_misuse_is_refused() -> None:
     with pytest.raises(ValueError, match="one channel"):
-        LabelDice()(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+        LabelDice(2)(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
     with pytest.raises(ValueError, match="share a grid"):
-        LabelDice()([torch.zeros(1, 4, 4)], [torch.zeros(1, 4, 5)])
+        LabelDice(2)([torch.zeros(1, 4, 4)], [torch.zeros(1, 4, 5)])
     with pytest.raises(ValueError, match="needs y"):
-        LabelDice()(torch.zeros(1, 1, 4, 4))
+        LabelDice(2)(torch.zeros(1, 1, 4, 4))
 
 
 class Answer(torch.nn.Module):
@@ -99,7 +99,7 @@ def test_as_key_metric_of_an_evaluator() -> None:
 
 def test_iou_of_each_case() -> None:
     """One pixel of two found and one false: IoU 1/3; the mean over cases, not the IoU of their mean Dice."""
-    metric = LabelIoU()
+    metric = LabelIoU(2)
     assert metric(torch.stack([HALF, LABEL]), torch.stack([LABEL, LABEL])).flatten().tolist() == pytest.approx(
         [1 / 3, 1]
     )

@@ -10,6 +10,7 @@ import sklearn.metrics
 from PIL import Image
 
 from pipelines.evaluation.calibration import operating_threshold, tempered
+from pipelines.evaluation.class_pictures import draw_curves
 from pipelines.evaluation.classification import (
     area_under_curve,
     average_precision,
@@ -17,7 +18,6 @@ from pipelines.evaluation.classification import (
     class_scores,
     curve_points,
 )
-from pipelines.evaluation.picture_class_report import draw_curves
 
 
 def test_threshold_is_the_highest_that_finds_the_part() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipelines.evaluation import PictureClassificationReport
-from pipelines.evaluation.class_report import RatedSlice
+from pipelines.evaluation import ClassificationReport, RatedItem
 
 # group, class, probability of the second class
 PICTURES = (
@@ -17,16 +16,16 @@ PICTURES = (
 )
 
 
-def slices() -> list[RatedSlice]:
+def items() -> list[RatedItem]:
     return [
-        RatedSlice(f"c{i}", f"p{i}", 0, label, (1 - score, score), "none.png", group=group)
+        RatedItem(f"c{i}", f"p{i}", None, label, (1 - score, score), "none.png", group=group)
         for i, (group, label, score) in enumerate(PICTURES)
     ]
 
 
 def test_a_group_of_one_class_has_its_sensitivity_alone(tmp_path: Path) -> None:
-    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="subtype", n_resamples=50)
-    told = report.groups(slices())
+    report = ClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="subtype", n_resamples=50)
+    told = report.groups(items())
     found = json.loads((tmp_path / "groups.json").read_text())
     assert set(found) == {"bacteria", "virus"}, "pictures of no group are in none"
     assert set(found["bacteria"]) == {"test_sensitivity"}
@@ -36,8 +35,8 @@ def test_a_group_of_one_class_has_its_sensitivity_alone(tmp_path: Path) -> None:
 
 
 def test_a_group_with_both_classes_has_specificity_and_area_too(tmp_path: Path) -> None:
-    mixed = [RatedSlice(**{**vars(each), "group": "hospital"}) for each in slices()]
-    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="hospital", n_resamples=50)
+    mixed = [RatedItem(**{**vars(each), "group": "hospital"}) for each in items()]
+    report = ClassificationReport(tmp_path, ["normal", "pneumonia"], group_key="hospital", n_resamples=50)
     report.groups(mixed)
     found = json.loads((tmp_path / "groups.json").read_text())["hospital"]
     assert set(found) == {"test_sensitivity", "test_specificity", "test_auc"}
@@ -46,7 +45,7 @@ def test_a_group_with_both_classes_has_specificity_and_area_too(tmp_path: Path) 
 
 def test_without_groups_no_file_is_left_from_before(tmp_path: Path) -> None:
     (tmp_path / "groups.json").write_text("{}")
-    report = PictureClassificationReport(tmp_path, ["normal", "pneumonia"])
-    plain = [RatedSlice(**{**vars(each), "group": ""}) for each in slices()]
+    report = ClassificationReport(tmp_path, ["normal", "pneumonia"])
+    plain = [RatedItem(**{**vars(each), "group": ""}) for each in items()]
     assert report.groups(plain) == ""
     assert not (tmp_path / "groups.json").exists()

@@ -47,7 +47,7 @@ def test_the_best_epoch_is_the_one_that_is_fitted(trained):
     trained.trainer.run([0], max_epochs=3)
     found = read_calibration(trained.path)
     assert found is not None
-    assert found.slices == 35
+    assert found.items == 35
     assert (found.names, found.thresholds) == (["a", "b", "c"], [0.1, 0.2])
     wrong = trained.probabilities[1].argmax(axis=1)[5:] != trained.labels[1][5:]
     assert found.mistakes == wrong.sum()
@@ -71,6 +71,6 @@ def test_weights_that_are_there_are_calibrated_by_an_evaluator_alone(trained):
     evaluator.run([[{"label": torch.from_numpy(trained.labels[0])}]])
     found = read_calibration(trained.path)
     assert found is not None
-    assert found.slices == 35
+    assert found.items == 35
     wrong = trained.probabilities[0].argmax(axis=1)[5:] != trained.labels[0][5:]
     assert found.mistakes == wrong.sum()

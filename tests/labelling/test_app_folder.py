@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.errors import ConfigError, UnreadableFileError, UsageError
 from pipelines.labelling import label_python, prepare_app, server_command, server_environment
 from pipelines.labelling.about import about_bundle, true, weights_file
 from pipelines.labelling.environment import PYTHON
-from pipelines.weights import weights_digest
+from pipelines.weights import read_weights, weights_digest
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SEVERITY = "covid_ct_severity_classification"
@@ -47,6 +48,20 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="holds something else"):
         prepare_app(tmp_path, {SEVERITY: BUNDLES / SEVERITY})
     assert [path.name for path in tmp_path.iterdir()] == ["main.py"]
+
+
+def test_a_bundle_that_was_trained_and_ships_nothing_is_served_with_its_calibration(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(BUNDLES / SEVERITY / "configs", own / "configs")
+    trained = own / "models" / "severity_shufflenet"
+    trained.mkdir(parents=True)
+    shipped = BUNDLES / SEVERITY / "models" / "severity_shufflenet.safetensors"
+    torch.save(read_weights(shipped), trained / "model.pt")
+    shutil.copy(shipped.with_suffix(".calibration.json"), trained / "model.calibration.json")
+    (copy,) = prepare_app(tmp_path / "app", {"own_classification": own}).values()
+    assert weights_digest(copy / "models" / "model.pt") == weights_digest(shipped)
+    assert (copy / "models" / "model.calibration.json").is_file()
+    assert not about_bundle(copy).ships_weights
 
 
 def test_a_bundle_without_weights_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks on trunks from elsewhere: their counts, their weights, and what is frozen."""
+"""Networks on encoders from elsewhere: their counts, their weights, and what is frozen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipelines.errors import WeightsError
-from pipelines.networks import AlexNet, ChestCNN, TransferClassifier, VGG16Transfer, prepare_trunk
+from pipelines.networks import AlexNet, ChestCNN, TransferClassifier, VGG16Transfer, prepare_encoder
 from pipelines.networks.torchvision_import import models
 from pipelines.networks.transfer import ARCHITECTURES
 
@@ -36,7 +36,7 @@ def test_a_part_of_vgg16_learns() -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "googlenet", "resnet34", "densenet121"])
-def test_trunk_is_torchvisions_with_the_weights_of_the_file(name: str, tmp_path: Path) -> None:
+def test_encoder_is_torchvisions_with_the_weights_of_the_file(name: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
     arguments = {"init_weights": False} if name == "googlenet" else {}
     theirs = getattr(models, name)(weights=None, **arguments)  # GoogLeNet's with its auxiliary classifiers, as released
@@ -61,8 +61,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         VGG16Transfer(pretrained=tmp_path / "r18.pth")
 
 
-def test_a_frozen_trunk_changes_in_nothing() -> None:
-    network = TransferClassifier(freeze_trunk=True)
+def test_a_frozen_encoder_changes_in_nothing() -> None:
+    network = TransferClassifier(freeze_encoder=True)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     network.train()
     optimizer = torch.optim.SGD([each for each in network.parameters() if each.requires_grad], lr=0.1)
@@ -71,7 +71,7 @@ def test_a_frozen_trunk_changes_in_nothing() -> None:
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     assert changed
     assert all(key.startswith("classifier.") for key in changed)
-    assert not any(layer.training for layer in network.trunk.modules())
+    assert not any(layer.training for layer in network.encoder.modules())
 
 
 @pytest.mark.parametrize("build", [ChestCNN, VGG16Transfer], ids=lambda each: each.__name__)
@@ -86,13 +86,13 @@ def test_one_logit_as_two_classes_has_the_same_probability(build: type[nn.Module
         build(out_channels=2, as_two_classes=True)
 
 
-def test_networks_without_a_trunk_are_left_alone_or_refused() -> None:
+def test_networks_without_a_encoder_are_left_alone_or_refused() -> None:
     network = AlexNet()
-    assert prepare_trunk(network, True, False, True) is network
-    with pytest.raises(ValueError, match="no pretrained trunk"):
-        prepare_trunk(network, False, True, False)
-    with pytest.raises(ValueError, match="no pretrained trunk"):
-        prepare_trunk(network, "some.pth", False, False)
+    assert prepare_encoder(network, True, False, True) is network
+    with pytest.raises(ValueError, match="no pretrained encoder"):
+        prepare_encoder(network, False, True, False)
+    with pytest.raises(ValueError, match="no pretrained encoder"):
+        prepare_encoder(network, "some.pth", False, False)
 
 
 def test_unknown_architectures_and_channels_are_refused() -> None:
@@ -104,10 +104,10 @@ def test_unknown_architectures_and_channels_are_refused() -> None:
 
 def test_a_config_without_a_wish_freezes_only_what_was_designed_so() -> None:
     def learns(network: torch.nn.Module) -> int:
-        prepared = prepare_trunk(network, False, None, True)
+        prepared = prepare_encoder(network, False, None, True)
         return sum(each.numel() for each in prepared.parameters() if each.requires_grad)
 
     assert learns(VGG16Transfer(in_channels=1)) == 16_843_521
     assert learns(TransferClassifier()) == 2_226_434
-    unfrozen = prepare_trunk(VGG16Transfer(), False, False, True)
-    assert sum(p.requires_grad for p in unfrozen.trunk.parameters()) == 26
+    unfrozen = prepare_encoder(VGG16Transfer(), False, False, True)
+    assert sum(p.requires_grad for p in unfrozen.encoder.parameters()) == 26

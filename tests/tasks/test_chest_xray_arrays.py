@@ -159,10 +159,10 @@ def test_the_real_arrays_lose_the_training_twins_of_validation_pictures(shared_d
     with np.load(source) as stored:
         arrays = {name: stored[name] for name in stored}
     kept = {image.tobytes() for image in arrays["val_images"]}
-    twins = np.array([image.tobytes() in kept for image in arrays["train_images"]])
-    twins[np.flatnonzero(~twins)[:60]] = True  # and some others, of both classes, so that it is quick
-    twins[-60:] = True
-    small = {"train_images": arrays["train_images"][twins], "train_labels": arrays["train_labels"][twins]}
+    duplicates = np.array([image.tobytes() in kept for image in arrays["train_images"]])
+    duplicates[np.flatnonzero(~duplicates)[:60]] = True  # and some others, of both classes, so that it is quick
+    duplicates[-60:] = True
+    small = {"train_images": arrays["train_images"][duplicates], "train_labels": arrays["train_labels"][duplicates]}
     small |= {name: arrays[name] for name in ("val_images", "val_labels")}
     prepared = prepare_chest_xray(saved(tmp_path / "raw", small), tmp_path / "out")
     assert len(prepared.split["validation"]) == 524

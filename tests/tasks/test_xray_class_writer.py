@@ -119,15 +119,15 @@ class Bright(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = torch.nn.AvgPool2d(5, stride=1, padding=2)
+        self.encoder = torch.nn.AvgPool2d(5, stride=1, padding=2)
         self.weight = torch.nn.Parameter(torch.tensor([[-1.0], [1.0]]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.trunk(x).mean(dim=(2, 3)) @ self.weight.T
+        return self.encoder(x).mean(dim=(2, 3)) @ self.weight.T
 
 
 def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -> None:
-    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=Bright(), target_layer="trunk")
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=Bright(), target_layer="encoder")
     files = writer.write_case("a", writer.read(picture), {"pred": torch.tensor([0.1, 0.9])})
     drawn = np.asarray(Image.open(files["overlay"])).astype(int)
     assert drawn.shape == (60, 180, 3)
@@ -139,7 +139,7 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
 
 def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
     network = Bright()
-    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="trunk")
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="encoder")
     said_normal = {"pred": torch.tensor([0.9, 0.1])}  # and whatever is bright speaks against it
     files = writer.write_case("a", writer.read(picture), said_normal)
     drawn = np.asarray(Image.open(files["overlay"]))
@@ -170,4 +170,4 @@ def test_every_kind_of_network_has_a_layer_to_show(tmp_path: Path, picture: Path
 
 def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no layer"):
-        XrayClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="trunk.0")
+        XrayClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="encoder.0")

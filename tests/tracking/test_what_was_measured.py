@@ -58,6 +58,13 @@ def test_the_data_and_the_rule_that_were_measured_are_recorded(store: str, check
     assert tags["test_label_rule"] == "mild from 0.05"
 
 
+def test_what_is_shown_of_it_is_recorded_in_its_order(store: str, checkpoint: Path) -> None:
+    log_evaluation(checkpoint, {"auc": 0.9, "f1": 0.8}, shown=["f1", "auc"])
+    assert only(store).data.tags["test_shown_metrics"] == "f1,auc"
+    log_evaluation(checkpoint, {"auc": 0.9})
+    assert "test_shown_metrics" not in only(store).data.tags, "an evaluation leaves nothing of another"
+
+
 def test_other_truths_of_the_same_cases_have_another_mark(store: str, checkpoint: Path, tmp_path: Path) -> None:
     marks = []
     for number, labels in enumerate(({"a": "x", "b": "y"}, {"b": "y", "a": "x"}, {"a": "y", "b": "y"})):

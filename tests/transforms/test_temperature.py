@@ -30,6 +30,16 @@ def test_logits_are_divided(weights):
     assert found["pred"].tolist() == [[2.0], [1.0]]
 
 
+def test_the_former_name_of_a_key_is_read(weights):
+    path = calibration_path(weights)
+    content = json.loads(path.read_text())
+    content["slices"] = content.pop("items")
+    path.write_text(json.dumps(content))
+    found = read_calibration(weights)
+    assert found is not None
+    assert (found.items, found.temperature) == (30, 2.0)
+
+
 def test_the_digest_does_not_depend_on_the_kind_of_file(weights, tmp_path):
     network = TinyUNet()
     save_weights(network, tmp_path / "a.safetensors")

@@ -168,7 +168,7 @@ def test_pictures_and_a_refusal(folder: Path, view: Callable[..., Page]) -> None
     page.press("Escape")
 
     page.open("chest")
-    assert "said from 0.900" in page.page.locator("#panel").inner_text()
+    assert "predicted from 0.900" in page.page.locator("#panel").inner_text()
     assert page.page.locator(".limit").count() == 1
     assert page.like((255, 0, 0)).sum() == 0
     page.page.locator("#overlay").click()

@@ -214,7 +214,7 @@ def test_numbers_that_are_none_are_no_figures() -> None:
         }
         report |= {"probabilities": {"a": value}, "operating_point": {"positive": "a", "threshold": value}}
         assert [each["text"] for each in figures(report)] == ["a"]
-        assert classes(report) == {"said": "a", "probabilities": [], "threshold": None}
+        assert classes(report) == {"prediction": "a", "probabilities": [], "threshold": None}
 
 
 def test_a_label_of_5000_digits_is_no_label(predictions: Path) -> None:

@@ -84,7 +84,7 @@ class BundleInference(InferTask):
         with self._lock:
             if key not in self._models:
                 overrides = fast_options(self.about.folder) if fast else {}
-                if path.name != MODEL:  # model.pt is what the config's own file of weights holds, with its calibration
+                if path.name != MODEL or not self.about.ships_weights:
                     overrides |= {"checkpoint": str(path)}
                 self._models.clear()  # one at a time: a network may be large
                 self._models[key] = Model(self.about.folder, device=device, **overrides)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from pipelines.errors import PipelinesError, UnreadableFileError, UnsupportedImageError, UsageError
 from pipelines.files import safe_name
+from pipelines.preparation.corrected import KNOWN as CORRECTED
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
 from pipelines.preparation.preparing import matching_layouts, only_layout
 from pipelines.preparation.raw_case import RawCase, RawFolder, stem
+from pipelines.tasks.general.corrected_pairs import find_corrected
 from pipelines.tasks.general.image_files import ImageFiles, folders_of, image_files
 from pipelines.tasks.general.tables import PATIENTS, Patients, listed, read_names
 
@@ -19,7 +21,8 @@ LABEL_NAMES = "labels.json"
 ENDINGS = ("_mask", "_segmentation", "_seg", "_label", "_labels", "_gt")
 KNOWN = (
     "images/ with masks/ or labels/, or imagesTr/ with labelsTr/, a mask having its image's name, perhaps with a word "
-    f"behind it; or images and masks side by side, the masks with one of {', '.join(ENDINGS)} behind the image's name"
+    f"behind it; or images and masks side by side, the masks with one of {', '.join(ENDINGS)} behind the image's name; "
+    f"{CORRECTED}"
 )
 _FOLDERS = {"images": ("masks", "labels"), "imagestr": ("labelstr",)}
 _FIRST_CHANNEL, _HOW = "_0000", "complete the dataset, or leave the case out"  # nnU-Net numbers channels
@@ -41,7 +44,7 @@ def find_pairs(raw: Path) -> RawPairs:
         UnreadableFileError: no such folder. UsageError: no pairs, two folders of masks, or pictures beside volumes.
         UnreadableFileError, DatalistError, LabelError: patients.csv or labels.json cannot be read.
     """
-    return only_layout(matching_layouts(raw, (_in_folders, _side_by_side)), raw, KNOWN)
+    return only_layout(matching_layouts(raw, (_in_folders, _side_by_side, _corrected)), raw, KNOWN)
 
 
 def _in_folders(raw: Path) -> RawPairs | None:
@@ -84,6 +87,21 @@ def _side_by_side(raw: Path) -> RawPairs | None:
     pairs = _pair(images, [*masks, *orphans], raw, faults)
     kept = ImageFiles({path: found.files[path] for path in images})
     return _raw_pairs(raw, "images and masks side by side", pairs, kept, faults, notes)
+
+
+def _corrected(raw: Path) -> RawPairs | None:
+    found = find_corrected(raw, MASK)
+    if found is None:
+        return None
+    layout, cases, kinds, names, faults, notes = found
+    _check_kinds(kinds, raw)
+    return RawPairs(layout, cases, False, faults, notes, kind=next(iter(kinds), "picture"), names=names)
+
+
+def _check_kinds(kinds: set[str], raw: Path) -> None:
+    if len(kinds) > 1:
+        how = "prepare each from a folder of its own"
+        raise UsageError("pictures and volumes lie in one folder", where=raw, how=how)
 
 
 def _in_folders_are_there(raw: Path) -> bool:
@@ -143,10 +161,7 @@ def _raw_pairs(
     faults: list[PipelinesError],
     notes: list[str],
 ) -> RawPairs:
-    if len(images.kinds()) > 1:
-        raise UsageError(
-            "pictures and volumes lie in one folder", where=raw, how="prepare each from a folder of its own"
-        )
+    _check_kinds(images.kinds(), raw)
     patients = Patients(raw, faults)
     cases = []
     for name, image, mask in pairs:

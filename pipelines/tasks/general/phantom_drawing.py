@@ -37,12 +37,12 @@ def draw_volume(rng: Generator, size: int) -> VolumePhantom:
     centre, radii = rng.uniform(-0.2, 0.2, 3), rng.uniform(0.4, 0.55, 3)
     organ = _inside(grid, centre, radii)
     towards = rng.standard_normal(3)
-    lesion = _inside(grid, centre + 0.45 * radii * towards / np.linalg.norm(towards), radii * rng.uniform(0.3, 0.42))
+    lesion = _inside(grid, centre + 0.45 * radii * towards / np.linalg.norm(towards), radii * rng.uniform(0.4, 0.5))
     label = organ.astype(np.uint8)
     label[lesion & organ] = 2
     texture = ndimage.gaussian_filter(rng.standard_normal(shape), (2, 2, 1))
     values = 160 + 25 * texture / texture.std() + 8 * rng.standard_normal(shape)
-    body = ndimage.gaussian_filter(np.where(label == 1, 190.0, np.where(label == 2, -110.0, 0.0)), (0.6, 0.6, 0.4))
+    body = ndimage.gaussian_filter(np.where(label == 1, 190.0, np.where(label == 2, -110.0, 0.0)), (0.45, 0.45, 0.3))
     uneven = 1 + 0.15 * np.tensordot(rng.uniform(-1, 1, 3), grid, 1)  # as the field of a coil
     image = np.clip((values + body) * uneven, 0, 4095).astype(np.int16)
     return VolumePhantom(image, label, spacing)
@@ -67,8 +67,22 @@ def draw_picture(rng: Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[
     return np.clip(picture, 0, 255).astype(np.uint8), label
 
 
-def draw_class(rng: Generator, size: int, name: str) -> NDArray[np.uint8]:
-    """A textured colour picture, uint8 (size, size, 3), that shows one of `CLASSES`."""
+def relabelled(label: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """Of background, organ and lesion as many labels as are asked for: of one, organ and lesion together; of more than
+    two, the organ in equal parts along the first axis, 1 and 3, 4, ...."""
+    if number == 1:
+        return (label > 0).astype(np.uint8)
+    organ = np.nonzero(label == 1)
+    part = np.argsort(np.argsort(organ[0], kind="stable")) * (number - 1) // max(len(organ[0]), 1)
+    parted = label.copy()
+    parted[organ] = np.where(part == 0, 1, part + 2)
+    return parted
+
+
+def draw_class(rng: Generator, size: int, number: int) -> NDArray[np.uint8]:
+    """A textured colour picture, uint8 (size, size, 3), that shows one of `CLASSES`, by its number; higher ones are the
+    same shapes in other colours."""
+    name, paint = CLASSES[number % len(CLASSES)], np.roll(_ORGAN, number // len(CLASSES))
     rows, columns = np.meshgrid(np.linspace(-1, 1, size), np.linspace(-1, 1, size), indexing="ij")
     row, column, radius = *rng.uniform(-0.25, 0.25, 2), rng.uniform(0.45, 0.6)
     away = np.hypot(rows - row, columns - column)
@@ -80,7 +94,7 @@ def draw_class(rng: Generator, size: int, name: str) -> NDArray[np.uint8]:
         shape = (away < radius) & ((name == "disc") | (away > 0.62 * radius))
     cover: Plane = ndimage.gaussian_filter(shape.astype(np.float32), 0.8)
     ground = _GROUND + rng.uniform(-15, 15, 3)
-    picture = ground + cover[:, :, None] * (_ORGAN - ground)
+    picture = ground + cover[:, :, None] * (paint - ground)
     picture += 9 * smooth_noise(rng, (size, size), size / 8)[:, :, None] + 4 * rng.standard_normal(picture.shape)
     return np.clip(picture, 0, 255).astype(np.uint8)
 

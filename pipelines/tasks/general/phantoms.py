@@ -6,6 +6,7 @@ import csv
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipelines.tasks.general.phantom_drawing import (
     draw_class,
     draw_picture,
     draw_volume,
+    relabelled,
 )
 from pipelines.tasks.general.tables import PATIENTS
 
@@ -44,6 +46,7 @@ def phantom_pairs(
     out: Path,
     *,
     dims: int = 3,
+    labels: Sequence[str] | None = None,
     cases: int = 12,
     size: int = 160,
     seed: int = 0,
@@ -53,11 +56,13 @@ def phantom_pairs(
     folds: int = 0,
     force: bool = False,
 ) -> list[str]:
-    """Draw volumes (NIfTI, thick slices, stored along various axes) or colour pictures with two labels, and write them
-    as raw data (`raw`) or, by way of that and `prepare_pairs`, as a prepared folder.
+    """Draw volumes (NIfTI, thick slices, stored along various axes) or colour pictures with labels, and write them as
+    raw data (`raw`) or, by way of that and `prepare_pairs`, as a prepared folder.
 
     Args:
         dims: 3 for volumes, 2 for pictures.
+        labels: what 0, 1, ... are called, background first (`relabelled` says what they are of); default: background,
+            organ, lesion.
         size: voxels across, of half as many slices; of pictures columns, with three quarters as many rows.
         seed, validation, test, folds, force: see `Preparation.run`.
 
@@ -69,6 +74,9 @@ def phantom_pairs(
     """
     if dims not in (2, 3):
         raise UsageError("phantoms have 2 or 3 dimensions", where=str(dims))
+    words = LABELS if labels is None else dict(enumerate(labels[1:], start=1))
+    if labels is not None and (not words or len(set(labels)) < len(labels)):
+        raise UsageError(f"the labels are {', '.join(labels)}", how="name background first, then each label once")
     _check(size, cases, FEWEST, raw)
 
     def draw(folder: Path) -> list[str]:
@@ -80,14 +88,16 @@ def phantom_pairs(
             rng = np.random.default_rng((seed, i, dims))
             if dims == 3:
                 volume = draw_volume(rng, size)
-                label: NDArray[np.uint8] = volume.label
+                label: NDArray[np.uint8] = relabelled(volume.label, len(words))
+                volume = replace(volume, label=label)
                 _save_volume(folder, name, volume, ORIENTATIONS[i % len(ORIENTATIONS)], rng.uniform(-80, 80, 3))
             else:
                 picture, label = draw_picture(rng, size)
+                label = relabelled(label, len(words))
                 Image.fromarray(picture).save(folder / "images" / f"{name}.png")
                 Image.fromarray(label).save(folder / "masks" / f"{name}.png")
-            marks[name] = {named: round(float(np.mean(label == value)), 6) for value, named in LABELS.items()}
-        (folder / LABEL_NAMES).write_text(json.dumps({str(value): word for value, word in LABELS.items()}) + "\n")
+            marks[name] = {named: round(float(np.mean(label == value)), 6) for value, named in words.items()}
+        (folder / LABEL_NAMES).write_text(json.dumps({str(value): word for value, word in words.items()}) + "\n")
         _write_patients(folder, names)
         write_mark(folder, seed, marks)
         return names
@@ -102,6 +112,7 @@ def phantom_classes(
     out: Path,
     *,
     classes: int = 2,
+    names: Sequence[str] | None = None,
     cases: int = 12,
     size: int = 160,
     seed: int = 0,
@@ -111,11 +122,12 @@ def phantom_classes(
     folds: int = 0,
     force: bool = False,
 ) -> list[str]:
-    """Draw colour pictures of two or three classes, each in a folder of its own, and write them as raw data (`raw`) or,
+    """Draw colour pictures of classes, each in a folder of its own, and write them as raw data (`raw`) or,
     by way of that and `prepare_classes`, as a prepared folder.
 
     Args:
         classes: how many.
+        names: what they are called, any number, in the place of `classes`; default: bar, disc, ring.
         cases: pictures of all classes together.
         size: columns and rows.
         seed, validation, test, folds, force: see `Preparation.run`.
@@ -126,27 +138,28 @@ def phantom_classes(
     Raises:
         UsageError: options that cannot work. OutputError: as `new_folder`.
     """
-    if not 2 <= classes <= len(CLASSES):
-        raise UsageError(f"phantoms have 2 to {len(CLASSES)} classes", where=str(classes))
-    _check(size, cases, FEWEST * classes, raw)
-    shown = CLASSES[:classes]
+    if names is None and not 2 <= classes <= len(CLASSES):
+        raise UsageError(f"phantoms have 2 to {len(CLASSES)} classes", where=str(classes), how="or give their names")
+    shown = CLASSES[:classes] if names is None else tuple(names)
+    if len(shown) < 2 or len(set(shown)) < len(shown):
+        raise UsageError(f"the classes are {', '.join(shown)}", how="name two or more, each once")
+    _check(size, cases, FEWEST * len(shown), raw)
 
     def draw(folder: Path) -> list[str]:
-        names = []
+        drawn = []
         marks: dict[str, dict[str, Any]] = {}
         for named in shown:
             (folder / named).mkdir()
         for i in range(cases):
-            named = shown[i % classes]
-            name = f"phantom_{i:03d}"
-            Image.fromarray(draw_class(np.random.default_rng((seed, i, 1)), size, named)).save(
-                folder / named / f"{name}.png"
-            )
+            number = i % len(shown)
+            named, name = shown[number], f"phantom_{i:03d}"
+            picture = draw_class(np.random.default_rng((seed, i, 1)), size, number)
+            Image.fromarray(picture).save(folder / named / f"{name}.png")
             marks[f"{named}/{name}"] = {"class": named}
-            names.append(name)
+            drawn.append(name)
         (folder / CLASS_NAMES).write_text(json.dumps(list(shown)) + "\n")
         write_mark(folder, seed, marks)
-        return names
+        return drawn
 
     def prepare(folder: Path, target: Path) -> None:
         classes_of.prepare_classes(

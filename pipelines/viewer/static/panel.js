@@ -1,4 +1,4 @@
-// The panel at the right: labels with their switches, figures, what a classifier said, notes.
+// The panel at the right: labels with their switches, figures, what a classifier predicted, notes.
 
 import { button, element } from "./element.js";
 import { css } from "./style.js";
@@ -71,22 +71,22 @@ export function sideFigures(side, title) {
 }
 
 // Bars of the probabilities; a line where the class begins that has an operating threshold.
-function chances({ said, probabilities, threshold }) {
+function chances({ prediction, probabilities, threshold }) {
   const rows = probabilities.map(({ name, value }) => {
     const limit = threshold?.name === name ? threshold.value : null;
-    const words = limit === null ? `${name} ${value.toFixed(3)}` : `${name} ${value.toFixed(3)}, said from ${limit.toFixed(3)}`;
+    const words = limit === null ? `${name} ${value.toFixed(3)}` : `${name} ${value.toFixed(3)}, predicted from ${limit.toFixed(3)}`;
     return element(
       "div",
-      { className: `chance${name === said ? " said" : ""}` },
-      element("span", {}, name === said ? `${name} – said` : name),
+      { className: `chance${name === prediction ? " predicted" : ""}` },
+      element("span", {}, name === prediction ? `${name} – predicted` : name),
       element("span", { className: "amount" }, value.toFixed(3)),
       element(
         "div",
         { className: "bar", role: "img", "aria-label": words },
         element("div", { className: "filled", style: { width: `${100 * value}%` } }),
-        limit === null ? null : element("div", { className: "limit", title: `said from ${limit.toFixed(3)}`, style: { left: `${100 * limit}%` } }),
+        limit === null ? null : element("div", { className: "limit", title: `predicted from ${limit.toFixed(3)}`, style: { left: `${100 * limit}%` } }),
       ),
-      limit === null ? null : element("span", { className: "small" }, `said from ${limit.toFixed(3)}`),
+      limit === null ? null : element("span", { className: "small" }, `predicted from ${limit.toFixed(3)}`),
     );
   });
   return element("div", { className: "chances" }, rows);

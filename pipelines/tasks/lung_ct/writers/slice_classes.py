@@ -144,9 +144,9 @@ class SliceClassWriter(CaseWriter):
         area = np.minimum(np.maximum.accumulate(shares), np.maximum.accumulate(shares[::-1])[::-1])
         referred = float(area[[each["refer"] for each in slices]].sum() / area.sum())
         weight = area * rated / (area * rated).sum()
-        said = probabilities.argmax(axis=1)
-        ill = float(weight[said > 0].sum())
-        extent = float((weight * self.typical[said]).sum())
+        predicted = probabilities.argmax(axis=1)
+        ill = float(weight[predicted > 0].sum())
+        extent = float((weight * self.typical[predicted]).sum())
         reasons = []
         if referred > self.REFERRED_PART:
             reasons.append(f"{100 * referred:.0f} % of the lung is in slices that are referred")
@@ -176,7 +176,7 @@ def _pictures(scaled: NDArray[np.float32], slices: Sequence[dict[str, Any]]) -> 
     for index in chosen:
         each = rated[index]
         best = max(each["probabilities"].values())
-        said = f"{each['class'] or 'not rated'}{f' {best:.2f}' if each['class'] else ''}"
-        title = f"slice {each['slice']}: {said}{', refer' if each['refer'] else ''}"
+        words = f"{each['class'] or 'not rated'}{f' {best:.2f}' if each['class'] else ''}"
+        title = f"slice {each['slice']}: {words}{', refer' if each['refer'] else ''}"
         pictures.append(SlicePicture(title, (scaled[:, :, each["slice"]] * 255).astype(np.uint8).T))
     return pictures

@@ -1,4 +1,4 @@
-"""Scores of classified slices in the form that MONAI's engines take, for training and validation."""
+"""Scores of classified items in the form that MONAI's engines take, for training and validation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.classification import class_scores
-from pipelines.tasks.lung_ct.severity import UNRATED
+from pipelines.evaluation.rated_items import IGNORE_INDEX
 
 logger = logging.getLogger(__name__)
 
 
 def balanced_log_likelihood(probabilities: NDArray, labels: NDArray) -> float:
-    """Mean log-probability of the true class, in nats, each class counting the same; 0 is the best; NaN without slices.
+    """Mean log-probability of the true class, in nats, each class counting the same; 0 is the best; NaN without items.
 
     It goes on telling networks apart where all of them classify the few validation cases rightly.
     """
@@ -29,57 +29,59 @@ def balanced_log_likelihood(probabilities: NDArray, labels: NDArray) -> float:
     return float(np.mean(means)) if means else float("nan")
 
 
-class SliceScore(CumulativeIterationMetric):
-    """A score over all rated slices of all cases, for :class:`monai.handlers.IgniteMetricHandler`.
+class ClassScore(CumulativeIterationMetric):
+    """A score over all rated items (pictures, slices) of all cases, for :class:`monai.handlers.IgniteMetricHandler`.
 
-    Across processes all slices are gathered; a process without cases does not hang the others.
+    Across processes all items are gathered; a process without cases does not hang the others.
 
     Args:
         score: "balanced_log_likelihood", or one of ``class_scores`` ("balanced_accuracy", "accuracy", "auc", …).
         names: of the classes.
+        ignore_index: the label of what has no class, as torch calls it.
 
     Raises:
         ConfigError: there is no such score.
     """
 
-    def __init__(self, score: str, names: Sequence[str]) -> None:
+    def __init__(self, score: str, names: Sequence[str], ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
         self.names = [str(name) for name in names]
         known = class_scores(np.full((1, len(self.names)), 1 / len(self.names)), np.zeros(1, dtype=int), self.names)
         if score != "balanced_log_likelihood" and score not in known:
             raise ConfigError(f"there is no score {score!r}", how=f"choose one of {', '.join(known)}")
         self.score = score
+        self.ignore_index = ignore_index
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Rows of a batch: the probabilities of each slice, then its class; (slices, classes + 1) float64.
+        """Rows of a batch: the probabilities of each item, then its class; (items, classes + 1) float64.
 
         Args:
             y_pred: (B, classes) or (B, classes, Z) probabilities.
-            y: (B,) or (B, Z); ``UNRATED`` where a slice has no class.
+            y: (B,) or (B, Z); ``ignore_index`` where an item has no class.
 
         Raises:
             ValueError: there is no y, or the shapes do not go together.
         """
         if y is None:
-            raise ValueError("SliceScore needs y, the classes")
+            raise ValueError("ClassScore needs y, the classes")
         probabilities = torch.as_tensor(y_pred).as_subclass(Tensor).double()
         rows = probabilities.movedim(1, -1).reshape(-1, len(self.names))
         labels = torch.as_tensor(y).as_subclass(Tensor).reshape(-1, 1).to(rows)
         if len(labels) != len(rows):
-            raise ValueError(f"y_pred is {tuple(y_pred.shape)} and y {tuple(y.shape)}: a class a slice is needed")
+            raise ValueError(f"y_pred is {tuple(y_pred.shape)} and y {tuple(y.shape)}: a class an item is needed")
         return torch.cat([rows, labels], dim=1)
 
     def aggregate(self) -> Tensor:
         """The score over all that was seen, of all processes; NaN where it is undefined."""
         if self._buffers is None and idist.get_world_size() > 1:
             # Gathering is collective: a process that MONAI would let skip it leaves the others waiting for ever.
-            self.extend(torch.full((1, len(self.names) + 1), float(UNRATED), dtype=torch.float64))
+            self.extend(torch.full((1, len(self.names) + 1), float(self.ignore_index), dtype=torch.float64))
         rows = self.get_buffer()
         if rows is None:
-            logger.warning("%s: no slice was seen", self.score)
+            logger.warning("%s: nothing was seen", self.score)
             return torch.tensor(torch.nan)
         values = rows.cpu().numpy()
-        values = values[values[:, -1] != UNRATED]
+        values = values[values[:, -1] != self.ignore_index]
         probabilities, labels = values[:, :-1], values[:, -1].astype(int)
         if self.score == "balanced_log_likelihood":
             return torch.tensor(balanced_log_likelihood(probabilities, labels))
