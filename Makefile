@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 WORKERS ?= 2
 PYTEST_ARGS ?=
+LABEL_VENV ?= .venv-label
 
-.PHONY: demo test test-all check ui bench niivue clean
+.PHONY: demo test test-all check ui label-env bench niivue clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg setup.py constraints.txt install.sh
@@ -35,6 +36,13 @@ check: $(VENV)/.installed-dev  ## lint, format and types
 ui: $(VENV)/.installed  ## the MLflow UI over the project's store
 	$(BIN)/python -m pipelines ui
 
+# MONAI Label pins releases that do not go with the project's: it, and what it brings, are installed without their pins
+$(LABEL_VENV)/.installed: setup.cfg setup.py constraints.txt constraints-label.txt install.sh
+	@PYTHON="$(PYTHON)" VENV="$(LABEL_VENV)" ALSO=constraints-label.txt ALONE="monailabel pydicom-seg" sh install.sh '.[label]'
+	@touch $@
+
+label-env: $(LABEL_VENV)/.installed  ## an environment of its own for MONAI Label; then: python -m pipelines label
+
 bench: $(VENV)/.installed  ## speed and memory on this machine, as ratios
 	$(BIN)/python benchmarks/inference.py
 
@@ -42,4 +50,4 @@ niivue: $(VENV)/.installed  ## NiiVue of another VERSION into the package, by np
 	$(BIN)/python benchmarks/vendor_niivue.py $(VERSION)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) build *.egg-info

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes the environment and installs the project into it, or says what stands in the way. `make` calls it.
 #   PYTHON=python3 VENV=.venv sh install.sh .          (or '.[dev]')
+# ALSO names a second file of constraints, ALONE packages that are installed last and without what they ask for.
 set -u
 what=${1:-.}
-: "${PYTHON:=python3}" "${VENV:=.venv}"
+: "${PYTHON:=python3}" "${VENV:=.venv}" "${ALSO:=}" "${ALONE:=}"
 room=3 # GB: the environment takes 2 with the CPU build of PyTorch, and pip unpacks beside it
 cuda="PyTorch's build for GPUs takes some 5 more; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has the smaller one"
 newer="install Python 3.11 or later, and name it: make PYTHON=python3.11"
@@ -30,7 +31,13 @@ fi
 
 log=$VENV/install.log
 echo "Installing $what into $VENV, once: some minutes, most of them for PyTorch. What pip says goes to $log"
-"$VENV/bin/python" -m pip install --constraint constraints.txt --editable "$what" >"$log" 2>&1 && exit
+# shellcheck disable=SC2086 # ALONE is a list of words
+install() {
+	set -- --constraint constraints.txt ${ALSO:+--constraint "$ALSO"}
+	"$VENV/bin/python" -m pip install "$@" --editable "$what" || return
+	[ -z "$ALONE" ] || "$VENV/bin/python" -m pip install "$@" --no-deps $ALONE
+}
+install >"$log" 2>&1 && exit
 grep -E '^ERROR|^error' "$log" | tail -n 2 | cut -c 1-300 >&2
 if grep -q 'No space left' "$log"; then
 	stop "the disk is full" "free some space, then call make again ($cuda)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -82,6 +83,34 @@ def named_bundle(word: str | Path, bundles: Path) -> Path:
     return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
 
 
+def copy_bundle(bundle: Path, target: Path, *, fresh: bool = True) -> Path:
+    """Copy a bundle without what trainings and predictions left in it: folders in ``models/``, ``models/*.pt``, and
+    ``eval/``.
+
+    Args:
+        bundle: its folder.
+        target: the copy's.
+        fresh: the target must not be there; else it is overwritten, and what else lies in it stays.
+
+    Returns:
+        The target.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    return Path(shutil.copytree(bundle, target, ignore=_made, dirs_exist_ok=not fresh))
+
+
+def _made(folder: str, names: list[str]) -> list[str]:
+    inside = Path(folder)
+    models = inside.name == "models"
+    return [
+        name
+        for name in names
+        if name in ("eval", "__pycache__") or (models and (name.endswith(".pt") or (inside / name).is_dir()))
+    ]
+
+
 def named_from_here(path: Path) -> str:
     """A path as a command names it: seen from the working directory, where it lies in it."""
     given, here = path.absolute(), Path.cwd()
@@ -110,18 +139,31 @@ def description(bundle_root: str | Path) -> str:
 def locate(bundle_root: str | Path = ".") -> str:
     """The bundle's folder as an absolute path, so that a config serves from any working directory.
 
-    ``bundle_root`` is ``.`` in every config, as MONAI asks. Where that is not the bundle (its config was named by a
-    path from elsewhere), the bundle is the one whose config is running: MONAI puts its folder on ``sys.path``.
+    ``bundle_root`` is ``.`` in every config, as MONAI asks. Then the bundle is the one whose workflow is asking, of
+    however many this process has opened, wherever it was started; else the one that MONAI put on ``sys.path``.
 
     Raises:
-        ConfigError: neither holds ``configs/metadata.json``.
+        ConfigError: none of them holds ``configs/metadata.json``.
     """
-    for folder in (Path(bundle_root), *map(Path, sys.path[:3])):
+    given = Path(bundle_root)
+    asking = [_asking()] if given == Path() else []
+    for folder in (*filter(None, asking), given, *map(Path, sys.path[:3])):
         if (folder / MARK).is_file():
             return str(folder.resolve())
-    raise ConfigError(
-        "there is no bundle here", where=Path(bundle_root).resolve(), how="give --bundle_root the bundle's folder"
-    )
+    raise ConfigError("there is no bundle here", where=given.resolve(), how="give --bundle_root the bundle's folder")
+
+
+def _asking() -> Path | None:
+    """The folder of the workflow in which a config is being evaluated: MONAI tells an expression nothing about it."""
+    module = sys.modules.get("monai.bundle.workflows")
+    frame = sys._getframe(1)
+    while module is not None and frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, module.ConfigWorkflow):
+            configs = vars(caller).get("config_root_path")
+            return None if configs is None else Path(configs).absolute().parent
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def project_root(bundle_root: str | Path) -> str:

@@ -77,6 +77,7 @@ def warm() -> Iterator[WarmPython]:
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     late = [each for each in _WARM if find_spec(each.partition(".")[0])]  # an extra may not be installed
     ours = [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
+    ours = [name for name in ours if not name.startswith("pipelines.labelling.serving.")]  # of another environment
     modules = [*late, *(name for name in ours if not name.endswith("__main__"))]
     with WarmPython(modules, {**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)}) as started:
         assert started.ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,31 @@ def test_what_a_run_is_called_leads_out_of_no_folder(tmp_path: Path, name: str, 
         network_config(tmp_path / "one", name, network)
     with pytest.raises(UsageError, match="no bundle"):
         network_config(tmp_path / "one", str(tmp_path / "two" / "b"), "c")
+
+
+WHERE = """
+imports: [$from pipelines import bundle]
+bundle_root: .
+root: $bundle.locate(@bundle_root)
+initialize: ['@root']
+run: ['@root']
+finalize: ['@root']
+"""
+
+
+def test_two_workflows_of_one_process_each_find_their_own_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monai.bundle import ConfigWorkflow
+
+    folders = [make(tmp_path, name) for name in ("one", "two", "three")]
+    opened = []
+    for folder in folders:
+        (folder / "configs" / "where.yaml").write_text(WHERE)
+        config = str(folder / "configs" / "where.yaml")
+        opened.append(ConfigWorkflow(config_file=config, workflow_type="infer", logging_file=False))
+    monkeypatch.setattr("sys.path", [*sys.path])  # MONAI adds to it
+    monkeypatch.chdir(folders[2])  # a bundle itself, and not the one that is asked about
+    assert opened[0].run() == [str(folders[0])]
+    assert opened[1].initialize() == [str(folders[1])]
+    assert opened[0].finalize() == [str(folders[0])]

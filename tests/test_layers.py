@@ -21,7 +21,7 @@ FLOORS = [
     {"files"},
     {"weights"},
     {"browser", "bundle", "key_figures", "networks", "predicted", "readers", "sigterm", "warm"},
-    {"preparation"},
+    {"model_pt", "preparation"},
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "promotion", "starting", "tuning"},
     {"loading"},
-    {"model_card"},
+    {"labelling", "model_card"},
     {"commands"},
     {"__main__"},
 ]

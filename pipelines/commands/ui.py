@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import subprocess
 import sys
-import time
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
-
-import psutil
 
 from pipelines import browser
 from pipelines.bundle import Project
-
-_GRACE = 5.0  # seconds that the server has to end itself
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -45,38 +38,9 @@ def _ui(args: argparse.Namespace, project: Project) -> int:
             server = subprocess.Popen(command)
             sys.stdout.write(f"{address}\n")
             sys.stdout.flush()
-            if not args.no_browser and _answers(server, args.port) and browser.has_window():
+            if not args.no_browser and browser.answers(server, args.port) and browser.has_window():
                 webbrowser.open(address)
             return server.wait()
         finally:
             if server is not None:
-                _end(server)
-
-
-def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server takes connections; False if it ends before."""
-    while server.poll() is None:
-        with socket.socket() as tried:
-            if tried.connect_ex((browser.HOST, port)) == 0:
-                return True
-        time.sleep(0.2)
-    return False
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server with the processes that it started, which outlive it if it is ended alone."""
-    try:
-        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in family:
-        _ask(process.terminate)
-    _, left = psutil.wait_procs(family, timeout=_GRACE)
-    for process in left:
-        _ask(process.kill)
-    server.wait()
-
-
-def _ask(end: Callable[[], None]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        end()
+                browser.end(server)

@@ -40,17 +40,18 @@ class Result:
             of a picture; None of a classifier.
         mask_image: the mask as an image on the input's grid, of the kind that was given where that is NIfTI, ITK or
             SimpleITK; else NIfTI for volumes and a PIL picture for pictures; None of a classifier.
+        finding: what all of this is taken from.
     """
 
     name: str
     report: dict[str, Any]
     mask: NDArray[np.uint8] | None
     mask_image: Any
-    _finding: Finding = field(repr=False)
+    finding: Finding = field(repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets what is written, and not the network that would draw it."""
-        found = self._finding
+        found = self.finding
         draw = None if found.draw is None else functools.partial(_emit, _drawn(found.draw))
         files = {
             kind: (ending, functools.partial(_emit, _drawn(write))) for kind, (ending, write) in found.files.items()
@@ -59,9 +60,9 @@ class Result:
 
     def overlay(self) -> Image.Image | None:
         """The picture that ``predict`` writes as ``NAME_overlay.png``; None where the bundle has none."""
-        if self._finding.draw is None:
+        if self.finding.draw is None:
             return None
-        return Image.open(io.BytesIO(_drawn(self._finding.draw)))
+        return Image.open(io.BytesIO(_drawn(self.finding.draw)))
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
         """Write the files that ``predict`` writes of a case; all of them or none.
@@ -72,7 +73,7 @@ class Result:
         Raises:
             OutputError: they cannot be written.
         """
-        return publish(Path(folder), self._finding.write)
+        return publish(Path(folder), self.finding.write)
 
 
 def _drawn(write: Callable[[IO[bytes]], object]) -> bytes:

@@ -18,14 +18,15 @@ class LesionWriter(CaseWriter):
     """For each picture of an evaluator: ``NAME_mask.png``, ``NAME_overlay.png``, ``NAME_report.json``.
 
     The mask has the size of the picture as a person sees it (turned as its EXIF orientation says), 8 bits, with label
-    values 0 and 1. The prediction is a label map (1, W, H) of that size. See ``CaseWriter``.
+    values 0 and 1. The prediction is a label map (W, H) or (1, W, H) of that size. See ``CaseWriter``.
     """
 
     def read(self, path: Path) -> ColourPicture:
         return read_colour(path)
 
     def find(self, name: str, case: ColourPicture, item: Mapping[str, Any]) -> Finding:
-        mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
+        mask = np.asarray(item[self.key].cpu()).astype(np.uint8)
+        mask = mask[0] if mask.ndim == 3 else mask
         if mask.shape != case.array.shape[1:]:
             raise ValueError(f"the mask is {mask.shape} and the picture {case.array.shape[1:]}")
         report = {
