@@ -24,8 +24,8 @@ class MaskWriter(CaseWriter):
     The mask lies on the input's grid: of a volume NIfTI (uint8) with the input's affine and, where the input is NIfTI,
     its codes; of a picture 8-bit PNG of its size as a person sees it. The overlay has an outline a label. The report
     has, for each label, how much of it there is: ``volumes[NAME]`` with ``voxels`` (pixels), ``ml`` (None of a picture)
-    and ``share``, 0..1 of the whole image. The prediction is a label map on the original grid, (1, X, Y, Z) or
-    (1, W, H). See ``CaseWriter``.
+    and ``share``, 0..1 of the whole image. The prediction is a label map on the original grid, (1, X, Y, Z), or
+    (1, W, H) or (W, H). See ``CaseWriter``.
 
     Args:
         output_dir, provenance, key: as ``CaseWriter``.
@@ -56,8 +56,9 @@ class MaskWriter(CaseWriter):
         return read_volume(path) if self.images == "volume" else read_colour(path)
 
     def find(self, name: str, case: CaseImage | ColourPicture, item: Mapping[str, Any]) -> Finding:
-        mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
         shape = case.array.shape[1:] if isinstance(case, ColourPicture) else case.array.shape
+        mask = np.asarray(item[self.key].cpu()).astype(np.uint8)
+        mask = mask[0] if mask.ndim == len(shape) + 1 else mask
         if mask.shape != shape:
             raise ValueError(f"the mask is {mask.shape} and the case {shape}: invert the preprocessing first")
         if isinstance(case, ColourPicture):

@@ -186,7 +186,8 @@ def metadata(facts: Facts) -> dict[str, Any]:
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": volumes,
-        "channel_def": out_channels,
+        # MONAI Label numbers labels by these, also where one channel tells two values apart
+        "channel_def": {str(v): name for v, name in names.items()} if kind.task == "segmentation" else out_channels,
     }
     where = {"segmentation": f"Segmentation of {facts.spoken}", "classification": f"Classification as {facts.spoken}"}
     things = "volumes" if volumes else "pictures"

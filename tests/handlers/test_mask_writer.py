@@ -122,6 +122,8 @@ def test_of_a_picture_the_mask_goes_with_the_upright_picture(tmp_path: Path) -> 
     stored = Image.open(files["mask"])
     assert (stored.size, stored.mode, files["mask"].name) == ((60, 40), "L", "turned_mask.png")
     values = np.asarray(stored)
+    flat = writer.find("flat", picture, {"pred": torch.from_numpy(mask[0])}).mask  # without its channel
+    np.testing.assert_array_equal(np.asarray(flat), values)
     assert (values[5:15, 10:30] == 1).all()
     assert (values[30:35, 50:55] == 2).all()
     assert (values > 0).sum() == 225
