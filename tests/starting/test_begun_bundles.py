@@ -22,7 +22,7 @@ BEGUN = {
     "brain_segmentation": ("volume_segmentation", "--labels", "core", "edema"),
     "cells_classification": ("picture_classification", "--classes", "round", "long", "other"),
 }
-# Minutes each: of pictures with masks test_your_own_pictures.py goes the whole way. BEGUN=all runs the contract over all.
+# Minutes each; of pictures with masks test_your_own_pictures.py goes the whole way. BEGUN=all: the contract over all.
 WHOLE = BEGUN if os.environ.get("BEGUN") == "all" else ("brain_segmentation", "cells_classification")
 CHEAP = ("agreement", "configs", "files", "properties")  # read configs, and instantiate them on phantoms
 
