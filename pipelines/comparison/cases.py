@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.comparison.runs import Run, Store
 from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest
+from pipelines.files import cell_content
 
 _FOLDER = "evaluation"
 _WORDS = ("case", "patient", "group")
@@ -88,8 +89,8 @@ def read_items(store: Store, run: Run) -> ItemTable | None:
             items=tuple(f"{row['case']}#{row['slice']}" if several else row["case"] for row in rows),
             cases=tuple(row["case"] for row in rows),
             patients=tuple(row["patient"] for row in rows),
-            labels=np.array([names.index(row["label"]) for row in rows]),
-            predicted=np.array([names.index(row["predicted"]) for row in rows]),
+            labels=np.array([names.index(cell_content(row["label"])) for row in rows]),
+            predicted=np.array([names.index(cell_content(row["predicted"])) for row in rows]),
             probabilities=np.array([[float(row[f"p_{name}"]) for name in names] for row in rows]),
             names=names,
         )

@@ -108,6 +108,30 @@ class CrossValidation:
         """What the network is called."""
         return self.network or network_name(self.bundle)
 
+    def value(self, id: str) -> Any:
+        """What the knobs, or else the config, have for a top-level id; None without."""
+        return dict(zip(self.knobs[::2], self.knobs[1::2], strict=True)).get(f"--{id}", self.config.get(id))
+
+    @property
+    def operating_point(self) -> tuple[str, float] | None:
+        """The class that the training chooses an operating threshold for (its ``CalibrationFit``), and the sensitivity
+        that is wanted; None where it chooses none.
+
+        Raises:
+            ConfigError: the sensitivity is no number.
+        """
+        handlers = (self.config.get("train") or {}).get("handlers") or []
+        targets = (each for each in handlers if isinstance(each, dict))
+        fit = next((each for each in targets if str(each.get("_target_", "")).endswith(".CalibrationFit")), {})
+        if fit.get("positive") is None:
+            return None
+        wanted = fit.get("sensitivity", 0.95)
+        wanted = self.value(wanted[1:]) if isinstance(wanted, str) and wanted.startswith("@") else wanted
+        try:
+            return str(fit["positive"]), float(wanted)
+        except (TypeError, ValueError):
+            raise ConfigError(f"the sensitivity is {wanted!r}, and a number is due", how="give --sensitivity") from None
+
     @property
     def epochs(self) -> int:
         """How many the training has.
@@ -115,7 +139,7 @@ class CrossValidation:
         Raises:
             ConfigError: neither the knobs nor the config say a number.
         """
-        given = dict(zip(self.knobs[::2], self.knobs[1::2], strict=True)).get("--epochs", self.config.get("epochs"))
+        given = self.value("epochs")
         try:
             return int(str(given))
         except ValueError:

@@ -190,8 +190,9 @@ def _rows(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            for key in ("case", "patient"):
-                row[key] = cell_content(row[key])
+            for key in ("case", "patient", "label", "predicted"):
+                if key in row:
+                    row[key] = cell_content(row[key])
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
         raise _damaged(path) from error
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.bundle import is_installed
@@ -11,8 +12,8 @@ from pipelines.cross_validation.plan import CrossValidation, Say, same_settings
 from pipelines.cross_validation.pooling import Answers, answers
 from pipelines.cross_validation.processes import Processes
 from pipelines.errors import UsageError
-from pipelines.evaluation.calibration import calibration_error, fit_temperature, mean_negative_log_likelihood, tempered
 from pipelines.files import make_folder, write_file
+from pipelines.handlers import calibrated
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.transforms import Calibration, calibration_path
 from pipelines.weights import read_weights, weights_digest
@@ -27,8 +28,9 @@ def ship(plan: CrossValidation, say: Say, half: bool = False) -> Path:
     Without one two patients of each class (of all, where cases have masks) are watched and not trained on. Cases of an
     official test set take no part. It goes on from its last checkpoint, where there is one.
 
-    Of a classification whose folds are measured here, the temperature that their answers to unseen pictures or slices
-    ask for is written beside the weights; without, the temperature of earlier weights goes.
+    Of a classification whose folds are measured here, the temperature, and where training chooses one the operating
+    threshold, that their answers to unseen pictures or slices ask for are written beside the weights; without, those of
+    earlier weights go.
 
     Args:
         half: floating-point tensors of more than one dimension are written in half precision.
@@ -82,28 +84,25 @@ def ship(plan: CrossValidation, say: Say, half: bool = False) -> Path:
     write_file(target, lambda file: file.write(written))
     found = answers(plan.out / "evaluation")
     if found is not None:
-        _calibration(plan, found, target).write(calibration_path(target))
+        folds_calibration(plan, found, target).write(calibration_path(target))
     return target
 
 
-def _calibration(plan: CrossValidation, found: Answers, weights: Path) -> Calibration:
+def folds_calibration(plan: CrossValidation, found: Answers, weights: Path) -> Calibration:
     """What the folds' answers say of the network's confidence."""
     given, labels = found.probabilities, found.labels
-    temperature, word = fit_temperature(given, labels)
-    thresholds = plan.config.get("thresholds")
-    return Calibration(
-        temperature=temperature,
-        ece_before=calibration_error(given, labels),
-        ece_after=calibration_error(tempered(given, temperature), labels),
-        nll_before=mean_negative_log_likelihood(given, labels),
-        nll_after=mean_negative_log_likelihood(given, labels, temperature),
-        items=len(labels),
-        mistakes=int((given.argmax(axis=1) != labels).sum()),
-        weights=weights_digest(weights),
-        names=found.names,
-        thresholds=thresholds if isinstance(thresholds, list) else [],
-        note="; ".join(filter(None, ["fitted on the folds' answers to what they did not see", word])),
+    thresholds, point = plan.config.get("thresholds"), plan.operating_point
+    fitted = calibrated(
+        given,
+        labels,
+        found.names,
+        thresholds if isinstance(thresholds, list) else [],
+        weights_digest(weights),
+        positive=None if point is None else point[0],
+        sensitivity=0.95 if point is None else point[1],
     )
+    note = "; ".join(filter(None, ["fitted on the folds' answers to what they did not see", fitted.note]))
+    return replace(fitted, note=note)
 
 
 def _watched(folds: Sequence[Fold]) -> tuple[list[Item], list[Item]]:

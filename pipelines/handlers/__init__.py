@@ -1,7 +1,7 @@
 """Ignite handlers for MONAI's engines: reproducible epochs, checkpoints that survive a kill, fitted calibrations,
 written predictions."""
 
-from pipelines.handlers.calibration import CalibrationFit
+from pipelines.handlers.calibration import CalibrationFit, calibrated
 from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Finding, publish
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.determinism import EpochSeed
@@ -21,5 +21,6 @@ __all__ = [
     "ResumableEarlyStop",
     "TrainingCheckpoint",
     "WeightsLoader",
+    "calibrated",
     "publish",
 ]

@@ -101,42 +101,70 @@ class CalibrationFit:
             logger.warning("no validation item has a class, so no temperature is fitted")
             return
         probabilities, labels = rows[:, :-1], rows[:, -1].astype(int)
-        temperature, note = fit_temperature(probabilities, labels)
-        found = Calibration(
-            temperature=temperature,
-            ece_before=calibration_error(probabilities, labels),
-            ece_after=calibration_error(tempered(probabilities, temperature), labels),
-            nll_before=mean_negative_log_likelihood(probabilities, labels),
-            nll_after=mean_negative_log_likelihood(probabilities, labels, temperature),
-            items=len(labels),
-            mistakes=int((probabilities.argmax(axis=1) != labels).sum()),
-            weights=weights_digest(self.checkpoint),
-            names=self.names,
-            thresholds=self.thresholds,
-            note=note,
-            operating_point=self._operating_point(tempered(probabilities, temperature), labels),
+        found = calibrated(
+            probabilities,
+            labels,
+            self.names,
+            self.thresholds,
+            weights_digest(self.checkpoint),
+            positive=self.positive,
+            sensitivity=self.sensitivity,
         )
         path = calibration_path(self.checkpoint)
         try:
             found.write(path)
         except OSError as error:
             raise OutputError(f"the calibration cannot be written ({error.strerror})", where=path) from error
-        logger.info("temperature %.3f from %d items, %d of them wrong", temperature, len(labels), found.mistakes)
+        logger.info("temperature %.3f from %d items, %d of them wrong", found.temperature, len(labels), found.mistakes)
 
-    def _operating_point(self, probabilities: np.ndarray, labels: np.ndarray) -> OperatingPoint | None:
-        if self.positive is None:
-            return None
-        at = self.names.index(self.positive)
-        positive = labels == at
-        if not positive.any() or positive.all():
-            logger.warning("validation has one class only, so no operating threshold is chosen")
-            return None
-        threshold = operating_threshold(probabilities[:, at], positive, self.sensitivity)
-        predicted = probabilities[:, at] >= threshold
-        return OperatingPoint(
-            self.positive,
-            threshold,
-            self.sensitivity,
-            float(predicted[positive].mean()),
-            float((~predicted)[~positive].mean()),
-        )
+
+def calibrated(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    thresholds: Sequence[float],
+    weights: str,
+    *,
+    positive: str | None = None,
+    sensitivity: float = 0.95,
+) -> Calibration:
+    """What items that the network was not trained on say of its confidence.
+
+    Args:
+        probabilities: (N, classes), without a temperature. labels: (N,) true classes.
+        names, thresholds: of the classes.
+        weights: the digest of those that answered.
+        positive, sensitivity: as ``CalibrationFit``.
+    """
+    temperature, note = fit_temperature(probabilities, labels)
+    return Calibration(
+        temperature=temperature,
+        ece_before=calibration_error(probabilities, labels),
+        ece_after=calibration_error(tempered(probabilities, temperature), labels),
+        nll_before=mean_negative_log_likelihood(probabilities, labels),
+        nll_after=mean_negative_log_likelihood(probabilities, labels, temperature),
+        items=len(labels),
+        mistakes=int((probabilities.argmax(axis=1) != labels).sum()),
+        weights=weights,
+        names=list(names),
+        thresholds=list(thresholds),
+        note=note,
+        operating_point=None
+        if positive is None
+        else _operating_point(tempered(probabilities, temperature), labels, list(names), positive, sensitivity),
+    )
+
+
+def _operating_point(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str], name: str, sensitivity: float
+) -> OperatingPoint | None:
+    at = names.index(name)
+    positive = labels == at
+    if not positive.any() or positive.all():
+        logger.warning("there are items of one class only, so no operating threshold is chosen")
+        return None
+    threshold = operating_threshold(probabilities[:, at], positive, sensitivity)
+    predicted = probabilities[:, at] >= threshold
+    return OperatingPoint(
+        name, threshold, sensitivity, float(predicted[positive].mean()), float((~predicted)[~positive].mean())
+    )

@@ -72,7 +72,7 @@ def prepared_data(
     if names is None and kind.names_kind == "labels":
         found = list(_names_of(load_datalist(target), kind, target))
         unnamed = all(_UNNAMED.fullmatch(each) for each in found[1:]) and len(found) == len(usual)
-        plain = list(usual) if unnamed else [plain_name(each) for each in found]
+        plain = list(usual) if unnamed else ["background", *(plain_name(each) for each in found[1:])]
         if found != plain:
             say(f"preparing it again, its labels called {', '.join(plain)} (--labels gives them other names)")
             prepare(labels=plain, force=True)
@@ -89,7 +89,13 @@ def _names_of(content: Mapping[str, Any], kind: Kind, folder: Path) -> list[str]
 
 def _read(folder: Path, kind: Kind, names: Sequence[str] | None) -> PreparedData:
     content = load_datalist(folder)
-    due = checked_names(_names_of(content, kind, folder), kind)
+    found = _names_of(content, kind, folder)
+    if kind.names_kind == "labels" and found[0] != "background":
+        how = f"prepare them again with --labels background {' '.join(found[1:])}"
+        raise UsageError(
+            f"the value 0 of its masks is called {found[0]!r}, and background is due", where=folder, how=how
+        )
+    due = checked_names(found, kind)
     if names is not None and checked_names(names, kind) != due:
         said, given = ", ".join(due.values()), ", ".join(checked_names(names, kind).values())
         what = f"its {kind.names_kind} are {said}, and you gave {given}"

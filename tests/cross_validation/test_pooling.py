@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.cross_validation.pooling import answers, fold_estimates, folds_table, pool
+from pipelines.cross_validation.plan import CrossValidation
+from pipelines.cross_validation.pooling import Answers, answers, fold_estimates, folds_table, pool
+from pipelines.cross_validation.shipping import folds_calibration
 from pipelines.errors import DatalistError, UnreadableFileError
 from pipelines.evaluation import bootstrap_interval, write_evaluation
 from pipelines.evaluation.classification import class_scores
 from pipelines.files import table
+from pipelines.networks import TinyUNet
+from pipelines.weights import save_weights
 
 DICE = [[0.1, 0.5, 0.9], [0.3, float("nan"), 0.8]]
 
@@ -89,6 +93,16 @@ def test_scores_of_a_classification_are_of_all_pictures_together(tmp_path: Path)
     assert answers(segmented(tmp_path / "masks")[0]) is None
 
 
+def test_classes_that_a_spreadsheet_would_take_for_formulas_are_read(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    head = ["case", "patient", "slice", "label", "predicted", "refer", "p_+", "p_-"]
+    rows = [("a", "p", 0, "+", "-", 0, 0.4, 0.6), ("b", "q", 0, "-", "-", 0, 0.1, 0.9)]
+    (tmp_path / "evaluation" / "pictures.csv").write_text(table(head, rows))
+    found = answers(tmp_path / "evaluation")
+    assert found is not None
+    assert (found.names, found.labels.tolist(), found.predicted.tolist()) == (["+", "-"], [0, 1], [1, 1])
+
+
 def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     one = classified(tmp_path / "0", [0, 1, 2])
     with pytest.raises(DatalistError, match="c0: this case was evaluated twice"):
@@ -99,3 +113,26 @@ def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     (one / "pictures.csv").write_text("case,patient,label,predicted,p_no,p_yes\nc0,p0,maybe,no,0.5,0.5\n")
     with pytest.raises(UnreadableFileError, match=r"pictures.csv: .*damaged"):
         answers(one)
+
+
+@pytest.mark.parametrize(("knobs", "wanted"), [((), 0.92), (("--sensitivity", "0.5"), 0.5)])
+def test_shipped_weights_have_the_operating_threshold_of_the_folds_answers(
+    project: Path, tmp_path: Path, knobs: tuple[str, ...], wanted: float
+) -> None:
+    bundle = project / "bundles" / "chest_xray_pneumonia_classification"
+    plan = CrossValidation(bundle, tmp_path, tmp_path / "out", "", knobs=knobs)
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    ill = np.clip(0.3 + 0.4 * labels + rng.normal(0, 0.15, 200), 0.01, 0.99)
+    given = np.column_stack([1 - ill, ill])
+    nobody = np.zeros(200, dtype=bool)
+    found = Answers(["normal", "pneumonia"], given, labels, given.argmax(axis=1), nobody, [str(k) for k in range(200)])
+    save_weights(TinyUNet(), tmp_path / "w.safetensors")
+    point = folds_calibration(plan, found, tmp_path / "w.safetensors").operating_point
+    assert point is not None
+    assert (point.positive, point.wanted_sensitivity) == ("pneumonia", wanted)
+    assert wanted <= point.sensitivity < wanted + 0.02
+    assert folds_calibration(
+        CrossValidation(project / "bundles" / "covid_ct_severity_classification", tmp_path, tmp_path / "out", ""),
+        found, tmp_path / "w.safetensors",
+    ).operating_point is None, "its training chooses none"  # fmt: skip

@@ -86,7 +86,7 @@ def test_one_logit_as_two_classes_has_the_same_probability(build: type[nn.Module
         build(out_channels=2, as_two_classes=True)
 
 
-def test_networks_without_a_encoder_are_left_alone_or_refused() -> None:
+def test_networks_without_an_encoder_are_left_alone_or_refused() -> None:
     network = AlexNet()
     assert prepare_encoder(network, True, False, True) is network
     with pytest.raises(ValueError, match="no pretrained encoder"):

@@ -16,7 +16,8 @@ from PIL import Image
 
 from pipelines import load_bundle
 from pipelines.__main__ import main
-from pipelines.errors import UnreadableFileError
+from pipelines.datasets import files
+from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.preparation.datalist import load_datalist
 from pipelines.weights import save_weights
 
@@ -219,3 +220,27 @@ def test_a_bundle_begun_here_is_what_another_is_like(tmp_path: Path, monkeypatch
     assert channels(tmp_path, "second_segmentation", "small_unet") == (1, 3)
     shipped = ["new", "third_segmentation", "--like", SKIN, "--labels", "a"]
     assert main(shipped) == 0, "those that are shipped stay known"
+
+
+def test_the_value_0_is_background_whatever_the_data_call_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    assert (
+        main(["data", "phantom", "pairs", "--dims", "2", "--cases", "8", "--size", "48", "--raw", "--out", str(raw)])
+        == 0
+    )
+    (raw / "labels.json").write_text(json.dumps({"0": "Background", "1": "mole", "2": "hair"}))
+    words = ["new", "mole_segmentation", "--like", "picture_segmentation", "--out", str(tmp_path / "mine")]
+    assert main([*words, "--data", str(raw)]) == 0
+    train = yaml.safe_load((tmp_path / "mine" / "bundles" / "mole_segmentation" / "configs" / "train.yaml").read_text())
+    assert train["label_names"] == {0: "background", 1: "mole", 2: "hair"}
+    prepared = tmp_path / "mine" / "data" / "mole_segmentation"
+    assert files(prepared, "datalist.json", "training", labels=train["label_names"])
+    content = json.loads((prepared / "datalist.json").read_text())
+    content["labels"]["0"] = "bg"
+    (prepared / "datalist.json").write_text(json.dumps(content))
+    capsys.readouterr()
+    words = ["new", "other_segmentation", "--like", "picture_segmentation", "--out", str(tmp_path / "mine")]
+    assert main([*words, "--data", str(prepared)]) == UsageError.exit_code
+    assert "the value 0 of its masks is called 'bg'" in capsys.readouterr().err

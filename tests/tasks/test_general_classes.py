@@ -180,3 +180,11 @@ def test_a_fault_is_named_and_nothing_is_written(
     with pytest.raises(error, match=said):
         prepare_classes(raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_no_class_are_told(raw: Path, tmp_path: Path) -> None:
+    shutil.copy(raw / "bar" / "phantom_000.png", raw / "loose.png")
+    assert (
+        "1 images beside the class folders are of no class, and were passed over: loose.png."
+        in prepare_classes(raw, tmp_path / "out").warnings
+    )

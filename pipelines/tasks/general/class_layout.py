@@ -65,6 +65,11 @@ def find_classes(raw: Path, order: Sequence[str] | None = None) -> RawClasses:
     notes: list[str] = []
     for folder, part in folders:
         found += _pictures(folder, numbers[folder.name.casefold()], part, faults, notes)
+    for home, _ in homes:
+        loose = [each.name for each in image_files(home, []).files if each.name not in _LIST]
+        if loose:
+            beside = f"in {home.name}/" if home != raw else "beside the class folders"
+            notes.append(f"{len(loose)} images {beside} are of no class, and were passed over: {listed(loose)}.")
     parts = [home.name for home, part in homes if part]
     if parts:
         left = [each.name for each in folders_of(raw) if each.name not in parts]
