@@ -1,4 +1,4 @@
-"""A report's figures as a structured report of TID 1500 (PS3.16): sizes, classes, thresholds, and which model said so."""
+"""A report's figures as a structured report of TID 1500 (PS3.16): sizes, classes, thresholds, and the model."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def measurement_report(
                     seg.SOPInstanceUID,
                     number,
                     source_series=sr.SourceSeriesForSegmentation(source.instances[0].SeriesInstanceUID),
-                ),  # fmt: skip
+                ),
                 finding_type=description.segmented_property_type,
                 algorithm_id=algorithm,
                 measurements=[_measurement(each, report) for each in own],
@@ -156,7 +156,7 @@ def measurement_report(
 
 def _measurement(figure: Figure, report: Mapping[str, Any]) -> sr.Measurement:
     value = _number(figure.value(report))
-    assert value is not None  # noqa: PT018, S101 - the caller chose those that have one
+    assert value is not None
     unit = concept(UNITS[figure.unit or "number"], "unit")
     scaled = value * figure.factor
     return sr.Measurement(concept(figure.name, _words(figure)), float(f"{scaled:.6g}"), unit)

@@ -47,6 +47,8 @@ def preview(
         )  # fmt: skip
     if source.picture:
         image.PatientOrientation = first.get("PatientOrientation") or ""
+    if "Laterality" not in image:
+        image.Laterality = ""
     image.ConversionType = "WSD"
     image.SecondaryCaptureDeviceManufacturer = PROJECT
     image.SecondaryCaptureDeviceManufacturerModelName = maker.name

@@ -130,6 +130,7 @@ def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[F
 
 
 def _writer(dataset: pydicom.Dataset) -> Write:
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # names of labels may need more letters than the source has
     return lambda file: pydicom.dcmwrite(file, dataset, enforce_file_format=True)
 
 

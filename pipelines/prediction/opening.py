@@ -20,8 +20,8 @@ def network_overlays(bundle: Path) -> dict[str, Path]:
 
 
 def inference_overlays(bundle: Path) -> dict[str, Path]:
-    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` or ``+`` (or, without such, all of
-    whose ids) it has. Training's are not."""
+    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` or ``+`` (or, without such,
+    all of whose ids) it has. Training's are not."""
     base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
     found = {}
     for path in sorted((bundle / "configs").glob("*.yaml")):

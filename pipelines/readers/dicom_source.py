@@ -44,9 +44,16 @@ def read_source(path: Path) -> DicomSource | None:
         return None
     with told_of(place, path):
         if not is_folder(place.path) and describe(place.path).kind == PICTURE:
-            return DicomSource((open_dataset(place.path, pixels=False),), picture=True)
+            return DicomSource((_header(place.path),), picture=True)
         headers = stack_of(place.path, place.series)[0].headers
         files = list(dict.fromkeys(header.path for header in headers))
-        instances = tuple(open_dataset(file, pixels=False) for file in files)
+        instances = tuple(_header(file) for file in files)
     several = len(files) == 1 and "NumberOfFrames" in instances[0]
     return DicomSource(instances, tuple(header.frame for header in headers) if several else None)
+
+
+def _header(path: Path) -> pydicom.FileDataset:
+    dataset = open_dataset(path, pixels=False)
+    if not dataset.get("SpecificCharacterSet", "x"):  # said to be nothing, which is no name of one
+        del dataset.SpecificCharacterSet
+    return dataset
