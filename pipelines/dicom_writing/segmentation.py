@@ -69,7 +69,7 @@ def segmentation(
     syntax: UID = RLELossless if kind == "LABELMAP" else ExplicitVRLittleEndian
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, about values of the source
-        return Segmentation(
+        seg = Segmentation(
             source_images=list(source.instances),
             pixel_array=planes,
             segmentation_type=kind,
@@ -81,6 +81,9 @@ def segmentation(
             omit_empty_frames=True,
             **maker.common("segmentation", 9001),
         )
+    if source.picture:
+        seg.PatientOrientation = source.instances[0].get("PatientOrientation") or ""
+    return seg
 
 
 def _planes(mask: NDArray[np.uint8], source: DicomSource) -> NDArray[np.uint8]:
