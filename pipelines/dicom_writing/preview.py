@@ -46,7 +46,7 @@ def preview(
             transfer_syntax_uid=ExplicitVRLittleEndian, **given,
         )  # fmt: skip
     if source.picture:
-        image.PatientOrientation = first.get("PatientOrientation") or ""
+        image["PatientOrientation"].value = first.get("PatientOrientation") or ""
     if "Laterality" not in image:
         image.Laterality = ""
     image.ConversionType = "WSD"
