@@ -25,7 +25,7 @@ FLOORS = [
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
-    {"tasks"},
+    {"dicom_writing", "tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "promotion", "starting", "tuning"},

@@ -47,6 +47,9 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
     )
     predict.add_argument(
+        "--dicom", action="store_true", help="of DICOM input also DICOM SEG, SR and a preview (the bundle's dicom.yaml)"
+    )
+    predict.add_argument(
         "--resume",
         action="store_true",
         help="leave out the cases that DIR's manifest has as done, of equal input, weights and options",
@@ -85,7 +88,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
             args.input,
             args.out,
             network=args.network,
-            overlays=args.overlay,
+            overlays=[*args.overlay, *(["dicom"] if args.dicom else [])],
             series=args.series,
             resume=args.resume,
             report=shown.case,

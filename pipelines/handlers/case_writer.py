@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import nibabel as nib
-from ignite.engine import Engine, Events
+from ignite.engine import Engine, EventEnum, Events
 from PIL import Image
 
 from pipelines.errors import OutputError
@@ -72,6 +72,13 @@ class Finding:
         return paths
 
 
+class FindingEvents(EventEnum):
+    """``FOUND``: ``engine.state.finding`` is what was found of the case at ``engine.state.finding_path``, nothing of
+    it on disk yet; a handler may put another one in its place, with further files."""
+
+    FOUND = "finding_found"
+
+
 class CaseWriter(ABC):
     """Base of the handlers that write what inference found of each case of an evaluator.
 
@@ -100,6 +107,7 @@ class CaseWriter(ABC):
         self.taker: Callable[[Finding], object] | None = None
 
     def attach(self, engine: Engine) -> None:
+        engine.register_events(*FindingEvents)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._completed)
 
@@ -110,10 +118,15 @@ class CaseWriter(ABC):
             name = str(item.get("case") or path.name.split(".")[0])
             item.pop("image")  # the preprocessed copy is not needed any more; a long volume's is large
             case = self.given[name] if name in self.given else self.read(path)
+            engine.state.finding = self.find(name, case, {**item, **output})  # type: ignore[attr-defined]
+            engine.state.finding_path = path  # type: ignore[attr-defined]
+            engine.fire_event(FindingEvents.FOUND)
+            finding = engine.state.finding  # type: ignore[attr-defined]
+            engine.state.finding = None  # type: ignore[attr-defined] # a long volume's mask is large
             if self.taker is not None:
-                self.taker(self.find(name, case, {**item, **output}))
+                self.taker(finding)
             else:
-                self.write_case(name, case, {**item, **output})
+                self.write(finding)
                 logger.info("%s: %s", name, self.written[name]["report"])
 
     def _completed(self, engine: Engine) -> None:

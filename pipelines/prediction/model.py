@@ -222,7 +222,11 @@ class Model:
                 writer.taker = None
             workflow.evaluator.state.batch = workflow.evaluator.state.output = None  # a long volume is large
         (finding,) = found
-        return replace(finding, draw=functools.partial(self._draw, finding.draw)) if finding.draw else finding
+        draw = functools.partial(self._draw, finding.draw) if finding.draw else None
+        files = {
+            kind: (ending, functools.partial(self._draw, write)) for kind, (ending, write) in finding.files.items()
+        }
+        return replace(finding, draw=draw, files=files)
 
     def _make_engine(self) -> None:
         """The evaluator, made now and not within the first call; its loader draws from no one else's numbers."""

@@ -20,13 +20,13 @@ def network_overlays(bundle: Path) -> dict[str, Path]:
 
 
 def inference_overlays(bundle: Path) -> dict[str, Path]:
-    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` (or, without such, all of whose
-    ids) it has. Training's are not."""
+    """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` or ``+`` (or, without such,
+    all of whose ids) it has. Training's are not."""
     base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
     found = {}
     for path in sorted((bundle / "configs").glob("*.yaml")):
         overlay = ConfigParser.load_config_file(str(path))
-        ids = [key.lstrip("+") for key in overlay if "#" in key]
+        ids = [key.lstrip("+") for key in overlay if "#" in key or key.startswith("+")]
         own = ids or [key for key in overlay if key not in ("imports", "run", "initialize", "finalize")]
         if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in own):
             found[path.stem] = path

@@ -78,8 +78,8 @@ def begins_as_data_set(head: bytes) -> bool:
     return False
 
 
-def open_dataset(path: Path, tags: Sequence[str] | None = None) -> pydicom.FileDataset:
-    """Open a file: with `tags` only these elements, without its pixels; else all of it.
+def open_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = True) -> pydicom.FileDataset:
+    """Open a file: with `tags` only these elements, without its pixels; else all of it, or all but the pixels.
 
     A data set without preamble or meta header is read if it is one. ``file_meta.TransferSyntaxUID`` is always there.
 
@@ -109,7 +109,7 @@ def open_dataset(path: Path, tags: Sequence[str] | None = None) -> pydicom.FileD
                     _check_deflated(path, size)
             dataset = pydicom.dcmread(
                 path,
-                stop_before_pixels=tags is not None,
+                stop_before_pixels=tags is not None or not pixels,
                 specific_tags=None if tags is None else list(tags),
                 force=bare,
             )

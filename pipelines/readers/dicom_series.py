@@ -34,7 +34,7 @@ from pipelines.readers.series_geometry import Stack, order_slices
 from pipelines.readers.slice_header import SliceHeader
 from pipelines.readers.slice_pixels import read_hounsfield
 
-__all__ = ["SUFFIXES", "read_series", "series_token", "sort_out"]
+__all__ = ["SUFFIXES", "read_series", "series_token", "sort_out", "stack_of"]
 
 _WORDS = {SCOUT: "scout views", DOCUMENT: "objects without pixels", DERIVED: "captures or derived objects"}
 _ORIENTATION_TOLERANCE = 0.1
@@ -66,6 +66,15 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
         GeometryError: tilt, directions not at right angles, impossible spacing.
         IntensityError: the rescale to Hounsfield units is missing or no number.
     """
+    stack, notes = stack_of(path, series)
+    return RawImage(_read_stack(stack, path, notes), stack.affine, tuple(notes))
+
+
+def stack_of(path: Path, series: str | None = None) -> tuple[Stack, list[str]]:
+    """The slices of a series in the order in which `read_series` stacks them, and notes; no pixel is read.
+
+    Args, raises: as `read_series`, what concerns pixels apart.
+    """
     notes: list[str] = []
     if path.is_dir():
         listed = list_series_files(path)
@@ -92,7 +101,7 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
         objects = [describe(path)]
     stack = order_slices(_headers(objects), path)
     notes += stack.notes
-    return RawImage(_read_stack(stack, path, notes), stack.affine, tuple(notes))
+    return stack, notes
 
 
 def sort_out(objects: Sequence[DicomObject]) -> tuple[list[DicomObject], list[DicomObject]]:

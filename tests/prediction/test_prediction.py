@@ -302,5 +302,5 @@ def test_faults_of_the_call_itself(project, tmp_path, phantom, weights, capsys):
 
 
 def test_overlays_of_training_are_none_of_inference(project):
-    assert set(inference_overlays(project / "bundles" / "skin_lesion_segmentation")) == set()
-    assert set(inference_overlays(project / "bundles" / "covid_ct_lesion_segmentation")) == {"severity"}
+    assert set(inference_overlays(project / "bundles" / "skin_lesion_segmentation")) == {"dicom"}
+    assert set(inference_overlays(project / "bundles" / "covid_ct_lesion_segmentation")) == {"dicom", "severity"}

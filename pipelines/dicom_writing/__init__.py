@@ -1,0 +1,5 @@
+"""Findings as DICOM: segmentations, structured reports and previews that refer to the series they were made of."""
+
+from pipelines.dicom_writing.results import DicomResults
+
+__all__ = ["DicomResults"]

@@ -1,0 +1,79 @@
+"""``predict --dicom``: what each bundle writes of DICOM, and of what is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from pipelines.__main__ import main
+from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
+
+BUNDLES = ("covid_ct_lesion_segmentation", "skin_lesion_segmentation", "chest_xray_pneumonia_classification")
+
+
+def _as_dicom(path: Path, pixels: np.ndarray, sop_class: str, modality: str) -> Path:
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = sop_class, generate_uid(), modality
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+    dataset.PatientID, dataset.PatientName, dataset.StudyID, dataset.AccessionNumber = "p", "A^B", "1", ""
+    dataset.PatientBirthDate = dataset.PatientSex = dataset.StudyDate = dataset.StudyTime = ""
+    dataset.ReferringPhysicianName, dataset.ImageType = "", ["ORIGINAL", "PRIMARY"]
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    colour = pixels.ndim == 3
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
+    if colour:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.PixelData = 7, 0, pixels.tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _predicted(project: Path, bundle: str, source: Path, out: Path) -> dict:
+    code = main(["predict", str(project / "bundles" / bundle), str(source), "--out", str(out), "--dicom", "--fast"])
+    assert code == 0
+    (line,) = (out / "manifest.jsonl").read_text().splitlines()
+    return json.loads(line)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_what_was_dicom_is_answered_in_dicom(project, tmp_path, bundle, request) -> None:
+    rng = np.random.default_rng(0)
+    if bundle.startswith("covid"):
+        source = request.getfixturevalue("shared_data") / "ct_dicom" / "series3"
+        first = source / "01.dcm"
+    elif bundle.startswith("skin"):
+        rgb = np.full((120, 160, 3), (220, 180, 160), np.uint8)
+        rgb[40:80, 60:110] = (90, 50, 40)
+        rgb = (rgb + rng.integers(0, 9, rgb.shape)).astype(np.uint8)
+        source = first = _as_dicom(tmp_path / "s.dcm", rgb, "1.2.840.10008.5.1.4.1.1.77.1.4", "XC")
+    else:
+        grey = np.asarray(Image.fromarray(make_chest_xray_phantom(1, 240, pneumonia=True).picture))
+        source = first = _as_dicom(tmp_path / "x.dcm", grey, "1.2.840.10008.5.1.4.1.1.1", "CR")
+    line = _predicted(project, bundle, source, tmp_path / "out")
+    masked = not bundle.endswith("classification")
+    assert line["files"].keys() >= ({"seg", "sr", "preview"} if masked else {"sr", "preview"})
+    assert ("seg" in line["files"]) == masked
+    study = pydicom.dcmread(first).StudyInstanceUID
+    for kind in line["files"].keys() & {"seg", "sr", "preview"}:
+        assert pydicom.dcmread(line["files"][kind]).StudyInstanceUID == study
+    if not masked:
+        said = pydicom.dcmread(line["files"]["sr"]).to_json()
+        assert json.loads(Path(line["report"]).read_text())["class"] in said.lower()
+
+
+def test_a_picture_gets_no_dicom_and_is_told_so(project, tmp_path) -> None:
+    rgb = np.full((90, 120, 3), (220, 180, 160), np.uint8)
+    rgb[30:60, 40:80] = (90, 50, 40)
+    Image.fromarray(rgb).save(tmp_path / "s.png")
+    line = _predicted(project, "skin_lesion_segmentation", tmp_path / "s.png", tmp_path / "out")
+    assert not line["files"].keys() & {"seg", "sr", "preview"}
+    assert "no DICOM was written: the input is none" in json.loads(Path(line["report"]).read_text())["notes"]
