@@ -21,6 +21,7 @@ from pipelines.dicom_writing import DicomResults
 from pipelines.errors import ConfigError
 from pipelines.handlers import Finding
 from pipelines.readers import read_case
+from pipelines.readers.dicom_series import stack_of
 
 NAMES = {0: "background", 1: "lung", 2: "lesion"}
 SEGMENTS = {1: {"category": ["123037004", "SCT", "Body structure"], "type": ["39607008", "SCT", "Lung"]}}
@@ -156,7 +157,7 @@ def test_an_enhanced_ct_is_segmented_frame_by_frame(project, tmp_path) -> None:
 
 def test_a_report_has_the_figures_by_their_names(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    mask = nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4))
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
     files, _ = written(results(project), folder, mask, tmp_path / "out")
     report = hd.sr.srread(files["sr"])
     groups = report.content.get_volumetric_roi_measurement_groups()
@@ -193,7 +194,9 @@ def test_a_picture_has_its_own(project, tmp_path, kind) -> None:
 
 def test_the_preview_says_in_its_pixels_that_it_is_for_research(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    files, _ = written(results(project), folder, nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4)), tmp_path / "out")
+    files, _ = written(
+        results(project), folder, nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine), tmp_path / "out"
+    )
     image = pydicom.dcmread(files["preview"])
     pixels = image.pixel_array
     band = pixels[: pixels.shape[0] - 200]
@@ -204,7 +207,7 @@ def test_the_preview_says_in_its_pixels_that_it_is_for_research(project, tmp_pat
 
 def test_nothing_found_is_no_empty_segmentation(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    empty = nib.Nifti1Image(np.zeros((40, 36, 3), np.uint8), np.eye(4))
+    empty = nib.Nifti1Image(np.zeros((40, 36, 3), np.uint8), read_case(folder).affine)
     files, report = written(results(project), folder, empty, tmp_path / "out")
     assert "seg" not in files
     assert "sr" in files
@@ -225,7 +228,7 @@ def test_a_source_that_lacks_what_is_due_stops_nothing(project, tmp_path) -> Non
         dataset = pydicom.dcmread(file)
         del dataset.StudyInstanceUID
         dataset.save_as(file)
-    mask = nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4))
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
     files, report = written(results(project), folder, mask, tmp_path / "out")
     assert files.keys() == {"mask", "overlay", "report"}
     assert "no DICOM was written" in report["notes"][-1]
@@ -233,7 +236,15 @@ def test_a_source_that_lacks_what_is_due_stops_nothing(project, tmp_path) -> Non
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"segmentation_type": "FRACTIONAL"}, {"figures": [{"unit": "mL"}]}, {"figures": [{"key": "a", "unit": "%"}]}],
+    [
+        {"segmentation_type": "FRACTIONAL"},
+        {"figures": [{"unit": "mL"}]},
+        {"figures": [{"key": "a", "unit": "%"}]},
+        {"figures": [{"key": "a", "name": ["118565006", "SCT"]}]},
+        {"figures": [{"key": "a", "values": {"mild": ["1" * 17, "SCT", "Mild"]}}]},
+        {"segments": {1: {"type": ["39607008", "SCT", ""]}}},
+        {"segments": {1: {"kind": ["39607008", "SCT", "Lung"]}}},
+    ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(project, wrong) -> None:
     with pytest.raises(ConfigError):
@@ -246,8 +257,9 @@ def test_600_slices(project, tmp_path, record_property) -> None:
     mask = np.zeros((512, 512, 600), np.uint8)
     mask[100:400, 100:400, 20:580] = 1
     mask[200:250, 200:260, 100:300] = 2
+    affine = stack_of(folder)[0].affine
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    files, _ = written(results(project), folder, nib.Nifti1Image(mask, np.eye(4)), tmp_path / "out")
+    files, _ = written(results(project), folder, nib.Nifti1Image(mask, affine), tmp_path / "out")
     seconds, more = time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
     record_property("seconds", seconds)
     record_property("MiB", more)
