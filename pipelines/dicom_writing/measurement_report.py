@@ -12,6 +12,7 @@ import highdicom as hd
 from highdicom import sr
 from pydicom.sr.codedict import codes
 
+from pipelines import key_figures
 from pipelines.dicom_writing.codes import concept
 from pipelines.dicom_writing.maker import PROJECT, Maker
 from pipelines.errors import ConfigError
@@ -146,6 +147,9 @@ def measurement_report(
             ],
         )
     )
+    groups[-1][0].ContentSequence.extend(
+        sr.TextContentItem(codes.DCM.Comment, text, sr.RelationshipTypeValues.CONTAINS) for text in remarks(report)
+    )
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=maker.device_uid, name=maker.name, manufacturer_name=PROJECT, model_name=maker.network
     )
@@ -166,6 +170,11 @@ def measurement_report(
             is_verified=False,
             **maker.common("measurements", 9002),
         )
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """What a reader of the report must know beside its figures: why it is doubtful or referred, and its notes."""
+    return list(dict.fromkeys(map(str, [*key_figures.warnings(report), *report.get("notes", [])])))
 
 
 def _measurement(figure: Figure, report: Mapping[str, Any]) -> sr.Measurement:

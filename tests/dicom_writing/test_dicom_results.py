@@ -172,6 +172,17 @@ def test_a_report_has_the_figures_by_their_names(project, tmp_path) -> None:
     assert "weights_sha256" in report.to_json()
 
 
+def test_a_report_says_why_it_is_doubtful_or_referred(project, tmp_path) -> None:
+    folder = write_series(tmp_path / "series")
+    said = REPORT | {"doubt": "the lungs are small", "refer": True, "reason": "not sure", "notes": ["a note", "a note"]}
+    finding = results(project).extended(Finding("case", said, None, None), folder)
+    files = finding.write(tmp_path)
+    (whole,) = hd.sr.srread(files["sr"]).content.get_image_measurement_groups()
+    comments = [each.value for each in whole[0].ContentSequence if each.name.meaning == "Comment"]
+    assert comments == ["the lungs are small", "to be seen by a person: not sure", "a note"]
+    check(files)
+
+
 @pytest.mark.parametrize("kind", ["xray", "photograph"])
 def test_a_picture_has_its_own(project, tmp_path, kind) -> None:
     rows, columns = np.mgrid[0:50, 0:60]
