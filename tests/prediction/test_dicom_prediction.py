@@ -91,7 +91,7 @@ def test_round_trip_of_every_way_to_acquire_a_series(project, tmp_path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
     assert {line["case"] for line in lines} == {"three", "reversed", "sagittal", "anisotropic", "enhanced"}
     for line in lines:
-        mask = nib.load(line["files"]["mask"])
+        mask = nib.load(line["mask"])
         labels = np.asarray(mask.dataobj)
         assert labels.any(), line["case"]
         volume = hd.seg.segread(line["files"]["seg"]).get_volume(combine_segments=True)
