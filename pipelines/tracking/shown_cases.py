@@ -41,7 +41,7 @@ def shown_case(item: Mapping[str, Any], name: str, names: Mapping[int, str]) -> 
         H x W x 3, 0..255; None for an item of another form.
     """
     image, label, pred = (item.get(key) for key in ("image", "label", "pred"))
-    if not isinstance(image, torch.Tensor) or label is None or not isinstance(pred, torch.Tensor):
+    if not isinstance(image, torch.Tensor) or image.ndim < 3 or label is None or not isinstance(pred, torch.Tensor):
         return None
     if isinstance(label, torch.Tensor) and label.ndim >= 3:
         outlined = {value: each for value, each in names.items() if value > 0}
@@ -111,7 +111,7 @@ def _rated(
     affine = image.affine.cpu().double().numpy() if volume and isinstance(image, MetaTensor) else None
     step = max(1, -(-max(plane.shape[1:]) // _DRAWN_SIDE))
     drawn = upright(_grey_or_coloured(plane[:, ::step, ::step]), affine)
-    said = f"true {names.get(true, true)}, predicted {names.get(best, best)} {float(sure[best]):.2f}"
+    said = f"true {names.get(true, true)}\npredicted {names.get(best, best)} {float(sure[best]):.2f}"
     file = io.BytesIO()
     draw_slices([SlicePicture(f"{name}\n{said}", drawn)], file)
     return _pixels(file)

@@ -22,7 +22,7 @@ from monai.utils import CommonKeys
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from pipelines.files import table
+from pipelines.files import markdown_cell
 from pipelines.inferers import VolumeSliceInferer
 from pipelines.tracking.class_counts import ClassCounts, count_forward, count_voxels, strides, thinned, truth_on_grid
 from pipelines.tracking.event_folders import events_of, fresh_folder, point_to
@@ -80,6 +80,7 @@ class TensorBoardEvents:
         self._sample: torch.Tensor | None = None
         self._ended: Any = None
         self._drawn_epoch = -1
+        self._looks = True
         self._forget_validation()
 
     def attach(self, trainer: Engine) -> None:
@@ -160,8 +161,8 @@ class TensorBoardEvents:
         self._write(lambda writer: self._describe(writer, *described, state.epoch))
 
     def _describe(self, writer: SummaryWriter, params: Mapping[str, Any], texts: Mapping[str, str], epoch: int) -> None:
-        rows = [(name, str(value)) for name, value in params.items()]
-        writer.add_text("parameters", table(("parameter", "value"), rows), epoch)
+        rows = [f"| {markdown_cell(name)} | {markdown_cell(str(value))} |" for name, value in params.items()]
+        writer.add_text("parameters", "\n".join(["| parameter | value |", "|---|---|", *rows]), epoch)
         for name, content in texts.items():
             writer.add_text(name, "\n".join(f"    {line}" for line in content.splitlines()), epoch)
         if self._goes_on:  # the table of HPARAMS has one line for a folder
@@ -208,7 +209,7 @@ class TensorBoardEvents:
 
     def _histograms(self, writer: SummaryWriter, epoch: int) -> None:
         for name, weight in [] if self.network is None else self.network.named_parameters():
-            for kind, values in (("weights", weight.detach()), ("gradients", weight.grad)):
+            for kind, values in (("weights", weight.detach()), ("weights_gradients", weight.grad)):
                 if values is None:
                     continue
                 flat = values.reshape(-1)
@@ -225,12 +226,12 @@ class TensorBoardEvents:
     def _count(self, evaluator: Engine) -> None:
         output = evaluator.state.output
         if isinstance(output, Mapping):
-            self._write(lambda _: count_forward(self._counts, output))
+            self._look(lambda: count_forward(self._counts, output))
 
     def _count_slices(self, case: int, start: int, probabilities: torch.Tensor) -> None:
         """Of an inferer that keeps labels alone: probabilities (N, K, X, Y) of the slices from ``start`` on."""
 
-        def write(_: SummaryWriter) -> None:
+        def count() -> None:
             state = cast(Engine, self.evaluator).state
             output = cast(Mapping[str, Any], state.output)
             shape = tuple(output[CommonKeys.IMAGE].shape[2:])
@@ -244,7 +245,7 @@ class TensorBoardEvents:
                 seen = thinned(probabilities.movedim(0, -1), steps)
                 count_voxels(self._counts, seen, truth[..., start : start + len(probabilities)])
 
-        self._write(write)
+        self._look(count)
 
     def _show(self, evaluator: Engine) -> None:
         outputs, batch = evaluator.state.output, evaluator.state.batch
@@ -252,7 +253,7 @@ class TensorBoardEvents:
             return
         inputs = batch if isinstance(batch, list) and len(batch) == len(outputs) else [{}] * len(outputs)
 
-        def draw(_: SummaryWriter) -> None:
+        def draw() -> None:
             for given, output in zip(inputs, outputs, strict=True):
                 item = {**given, **output}
                 name = case_name(item, len(self._pictures))
@@ -260,7 +261,7 @@ class TensorBoardEvents:
                 if picture is not None:
                     self._pictures[name] = picture
 
-        self._write(draw)
+        self._look(draw)
 
     def _validated(self, _: Engine) -> None:
         epoch = self._trainer.state.epoch
@@ -276,13 +277,25 @@ class TensorBoardEvents:
 
         self._write(write)
 
+    def _look(self, look: Callable[[], object]) -> None:
+        """Look at what validation does; a fault in that (a case of a form that nobody thought of) ends it alone."""
+        if self._writer is None or not self._looks:
+            return
+        try:
+            look()
+        except Exception as error:
+            self._looks = False
+            fault = f"{type(error).__name__}: {error}"
+            logger.warning("TensorBoard shows no pictures and curves of these cases (%s)", fault)
+            logger.debug("what failed", exc_info=error)
+
     def _write(self, write: Callable[[SummaryWriter], object]) -> None:
         """Do it, if there is a writer; a fault ends all writing, and nothing else."""
         if self._writer is None:
             return
         try:
             write(self._writer)
-        except Exception as error:  # a full disk, a folder that is gone, a case of another form: training is worth more
+        except Exception as error:  # a full disk, a folder that is gone: the training is worth more
             self._lose(error)
 
     def _lose(self, error: Exception) -> None:
