@@ -17,8 +17,7 @@ from pipelines.tracking.event_folders import event_folders, events_of
 from pipelines.tracking.run_file import read_run_file
 
 pytestmark = pytest.mark.contract("supervised")
-pytest.importorskip("tensorboard", reason="TensorBoard is not installed (the test extra)")
-from read_events import Events
+Events = pytest.importorskip("read_events", reason="TensorBoard is not installed (the test extra)").Events
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from pipelines.files import safe_name
 from pipelines.tracking import RunTracker
 from pipelines.tracking.event_folders import event_folders, events_of, events_root
 
-pytest.importorskip("tensorboard", reason="TensorBoard is not installed (the test extra)")
-from read_events import Events
+Events = pytest.importorskip("read_events", reason="TensorBoard is not installed (the test extra)").Events
 
 
 def trained(folder: Path, store: str, **more: Any) -> Path:
