@@ -27,6 +27,7 @@ from pipelines.warm import WarmPython
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
 _SUPERVISED = [each for each in _BUNDLES if has_trait(each, "supervised")]
+EVENTS = {"tensorboard": True} if find_spec("tensorboard") is not None else {}  # a knob of trainings
 LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
 
 
@@ -134,8 +135,7 @@ def trained(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factor
         folder / "elsewhere", folder / "ckpt", folder / "evaluation", folder / "predictions", listing(bundle.root)
     )
     chain.cwd.mkdir()
-    more = {"tensorboard": True} if find_spec("tensorboard") is not None else {}
-    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=chain.ckpt_dir, **more)
+    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=chain.ckpt_dir, **EVENTS)
     python(words, chain.cwd, env)
     return chain
 
