@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import OutputError
-from pipelines.files import file_digest
+from pipelines.files import FolderLock, file_digest
 from pipelines.handlers import WRITING, WeightsLoader
 from pipelines.predicted import MANIFEST, Outcome
 from pipelines.readers.finder import SEPARATOR
@@ -41,13 +40,7 @@ class Manifest:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / _LOCK).open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                what = "another call is writing here"
-                raise OutputError(what, where=folder, how="wait for it, or choose another --out") from None
+            self._lock = FolderLock(folder, _LOCK)
             for left in folder.glob(f"{WRITING}*"):  # of a call that was killed while it wrote
                 shutil.rmtree(left, ignore_errors=True)
             if (folder / MANIFEST).is_dir():
@@ -77,7 +70,6 @@ class Manifest:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
-            (self.folder / _LOCK).unlink(missing_ok=True)
         self._lock.close()
 
 
