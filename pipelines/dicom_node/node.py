@@ -171,6 +171,8 @@ class Node:
 
     def close(self) -> None:
         """Take no calls any more, leave what is not done for the next start, and free the folder."""
+        if self._threads:
+            logger.info("takes no calls any more, and stops")
         if hasattr(self, "scp"):
             self.scp.close()
         self._stop.set()
