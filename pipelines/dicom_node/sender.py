@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 import pydicom
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context
 
 from pipelines.dicom_node.callers import Address
@@ -116,7 +116,7 @@ class Sender(threading.Thread):
             if not association.rejected_contexts:
                 raise _Away("it does not answer")
             for each in {each.series: each for each in due}.values():
-                self._refused(each, "the destination takes none of our objects")
+                self._refused(each, _not_taken(each))
             return
         try:
             for each in due:
@@ -136,7 +136,7 @@ class Sender(threading.Thread):
         try:
             status = association.send_c_store(dataset)  # type: ignore[attr-defined]
         except ValueError:  # no context of its kind was accepted
-            self._refused(result, f"the destination does not take {pydicom.uid.UID(result.sop_class).name}")
+            self._refused(result, _not_taken(result))
             return
         except RuntimeError as error:
             raise _Away("the connection broke off") from error
@@ -161,6 +161,10 @@ class Sender(threading.Thread):
         self._refusals.pop(result.series, None)
         logger.error("series %s: failed: %s", result.series, fault)
         self.queue.refused(result.series, fault)
+
+
+def _not_taken(result: ResultObject) -> str:
+    return f"the destination does not take {UID(result.sop_class).name}"
 
 
 def _offered(syntax: str) -> list[str]:

@@ -36,6 +36,7 @@ _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID
 _LONGEST_UID = 64
 _LEFT_OVER = 600.0  # seconds after which a file in INCOMING that nobody writes to is of a call that was cut off
 _IDLE, _NEGOTIATION = 60.0, 30.0  # seconds
+_GRACE = 5.0  # seconds that calls have to end when the node ends
 
 
 class _Refused(Exception):
@@ -104,13 +105,13 @@ class StorageScp:
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="taking calls", daemon=True).start()
         return int(self._server.server_address[1])
 
-    def close(self, grace: float = 5.0) -> None:
+    def close(self) -> None:
         """Take no calls any more; those that are there have some seconds to end."""
         if self._server is None:
             return
         server, self._server = self._server, None
         server.shutdown()
-        until = time.monotonic() + grace
+        until = time.monotonic() + _GRACE
         while server.active_associations and time.monotonic() < until:
             time.sleep(0.05)
         for association in server.active_associations:

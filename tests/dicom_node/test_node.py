@@ -166,6 +166,7 @@ def test_what_was_not_done_is_done_after_the_next_start(tmp_path, stub) -> None:
     assert [count for _, count in sorted(stub.calls[1:], key=lambda call: call[1])] == [2, 3]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_results_that_were_written_before_a_kill_are_the_answer(tmp_path, stub, monkeypatch) -> None:
     """Killed between writing the results and noting them: they are found, not made again under new UIDs."""
     with Node(tmp_path, stub, settings()) as node:
