@@ -1,4 +1,4 @@
-"""Who talks to a node in the tests: a sender, a receiver that counts, a predictor that is no network, and small series."""
+"""Who talks to a node in the tests: a sender, a receiver that counts, a predictor without a network; small series."""
 
 from __future__ import annotations
 

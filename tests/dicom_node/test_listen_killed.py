@@ -137,9 +137,8 @@ def test_fifty_series_four_senders_five_kills(
     stop = threading.Event()
     arrived = lambda: len(list((tmp_path / "node" / "received").glob("*/*")))  # noqa: E731
     segs = lambda: len(pacs.of(SegmentationStorage))  # noqa: E731
-    moments = [
-        lambda: arrived() >= 20, lambda: arrived() >= 90, lambda: segs() >= 5, lambda: segs() >= 18, lambda: segs() >= 35
-    ]  # fmt: skip
+    moments = [lambda: arrived() >= 20, lambda: arrived() >= 90]
+    moments += [lambda: segs() >= 5, lambda: segs() >= 18, lambda: segs() >= 35]
     drawn = random.Random(0)
     listening.start()
     try:

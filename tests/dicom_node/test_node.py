@@ -196,9 +196,8 @@ def test_strays_of_a_kill_are_removed_at_the_start(tmp_path, stub) -> None:
 
 
 def test_one_process_a_folder(tmp_path, stub) -> None:
-    with Node(tmp_path, stub, settings()):
-        with pytest.raises(OutputError, match="another call is writing here"), Node(tmp_path, stub, settings()):
-            pass
+    with Node(tmp_path, stub, settings()), pytest.raises(OutputError, match="another call is writing here"):
+        Node(tmp_path, stub, settings()).__enter__()
     with Node(tmp_path, stub, settings()) as node:
         ae = AE("X")
         ae.add_requested_context("1.2.840.10008.1.1")

@@ -85,7 +85,8 @@ def test_a_kind_that_the_destination_does_not_take_fails_by_its_name(tmp_path) -
         (row,) = node.queue._rows("SELECT fault FROM series")
         assert row["fault"] == "the destination does not take Segmentation Storage"
     with Receiver(takes=["1.2.840.10008.5.1.4.1.1.2"]) as receiver:
-        with Node(tmp_path / "none", StubPredictor(), settings(destination=receiver.address)) as node:
+        more = settings(destination=receiver.address)
+        with Node(tmp_path / "none", StubPredictor(), more) as node:  # nothing of it
             send(node.port, ct_series(1))
             until(lambda: states(node) == ["failed"])
 
