@@ -8,7 +8,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.bundle import MARK, Project, bundles_in, named_bundle
@@ -80,7 +81,6 @@ def _listen(args: argparse.Namespace, project: Callable[[argparse.Namespace], Pr
     title, callers = ae_title(args.ae_title), [parse_caller(each) for each in args.allow]
     destination = None if args.send_to is None else parse_address(args.send_to)
     _say(f"opening {bundle.name}")
-    _keep_log(args.verbose)
     from pipelines.dicom_node.node import Node, NodeSettings
     from pipelines.dicom_node.predictor import BundlePredictor
     from pipelines.dicom_node.sop_classes import taken_sop_classes
@@ -106,7 +106,7 @@ def _listen(args: argparse.Namespace, project: Callable[[argparse.Namespace], Pr
     )
     overrides = chosen(known, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
     predictor = BundlePredictor(bundle, args.network, args.overlay, **overrides)
-    with SigtermUnwinds():
+    with _own_log(args.verbose), SigtermUnwinds():
         try:
             with Node(args.out, predictor, settings, retry_failed=args.retry_failed) as node:
                 secured = " with TLS" if args.tls_certificate else ""
@@ -149,17 +149,28 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _keep_log(verbose: bool) -> None:
+@contextmanager
+def _own_log(verbose: bool) -> Iterator[None]:
     """A line an event on stdout, with the time; nothing of libraries, whose words may name patients."""
-    logging.captureWarnings(True)
+    root, ours = logging.getLogger(), logging.getLogger("pipelines.dicom_node")
+    silent = [logging.getLogger(name) for name in ("pydicom", "py.warnings", "highdicom")]
+    before = [(each, each.level) for each in (root, ours, *silent)]
+    handlers = root.handlers[:]
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root, ours = logging.getLogger(), logging.getLogger("pipelines.dicom_node")
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.CRITICAL)
     ours.setLevel(logging.DEBUG if verbose else logging.INFO)
-    for name in ("pydicom", "py.warnings", "highdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for each in silent:
+        each.setLevel(logging.CRITICAL + 1)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = handlers
+        for logger, level in before:
+            logger.setLevel(level)
 
 
 def _say(text: str) -> None:

@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 _LOCK = ".listen.lock"
 _LOOK = 0.1  # seconds between looks at which associations have ended
 _CLEAN = 60.0
-_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -202,12 +201,13 @@ class Node:
         if self.settings.keep is None:
             return
         for series in self.queue.finished_before(time.time() - self.settings.keep):
-            received, sent = self.queue.drop_received(series)
-            for path in received:
-                path.unlink(missing_ok=True)
-            drop_folder(self.folder / RECEIVED / series)
-            if sent:
-                shutil.rmtree(self.folder / RESULTS / series, ignore_errors=True)
+            with self.scp.changing:  # else the same object, sent again now, would be put in place and deleted
+                received, sent = self.queue.drop_received(series)
+                for path in received:
+                    path.unlink(missing_ok=True)
+                drop_folder(self.folder / RECEIVED / series)
+                if sent:
+                    shutil.rmtree(self.folder / RESULTS / series, ignore_errors=True)
             logger.info("series %s: deleted what was received and sent", series)
 
     def _remove_strays(self) -> None:

@@ -10,7 +10,6 @@ from pydicom.uid import (
     AllTransferSyntaxes,
     ComputedRadiographyImageStorage,
     CTImageStorage,
-    DermoscopicPhotographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     EnhancedCTImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
@@ -30,13 +29,13 @@ CT = (
     SecondaryCaptureImageStorage,
 )
 XRAY = (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation)
-PHOTOGRAPH = (VLPhotographicImageStorage, DermoscopicPhotographyImageStorage)
-_OF = {"ct": CT, "x-ray": XRAY, "dermoscopy": PHOTOGRAPH, "photograph": PHOTOGRAPH}
+PHOTOGRAPH = (VLPhotographicImageStorage, UID("1.2.840.10008.5.1.4.1.1.77.1.7"))  # the latter: dermoscopic
+_OF = {"ct": CT, "x-ray": XRAY}
 
 
 def taken_sop_classes(bundle: Path) -> tuple[UID, ...]:
-    """The SOP classes that a bundle can look at: by the modality of its metadata, else by how many dimensions its
-    image has.
+    """The SOP classes that a bundle can look at: by the modality of its metadata, else by the dimensions and channels of
+    its image.
 
     Raises:
         ConfigError: the metadata cannot be read, or say neither.

@@ -58,6 +58,9 @@ class StorageScp:
         callers: who may call; empty for anyone.
         most_associations, most_pdu: at a time; bytes.
         least_free: bytes on the disk below which nothing is taken.
+
+    Attributes:
+        changing: held while a file is put in place and noted; to be held by who deletes received files.
     """
 
     def __init__(
@@ -73,8 +76,7 @@ class StorageScp:
         least_free: int = 0,
     ) -> None:
         self.queue, self.arrivals, self.callers, self.least_free = queue, arrivals, callers, least_free
-        self._lock = threading.Lock()
-        self._said_full = 0.0
+        self.changing = threading.Lock()
         self.ae = AE(title)
         self.ae.require_called_aet = True
         self.ae.maximum_associations, self.ae.maximum_pdu_size = most_associations, most_pdu
@@ -173,7 +175,7 @@ class StorageScp:
             os.fsync(file.fileno())
         folder = self.queue.folder / RECEIVED / key
         target = folder / f"{name}-{content}.dcm"
-        with self._lock:  # what is dropped and what is stored at the same moment
+        with self.changing:
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
                 _sync_folder(folder.parent)
