@@ -47,7 +47,8 @@ class NodeSettings:
         settle: seconds after the release of its association until a series counts as complete.
         most_associations, most_pdu: at a time; bytes.
         least_free: bytes on the disk below which nothing is taken.
-        keep: seconds after which what was received of a done series, and what was sent, is deleted; None: never.
+        keep: seconds after which what was received of a done or failed series, and what was sent, is deleted; None:
+            never.
         certificate, key, ca: TLS of the calls it takes; `ca` signs the certificates of callers.
         destination_ca: signs the destination's certificate; None: no TLS.
     """
@@ -234,9 +235,9 @@ def private_process(folder: Path) -> Iterator[None]:
     level = loud.level
     try:
         try:
-            for name in (INCOMING, RECEIVED, RESULTS):
+            for name in (INCOMING, RECEIVED, RESULTS):  # the folder itself may be somebody's with other things in it
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+                (folder / name).chmod(0o700)
         except OSError as error:
             what = f"the folder cannot be used ({error.strerror})"
             raise OutputError(what, where=folder, how="choose another --out") from error

@@ -286,18 +286,20 @@ class SeriesQueue:
     # --- what is there
 
     def finished_before(self, when: float) -> list[str]:
-        """Series that were done before a time (seconds since 1970) and still have their received files."""
+        """Series that were done or failed before a time (seconds since 1970) and still have their received files."""
         query = (
-            "SELECT key FROM series WHERE state = ? AND changed < ? AND EXISTS "
+            "SELECT key FROM series WHERE state IN (?, ?) AND changed < ? AND EXISTS "
             "(SELECT 1 FROM instance WHERE series = key)"
         )
-        return [row["key"] for row in self._rows(query, DONE, when)]
+        return [row["key"] for row in self._rows(query, DONE, FAILED, when)]
 
     def drop_received(self, series: str) -> tuple[list[Path], list[Path]]:
-        """Forget what was received of a done series, and its results that were sent; the files of both, to be
-        deleted."""
+        """Forget what was received of a done or failed series, and its results that were sent; the files of both, to
+        be deleted."""
         with self._change() as db:
-            row = db.execute("SELECT 1 FROM series WHERE key = ? AND state = ?", (series, DONE)).fetchone()
+            row = db.execute(
+                "SELECT 1 FROM series WHERE key = ? AND state IN (?, ?)", (series, DONE, FAILED)
+            ).fetchone()
             if row is None:
                 return [], []
             received = db.execute("SELECT file FROM instance WHERE series = ?", (series,)).fetchall()

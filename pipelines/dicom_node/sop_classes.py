@@ -34,8 +34,8 @@ _OF = {"ct": CT, "x-ray": XRAY}
 
 
 def taken_sop_classes(bundle: Path) -> tuple[UID, ...]:
-    """The SOP classes that a bundle can look at: by the modality of its metadata, else by the dimensions and channels of
-    its image.
+    """The SOP classes that a bundle can look at: by the modality of its metadata, else by the dimensions and channels
+    of its image.
 
     Raises:
         ConfigError: the metadata cannot be read, or say neither.

@@ -169,12 +169,12 @@ class StorageScp:
         study, series, instance = _uids(path, event)
         key, name, content = digest(study, series), digest(study, series, instance), _content(path)
         self.arrivals.stored(event.assoc, key)
-        if self.queue.content_of(key, name) == content:
+        folder = self.queue.folder / RECEIVED / key
+        target = folder / f"{name}-{content}.dcm"
+        if self.queue.content_of(key, name) == content and target.is_file():
             return  # sent again
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        folder = self.queue.folder / RECEIVED / key
-        target = folder / f"{name}-{content}.dcm"
         with self.changing:
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,21 @@ def test_names_are_digests_and_files_are_their_owners_alone(tmp_path, stub) -> N
             parts = path.relative_to(tmp_path / "received").with_suffix("").as_posix().replace("-", "/").split("/")
             assert [len(part) for part in parts] == [16, 16, 16]
             assert set("".join(parts)) <= set("0123456789abcdef")
-    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+    tmp_path.chmod(0o755)
+    with Node(tmp_path, stub, settings()):
+        assert tmp_path.stat().st_mode & 0o777 == 0o755  # somebody's, who may have other things in it
+        assert (tmp_path / "received").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_received_file_that_is_gone_can_be_sent_again(tmp_path, stub) -> None:
+    series = ct_series(1)
+    with Node(tmp_path, stub, settings(settle=60)) as node:
+        send(node.port, series)
+        (path,) = (tmp_path / "received").rglob("*.dcm")
+        path.unlink()
+        send(node.port, series)
+        assert path.is_file()
 
 
 def test_nothing_in_the_log_or_the_state_points_to_a_patient(tmp_path, stub, caplog) -> None:
@@ -84,10 +98,11 @@ def test_nothing_in_the_log_or_the_state_points_to_a_patient(tmp_path, stub, cap
             no_series = ct_series(1)[0]
             del no_series.SeriesInstanceUID
             assert call.store(no_series) == 0xA900
-        until(lambda: "failed" in states(node))
+        until(lambda: "failed: the series" in caplog.text)
         said = caplog.text + json.dumps([dict(row) for row in node.queue._rows("SELECT * FROM series")])
     assert "failed: the series uid-" in said
     assert "send it again" in said
+    assert '"fault": "the series uid-' in said
     for word in (PATIENT, BORN, "Grün", "Anna", series[0].SeriesInstanceUID, series[0].SOPInstanceUID):
         assert word not in said, word
 
@@ -216,3 +231,7 @@ def test_what_was_answered_long_ago_is_deleted_where_it_is_asked_for(tmp_path, s
         send(node.port, ct_series(3))
         until(lambda: not list(Path(node.folder / "received").rglob("*.dcm")))
         assert len(list((tmp_path / "stay" / "results").rglob("*.dcm"))) == 1  # sent to nobody
+        stub.fault = ZeroDivisionError()
+        send(node.port, ct_series(3))
+        until(lambda: states(node) == ["done", "failed"])
+        until(lambda: not list(Path(node.folder / "received").rglob("*.dcm")))
