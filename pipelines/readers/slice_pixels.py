@@ -22,6 +22,7 @@ from pydicom.uid import (
 from scipy import ndimage
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError
+from pipelines.readers.decoder_words import damage_raised
 from pipelines.readers.dicom_file import open_dataset
 from pipelines.readers.intensity import AIR_HU
 from pipelines.readers.slice_header import SliceHeader
@@ -84,11 +85,12 @@ def read_hounsfield(
             warnings.simplefilter("ignore")
             _check_complete(dataset, header)
             # pydicom would drop unused bits before padding or overlays can be told from damage.
-            if frames is not None:
-                stored = np.asarray(next(frames))
-            else:
-                index = header.frame if int(dataset.get("NumberOfFrames") or 1) > 1 else None
-                stored = np.asarray(pixel_array(dataset, index=index, correct_unused_bits=False))
+            with damage_raised(dataset.file_meta.TransferSyntaxUID):
+                if frames is not None:
+                    stored = np.asarray(next(frames))
+                else:
+                    index = header.frame if int(dataset.get("NumberOfFrames") or 1) > 1 else None
+                    stored = np.asarray(pixel_array(dataset, index=index, correct_unused_bits=False))
             padding, dropped = None, False
             if stored.dtype.kind in "iu":
                 padding = _padding(dataset, stored)

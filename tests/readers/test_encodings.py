@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from compressed_slices import compress, compress_by_gdcm
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
@@ -93,27 +94,6 @@ def noise() -> np.ndarray:
     x, y, z = np.mgrid[:64, :48, :3]
     smooth = 600 * np.sin(x / 9) * np.cos(y / 7) - 300 + 20 * z
     return (smooth + np.random.default_rng(0).integers(-15, 15, smooth.shape)).astype(np.int16)
-
-
-def compress(path: Path, syntax: str, **options: Any) -> None:
-    dataset = pydicom.dcmread(path)
-    dataset.compress(syntax, generate_instance_uid=False, **options)
-    dataset.save_as(path)
-
-
-def compress_by_gdcm(path: Path) -> None:
-    """JPEG lossless, the commonest of hospitals, which pydicom cannot write."""
-    gdcm = pytest.importorskip("gdcm")
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    writer.SetFileName(str(path))
-    assert writer.Write()
 
 
 WRITTEN: dict[str, tuple[Callable[[Path], None], str, int]] = {  # how, as what, and how far off it may be
