@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,13 @@ def write(folder: Path, slices: int, side: int) -> None:
     """A phantom series in the encoding that its folder is called after, unless it is there."""
     if folder.exists():
         return
-    phantom = make_lung_phantom(0, size=side, slices=slices)
+    few = make_lung_phantom(0, size=max(side // 4, 48), slices=12)
+    times = (side // few.array.shape[0], side // few.array.shape[1], -(-slices // 12))
+    array = np.kron(few.array, np.ones(times, np.int16))[:, :, :slices]
+    noise = np.random.default_rng(0).normal(0, 10, array.shape[:2]).astype(np.int16)
+    for k in range(slices):  # as in a scan, so that there is something to compress
+        array[:, :, k] = np.maximum(array[:, :, k] + np.roll(noise, 7 * k, axis=0), -1024)
+    phantom = replace(few, array=array, label=few.label[:, :, :1], affine=np.diag([-0.7, -0.7, 1.0, 1.0]))
     write_dicom_case(folder.parent / "plain", folder.name, phantom)
     home = folder.parent / "plain" / "series" / folder.name
     syntax = ENCODINGS[folder.name.split(",")[0]]

@@ -20,6 +20,8 @@ _BEHIND = re.compile(rb"Corrupt JPEG data: (\d+) extraneous bytes before marker 
 _EXCESS = re.compile(r"RLE segment contains non-conformant padding - (\d+) vs\. (\d+)")
 _PADDING_BYTES = 16  # that many may be an encoder's odd padding
 _turn = threading.Lock()
+# A process that forks meanwhile (a DataLoader's worker) would begin with a lock that nobody gives back.
+os.register_at_fork(before=_turn.acquire, after_in_parent=_turn.release, after_in_child=_turn.release)
 
 
 class DamagedPixels(Exception):

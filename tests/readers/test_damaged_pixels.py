@@ -100,3 +100,29 @@ def test_a_process_without_stderr_reads_too(write_series) -> None:
         ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], check=True, stdout=subprocess.PIPE, text=True
     )
     assert float(told.stdout) == pytest.approx(float(noise().sum()))
+
+
+def test_a_process_may_fork_while_a_slice_is_decoded() -> None:
+    """Its child has stderr, and the lock is free."""
+    code = """
+import os, threading, time
+from pydicom.uid import JPEGLosslessSV1
+from pipelines.readers.decoder_words import damage_raised
+inside = threading.Event()
+def decode():
+    with damage_raised(JPEGLosslessSV1):
+        inside.set()
+        time.sleep(0.3)
+thread = threading.Thread(target=decode)
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    with damage_raised(JPEGLosslessSV1):
+        os.write(2, b"the child's words")
+    os._exit(0)
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert told.stderr == "the child's words"
