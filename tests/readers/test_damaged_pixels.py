@@ -43,11 +43,17 @@ def overwritten(frame: bytes) -> bytes:
     return frame[:middle] + b"\xff" * 300 + frame[middle + 300 :]
 
 
-@pytest.mark.parametrize("change", [gap, overwritten, lambda frame: frame[: len(frame) // 2]], ids=["gap", "ff", "cut"])
+def cut(frame: bytes) -> bytes:
+    return frame[: len(frame) // 2]
+
+
+@pytest.mark.parametrize("change", [gap, overwritten, cut])
 @pytest.mark.parametrize("encoding", ["JPEG lossless", "RLE", "JPEG-LS"])
 def test_it_is_refused_by_name(write_series, capfd, encoding: str, change: Change) -> None:
     if encoding == "JPEG-LS":
         pytest.importorskip("jpeg_ls")
+        if change is cut:
+            pytest.skip("pyjpegls takes seconds to say so")
     folder = write_series(volume=noise())
     for path in folder.iterdir():
         if encoding == "JPEG lossless":
