@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -26,6 +27,7 @@ _TRANSIENT = (
     HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT,
 )  # fmt: skip
+logging.getLogger("retrying").setLevel(logging.ERROR)  # it warns of each attempt, with a stack trace
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LONGEST_UID = 64
 _WHOLE = 2**31  # bytes that are sent in one piece: what the library sends in chunks it cannot send again
