@@ -89,7 +89,7 @@ def main() -> None:
         time.sleep(0.1)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = browser.new_page(viewport={"width": 1200, "height": 720})
         page.on("console", lambda message: print(message.type, message.text[:300]) if message.type == "error" else None)
         page.on("pageerror", lambda error: print("page error", str(error)[:500]))
         page.goto(f"http://127.0.0.1:{PORT}/viewer?StudyInstanceUIDs={args.study}")
@@ -98,7 +98,10 @@ def main() -> None:
         page.get_by_text("segmentation by").first.dblclick()
         page.get_by_text("Yes", exact=True).click(timeout=args.seconds * 1000)
         page.wait_for_timeout(8000)
-        page.mouse.move(800, 450)
+        page.mouse.move(600, 350)
+        page.mouse.click(1184, 100)  # the panel of segmentations
+        page.wait_for_timeout(2000)
+        page.mouse.move(600, 350)
         for _ in range(args.scroll):
             page.mouse.wheel(0, 100)
             page.wait_for_timeout(300)

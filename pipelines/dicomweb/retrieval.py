@@ -8,12 +8,14 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from requests.exceptions import HTTPError
 
-from pipelines.dicomweb.connection import ATTEMPTS, Server
+from pipelines.dicomweb.connection import ATTEMPTS, Server, status_of
 from pipelines.dicomweb.study import Series, digest
 from pipelines.errors import OutputError, SeriesError, ServerError
 from pipelines.files import write_file
@@ -66,15 +68,14 @@ def fetch_series(server: Server, series: Series, folder: Path) -> int:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder, and those above it, that nobody but its owner can enter.
+    """Make a folder that nobody but its owner can enter; those above it as folders are.
 
     Raises:
         OutputError: it cannot be made.
     """
     try:
-        for each in [*reversed(path.parents), path]:
-            if not each.exists():
-                each.mkdir(mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder cannot be made ({error.strerror})", where=path, how=_NO_ROOM) from error
 
@@ -103,7 +104,11 @@ def _stream(server: Server, series: Series, only: tuple[str, ...]) -> Iterator[p
     if not only:
         yield from server.client.iter_series(series.study, series.uid, _AS_STORED)
     for uid in only:
-        yield server.client.retrieve_instance(series.study, series.uid, uid, _AS_STORED)
+        try:
+            yield server.client.retrieve_instance(series.study, series.uid, uid, _AS_STORED)
+        except HTTPError as error:
+            if status_of(error) != HTTPStatus.NOT_FOUND:
+                raise
 
 
 def _keep(dataset: pydicom.Dataset, server: Server, series: Series, folder: Path) -> str:

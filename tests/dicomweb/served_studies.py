@@ -71,8 +71,8 @@ class Served:
     def datasets(self) -> list[pydicom.Dataset]:
         return [pydicom.dcmread(io.BytesIO(each)) for each in self.files.values()]
 
-    def of_kind(self, modality: str) -> list[pydicom.Dataset]:
-        return [each for each in self.datasets if each.Modality == modality]
+    def of_study(self, study: str) -> list[pydicom.Dataset]:
+        return [each for each in self.datasets if each.StudyInstanceUID == study]
 
     def posts(self) -> list[str]:
         return [path for method, path, _ in self.asked if method == "POST"]
@@ -112,9 +112,8 @@ class Served:
         if (refused := self._begin(request)) is not None:
             return refused
         found: dict[str, list[pydicom.Dataset]] = {}
-        for each in self.datasets:
-            if each.StudyInstanceUID == request.path_params["study"]:
-                found.setdefault(each.SeriesInstanceUID, []).append(each)
+        for each in self.of_study(request.path_params["study"]):
+            found.setdefault(each.SeriesInstanceUID, []).append(each)
         entries = []
         for members in found.values():
             entry = _entry(members[0], "StudyInstanceUID", "SeriesInstanceUID")

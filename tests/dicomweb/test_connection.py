@@ -111,7 +111,7 @@ def test_nobody_there_and_no_dicomweb_are_named(served: Served) -> None:
         series_of(Server(served.url + "/nowhere"), "1.2.3")
 
 
-def test_a_certificate_is_verified(tmp_path: Path, monkeypatch) -> None:
+def test_a_certificate_is_verified(tmp_path: Path) -> None:
     key, certificate = _self_signed(tmp_path)
     files = {"ssl_keyfile": str(key), "ssl_certfile": str(certificate)}
     with Running(Served(), **files) as served:
@@ -119,11 +119,16 @@ def test_a_certificate_is_verified(tmp_path: Path, monkeypatch) -> None:
         with pytest.raises(ServerError, match="not trusted"):
             series_of(Server(served.url), study)
         assert series_of(Server(served.url, ca_file=certificate), study)
-        monkeypatch.setenv(
-            "REQUESTS_CA_BUNDLE", str(certificate)
-        )  # of the environment, which says less than the option
         with pytest.raises(UsageError, match="certificates"):
             Server(served.url, ca_file=tmp_path / "none.pem")
+
+
+def test_the_option_counts_more_than_the_environment(tmp_path: Path, monkeypatch) -> None:
+    _, certificate = _self_signed(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
+    session = Server("https://pacs/d", ca_file=certificate).client._session
+    settings = session.merge_environment_settings("https://pacs/d", {}, None, None, None)
+    assert settings["verify"] == str(certificate)
 
 
 def _self_signed(folder: Path) -> tuple[Path, Path]:

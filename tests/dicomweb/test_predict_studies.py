@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ def words(served: Served, out: Path, weights: Path, *studies: str) -> list[str]:
     return ["predict", BUNDLE, "--dicomweb", served.url, "--out", str(out), *asked, *fixed]
 
 
+def umask() -> int:
+    now = os.umask(0o022)
+    os.umask(now)
+    return now
+
+
 def lines(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
@@ -44,6 +51,7 @@ def test_a_server_is_written_to_only_where_that_is_asked(served: Served, tmp_pat
     (line,) = lines(out)
     assert line["files"].keys() >= {"seg", "sr", "preview"}
     assert not (out / ".fetched").exists()
+    assert out.stat().st_mode & 0o777 == 0o777 & ~umask()
     said = capsys.readouterr()
     assert "Änne" not in said.out + said.err
     assert "patient-1" not in said.out + said.err
@@ -90,6 +98,10 @@ def test_a_study_that_is_not_there_stops_no_other(served: Served, tmp_path, weig
     assert main(words(served, tmp_path / "out", weights, "1.2.3", study)) == 10
     assert len(lines(tmp_path / "out")) == 1
     assert "no study 1.2.3" in capsys.readouterr().err
+    torn = served.add(*write_series(tmp_path / "torn").iterdir())
+    served.lost = {served.of_study(torn)[0].SOPInstanceUID}
+    assert main(words(served, tmp_path / "out", weights, torn, study)) == 13
+    assert "2 of 3 instances came" in capsys.readouterr().err
     assert main(words(served, tmp_path / "none", weights, "1.2.3")) == 10
     assert not (tmp_path / "none").exists()
 

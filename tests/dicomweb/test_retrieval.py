@@ -29,7 +29,6 @@ def test_what_is_stored_comes_as_it_is(served: Served, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "got"
     assert fetch_series(Server(served.url), listed(served, study), folder) == 3
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert folder.parent.stat().st_mode & 0o777 == 0o700
     assert "transfer-syntax=*" in served.asked[-1][2]["accept"]
     came = {pydicom.dcmread(each).SOPInstanceUID: each.read_bytes() for each in folder.iterdir()}
     assert came == served.files
@@ -60,9 +59,8 @@ def test_a_part_of_a_series_is_no_series(served: Served, tmp_path: Path) -> None
     study = served.add(*write_series(tmp_path / "ct").iterdir())
     series = listed(served, study)
     served.lost = {series.instances[1]}
-    with pytest.raises((SeriesError, ServerError)) as caught:
+    with pytest.raises(SeriesError, match="series 4 is incomplete: 2 of 3 instances came"):
         fetch_series(Server(served.url), series, tmp_path / "got")
-    assert "series 4" in str(caught.value)
     assert list(tmp_path.iterdir()) == [tmp_path / "ct"]
 
 
