@@ -186,9 +186,9 @@ def sort_out(
             else:
                 passed.append((series, reason))
     if not taken:
-        reasons = "; ".join(f"{each.told}: {reason}" for each, reason in passed[:12])
+        others = [f"{each.told}: {reason}" for each, reason in passed if not each.own]
         raise SeriesError(
-            f"the study has no series that the bundle takes ({reasons})",
+            f"the study has no series that the bundle takes ({'; '.join(others[:12]) or 'nothing but results'})",
             where=server.url,
             how="name one with --series, or give another study",
         )
