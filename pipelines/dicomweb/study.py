@@ -13,9 +13,10 @@ from typing import Any
 from pydicom.uid import UID
 from requests.exceptions import HTTPError
 
+from pipelines.bundle import MARK
 from pipelines.dicom_writing.maker import PROJECT
 from pipelines.dicomweb.connection import Server, is_uid, status_of
-from pipelines.errors import SeriesError, UnreadableFileError
+from pipelines.errors import ConfigError, SeriesError, UnreadableFileError
 from pipelines.readers.dicom_picture import PHOTO_MODALITIES, XRAY_MODALITIES
 
 _LEAST_IMAGES = 3  # of a CT series that is taken without being named: fewer are scouts and single pictures
@@ -71,17 +72,24 @@ def digest(uid: str, length: int = 8) -> str:
 
 
 def modalities_of(bundle: Path) -> tuple[str, ...]:
-    """The DICOM modalities that a bundle's networks look at, by its metadata: CT of Hounsfield units and volumes, those
-    of projection X-rays, or those of photographs."""
+    """The DICOM modalities that a bundle looks at: by the modality of its metadata, else by the dimensions and channels
+    of its image.
+
+    Raises:
+        ConfigError: the metadata cannot be read, or do not say it.
+    """
+    path = bundle / MARK
     try:
-        about = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))
-        image = about["network_data_format"]["inputs"]["image"]
-        modality, shape = str(image.get("modality", "")).upper(), image.get("spatial_shape") or ()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        image = json.loads(path.read_text("utf-8"))["network_data_format"]["inputs"]["image"]
+        modality, colour = str(image.get("modality", "")).strip().upper(), image.get("num_channels") == 3
+        dimensions = len(image.get("spatial_shape", ()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError("the metadata do not say what the bundle looks at", where=path) from error
+    if modality == "CT" or dimensions == 3:
         return ("CT",)
-    if modality == "CT" or image.get("format") == "hounsfield" or len(shape) == 3:
-        return ("CT",)
-    return XRAY_MODALITIES if modality in ("X-RAY", *XRAY_MODALITIES) else PHOTO_MODALITIES
+    if modality == "X-RAY":
+        return XRAY_MODALITIES
+    return PHOTO_MODALITIES if colour else (*XRAY_MODALITIES, *PHOTO_MODALITIES)
 
 
 def series_of(server: Server, study: str) -> list[Series]:

@@ -1,15 +1,10 @@
-"""A DICOMweb server for each test, and the inputs of ``tests/dicom_writing``."""
+"""A DICOMweb server for each test."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "dicom_writing"))
-
 from served_studies import Running, Served
 
 import pipelines.dicomweb.retrieval

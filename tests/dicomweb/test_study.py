@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from dicom_inputs import write_enhanced, write_series, write_xray
 from served_studies import Served
 
 from pipelines.dicomweb import Server, modalities_of, series_of, sort_out
-from pipelines.errors import SeriesError, UnreadableFileError
+from pipelines.errors import ConfigError, SeriesError, UnreadableFileError
 
 CT = ("CT",)
 
@@ -45,6 +46,26 @@ def reasons(server: Server, study: str, modalities: tuple[str, ...]) -> tuple[li
 )
 def test_what_a_bundle_looks_at(project: Path, bundle: str, modality: str) -> None:
     assert modality in modalities_of(project / "bundles" / bundle)
+
+
+@pytest.mark.parametrize(
+    ("image", "takes", "leaves"),
+    [
+        ({"spatial_shape": ["n", "n", "n"], "num_channels": 1}, "CT", "CR"),
+        ({"spatial_shape": ["n", "n"], "num_channels": 3}, "XC", "CR"),
+        ({"spatial_shape": ["n", "n"], "num_channels": 1}, "CR", "CT"),
+    ],
+)
+def test_a_bundle_that_names_no_modality(tmp_path: Path, image: dict, takes: str, leaves: str) -> None:
+    (tmp_path / "configs").mkdir()
+    metadata = tmp_path / "configs" / "metadata.json"
+    metadata.write_text(json.dumps({"network_data_format": {"inputs": {"image": image}}}))
+    found = modalities_of(tmp_path)
+    assert takes in found
+    assert leaves not in found
+    metadata.write_text("{}")
+    with pytest.raises(ConfigError, match="what the bundle looks at"):
+        modalities_of(tmp_path)
 
 
 @pytest.mark.parametrize("paged", [True, False])
