@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydicom.uid import (
@@ -17,8 +16,8 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
 )
 
-from pipelines.bundle import MARK
-from pipelines.errors import ConfigError, UnreadableFileError
+from pipelines.bundle import looks_at
+from pipelines.errors import UnreadableFileError
 from pipelines.readers.dicom_file import check_decoder
 
 # Some exporters write slices as secondary captures that lie somewhere in space; the reader takes these.
@@ -30,29 +29,17 @@ CT = (
 )
 XRAY = (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation)
 PHOTOGRAPH = (VLPhotographicImageStorage, UID("1.2.840.10008.5.1.4.1.1.77.1.7"))  # the latter: dermoscopic
-_OF = {"ct": CT, "x-ray": XRAY}
+_OF = {"ct": CT, "x-ray": XRAY, "photograph": PHOTOGRAPH}
 
 
 def taken_sop_classes(bundle: Path) -> tuple[UID, ...]:
-    """The SOP classes that a bundle can look at: by the modality of its metadata, else by the dimensions and channels
-    of its image.
+    """The SOP classes that a bundle can look at (`looks_at`).
 
     Raises:
         ConfigError: the metadata cannot be read, or say neither.
     """
-    path = bundle / MARK
-    try:
-        image = json.loads(path.read_text(encoding="utf-8"))["network_data_format"]["inputs"]["image"]
-        modality = str(image.get("modality", "")).strip().lower()
-        colour = image.get("num_channels") == 3
-        dimensions = len(image.get("spatial_shape", ()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError("the metadata do not say what the bundle looks at", where=path) from error
-    if modality in _OF:
-        return _OF[modality]
-    if dimensions == 3:
-        return CT
-    return PHOTOGRAPH if colour else (*XRAY, *PHOTOGRAPH)
+    kinds = looks_at(bundle)
+    return tuple(sop_class for kind, own in _OF.items() if kind in kinds for sop_class in own)
 
 
 def transfer_syntaxes() -> list[str]:

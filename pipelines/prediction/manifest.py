@@ -80,7 +80,7 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
     Args:
         path: of a case, which may lead into a folder or archive.
         known: what was found of paths before; added to.
-        leave_out: a folder whose files do not count.
+        leave_out: a folder whose files do not count, where they lie in the input (and not the input in it).
     """
     text = str(path)
     if SEPARATOR in text and not os.path.lexists(path):
@@ -90,7 +90,8 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
     if path not in known:
         try:
             if path.is_dir():
-                files = sorted(e for e in path.rglob("*") if e.is_file() and not e.is_relative_to(leave_out))
+                inner = path.resolve().is_relative_to(leave_out)
+                files = sorted(e for e in path.rglob("*") if e.is_file() and (inner or not e.is_relative_to(leave_out)))
             else:
                 files = [path, *(_beside(path) if path.suffix.lower() in _PARTED else [])]
             parts = [f"{each.name} {file_digest(each)}" for each in files]
