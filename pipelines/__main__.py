@@ -17,6 +17,7 @@ from pipelines.commands import (
     data,
     demo,
     label,
+    listen,
     new,
     predict,
     promote,
@@ -66,7 +67,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (new, predict, compare, promote, card, tune, cross_validate, demo, ui, label, sync, listing, bundles):
+    for module in (
+        new,
+        predict,
+        compare,
+        promote,
+        card,
+        tune,
+        cross_validate,
+        demo,
+        ui,
+        label,
+        listen,
+        sync,
+        listing,
+        bundles,
+    ):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

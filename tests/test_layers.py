@@ -28,7 +28,7 @@ FLOORS = [
     {"dicom_writing", "tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"cross_validation", "promotion", "starting", "tuning"},
+    {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
     {"labelling", "model_card"},
     {"commands"},
