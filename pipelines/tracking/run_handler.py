@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 
-from pipelines.errors import ConfigError, PipelinesError
+from pipelines.errors import ConfigError
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.tracking.event_folders import INSTALL, events_root, forget_events
 from pipelines.tracking.learning_curve import learning_curve
@@ -88,8 +88,7 @@ class RunTracker:
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
-        ConfigError, OutputError: as the training starts: events for TensorBoard are asked for, and it is not installed,
-            or there is no folder for them.
+        ConfigError: events for TensorBoard are asked for, and it is not installed, or there is no folder for them.
     """
 
     def __init__(
@@ -135,13 +134,9 @@ class RunTracker:
         self.more_tags = dict(tags or {})
         self.uri = checked_uri(tracking_uri) if tracking_uri else _default_uri()
         self._writer: RunWriter | None = None
-        self._events: TensorBoardEvents | None = None
-        self._refused: PipelinesError | None = None  # MONAI would hide it, raised here; the training's start raises it
-        about = {"network": network, "evaluator": evaluator, "label_names": label_names}
-        try:
-            self._events = _events_for(tensorboard, self.ckpt_dir, **about)
-        except PipelinesError as error:
-            self._refused = error
+        self._events = _events_for(
+            tensorboard, self.ckpt_dir, network=network, evaluator=evaluator, label_names=label_names
+        )
         self._forget()
 
     @property
@@ -163,8 +158,6 @@ class RunTracker:
         run: Callable[..., Any] = engine.run
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
-            if self._refused is not None:
-                raise self._refused
             with SigtermUnwinds() as sigterm:
                 try:
                     take_off_monais(engine, self.evaluator)
