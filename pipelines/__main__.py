@@ -18,6 +18,7 @@ from pipelines.commands import (
     demo,
     label,
     new,
+    package,
     predict,
     promote,
     sync,
@@ -66,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (new, predict, compare, promote, card, tune, cross_validate, demo, ui, label, sync, listing, bundles):
+    trained = (compare, promote, card, tune, cross_validate, sync, package)
+    for module in (new, predict, *trained, demo, ui, label, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":
