@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import highdicom as hd
+import pydicom
+from pydicom.uid import generate_uid
 
 from pipelines.files import file_digest
 
 PROJECT = "imaging-bundles"
+Write = Callable[[IO[bytes]], object]
 _LONGEST = 64  # of a value of the kind LO
 
 
@@ -47,6 +50,11 @@ class Maker:
         """Network and weights' digest, as the algorithm's parameters."""
         return {"network": self.network, "weights_sha256": self.weights or "none"}
 
+    @property
+    def device_uid(self) -> hd.UID:
+        """Of the algorithm: the same in each report by the same bundle, version, network and weights."""
+        return hd.UID(generate_uid(entropy_srcs=[PROJECT, self.name, self.version, self.network, self.weights]))
+
     def common(self, what: str, number: int) -> dict[str, Any]:
         """Arguments that each of highdicom's objects takes: new UIDs, a series of its own that says what it is for."""
         return {
@@ -72,3 +80,9 @@ def _package_version() -> str:
 def label_of(names: Mapping[int, str], value: int) -> str:
     """The name of a label, as long as a segment's label may be."""
     return names[value][:_LONGEST]
+
+
+def writer(dataset: pydicom.Dataset) -> Write:
+    """What writes a data set to a file."""
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # names of labels may need more letters than the source has
+    return lambda file: pydicom.dcmwrite(file, dataset, enforce_file_format=True)

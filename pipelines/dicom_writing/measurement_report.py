@@ -12,6 +12,7 @@ import highdicom as hd
 from highdicom import sr
 from pydicom.sr.codedict import codes
 
+from pipelines import key_figures
 from pipelines.dicom_writing.codes import concept
 from pipelines.dicom_writing.maker import PROJECT, Maker
 from pipelines.errors import ConfigError
@@ -32,7 +33,7 @@ class Figure:
     """A figure of the report and what it is called.
 
     Raises:
-        ConfigError: by ``of``, another unit.
+        ConfigError: by ``of``, another unit, or a code that is none.
 
     Attributes:
         key: where it stands in the report; a number is the place in a list.
@@ -56,6 +57,8 @@ class Figure:
         key = given["key"]
         if given.get("unit") not in {None, *UNITS}:
             raise ConfigError(f"the unit of {key} is {given['unit']!r}", how=f"choose from {', '.join(UNITS)}")
+        for code in (given.get("name"), *(given.get("values") or {}).values()):
+            concept(code, str(key))
         return cls(**{**given, "key": tuple(key.split(".") if isinstance(key, str) else key)})
 
     def value(self, report: Mapping[str, Any]) -> Any:
@@ -69,6 +72,18 @@ class Figure:
             else:
                 return None
         return found
+
+
+def figures_of(given: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """Figures by what a config says of them.
+
+    Raises:
+        ConfigError: one has no key, another unit, or a code that is none.
+    """
+    try:
+        return [Figure.of(each) for each in given]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"figures of dicom.yaml: {error}", how="give each a key, and name, unit, …") from None
 
 
 def measurement_report(
@@ -132,8 +147,11 @@ def measurement_report(
             ],
         )
     )
+    groups[-1][0].ContentSequence.extend(
+        sr.TextContentItem(codes.DCM.Comment, text, sr.RelationshipTypeValues.CONTAINS) for text in remarks(report)
+    )
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=hd.UID(), name=maker.name, manufacturer_name=PROJECT, model_name=maker.network
+        uid=maker.device_uid, name=maker.name, manufacturer_name=PROJECT, model_name=maker.network
     )
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
@@ -152,6 +170,11 @@ def measurement_report(
             is_verified=False,
             **maker.common("measurements", 9002),
         )
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """What a reader of the report must know beside its figures: why it is doubtful or referred, and its notes."""
+    return list(dict.fromkeys(map(str, [*key_figures.warnings(report), *report.get("notes", [])])))
 
 
 def _measurement(figure: Figure, report: Mapping[str, Any]) -> sr.Measurement:

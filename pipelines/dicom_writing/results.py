@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
 from ignite.engine import Engine
+from numpy.typing import NDArray
+from PIL import Image
 
-from pipelines.dicom_writing.maker import Maker
-from pipelines.dicom_writing.measurement_report import Figure, measurement_report
+from pipelines.dicom_writing.maker import Maker, Write, writer
+from pipelines.dicom_writing.measurement_report import Figure, figures_of, measurement_report
 from pipelines.dicom_writing.preview import preview
-from pipelines.dicom_writing.segmentation import TYPES, segment_numbers, segmentation
-from pipelines.errors import ConfigError
+from pipelines.dicom_writing.segmentation import check_codes, on_source_grid, segment_numbers, segmentation, type_of
 from pipelines.handlers.case_writer import Finding, FindingEvents
 from pipelines.readers.dicom_source import DicomSource, read_source
 
 logger = logging.getLogger(__name__)
-
-Write = Callable[[IO[bytes]], object]
 
 
 class DicomResults:
@@ -44,7 +42,7 @@ class DicomResults:
         segmentation_type: BINARY or LABELMAP; viewers that show the latter are few.
 
     Raises:
-        ConfigError: another type, or a figure that has no key.
+        ConfigError: another type, a figure that has no key, or a code that is none.
     """
 
     def __init__(
@@ -57,16 +55,12 @@ class DicomResults:
         figures: Sequence[Mapping[str, Any]] = (),
         segmentation_type: str = "BINARY",
     ) -> None:
-        self.kind = str(segmentation_type).upper()
-        if self.kind not in TYPES:
-            raise ConfigError(f"segmentation_type is {segmentation_type!r}", how=f"choose from {', '.join(TYPES)}")
+        self.kind = type_of(segmentation_type)
         self.bundle, self.network, self.checkpoint = Path(bundle), network, checkpoint
         self.names = {int(value): str(name) for value, name in (label_names or {}).items()}
         self.segments = {int(value): given for value, given in (segments or {}).items()}
-        try:
-            self.figures = [Figure.of(each) for each in figures]
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"figures of dicom.yaml: {error}", how="give each a key, and name, unit, …") from None
+        self.figures = figures_of(figures)
+        check_codes(self.segments)
         self._maker: Maker | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -99,21 +93,28 @@ class DicomResults:
         notes: list[str] = []
         seg, held = None, {}
         if finding.mask is not None:
-            mask = finding.mask
-            values = np.asarray(mask.dataobj if isinstance(mask, nib.Nifti1Image) else mask).astype(np.uint8)
+            values = _values(finding.mask, source)
             if values.any():
                 seg = segmentation(values, source, self.names, self.segments, maker, self.kind)
                 held = {value: n for value, n in segment_numbers(self.names).items() if (values == value).any()}
-                files["seg"] = ("seg.dcm", _writer(seg))
+                files["seg"] = ("seg.dcm", writer(seg))
             else:
                 notes.append("no DICOM SEG was written: nothing was found, and viewers do not show an empty one")
         figures = [*self.figures, *usual_figures(finding.report, self.names)]
         report = measurement_report(finding.report, figures, source, maker, seg, held)
-        files["sr"] = ("sr.dcm", _writer(report))
+        files["sr"] = ("sr.dcm", writer(report))
         if (draw := finding.draw) is not None:
             common = maker.common("preview", 9003)
-            files["preview"] = ("preview.dcm", lambda file: _writer(preview(draw, source, maker, common))(file))
+            files["preview"] = ("preview.dcm", lambda file: writer(preview(draw, source, maker, common))(file))
         return files, notes
+
+
+def _values(mask: nib.Nifti1Image | Image.Image, source: DicomSource) -> NDArray[np.uint8]:
+    """Of a volume (columns, rows, slices), of a picture (rows, columns)."""
+    if isinstance(mask, nib.Nifti1Image):
+        assert mask.affine is not None
+        return on_source_grid(np.asarray(mask.dataobj), mask.affine, source)
+    return np.asarray(mask).astype(np.uint8)
 
 
 def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[Figure]:
@@ -127,11 +128,6 @@ def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[F
         found += [Figure(("probabilities", name), None, "number") for name in report["probabilities"]]
         found += [Figure(("operating_point", "threshold"), None, "number"), Figure(("refer",))]
     return found
-
-
-def _writer(dataset: pydicom.Dataset) -> Write:
-    dataset.SpecificCharacterSet = "ISO_IR 192"  # names of labels may need more letters than the source has
-    return lambda file: pydicom.dcmwrite(file, dataset, enforce_file_format=True)
 
 
 def _short(error: Exception) -> str:

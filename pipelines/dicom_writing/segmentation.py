@@ -9,6 +9,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 from highdicom.seg import Segmentation, SegmentDescription
+from nibabel import orientations
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
@@ -25,6 +26,57 @@ _CATEGORY = ("49755003", "SCT", "Morphologically Abnormal Structure")
 def segment_numbers(names: Mapping[int, str]) -> dict[int, int]:
     """The segment of each label value but background: their order is that of the values, from 1 without gaps."""
     return {value: number for number, value in enumerate(sorted(value for value in names if value), 1)}
+
+
+def type_of(given: str) -> str:
+    """One of ``TYPES`` in any case; a ConfigError of another one."""
+    if str(given).upper() not in TYPES:
+        raise ConfigError(f"segmentation_type is {given!r}", how=f"choose from {', '.join(TYPES)}")
+    return str(given).upper()
+
+
+def check_codes(segments: Mapping[int, Mapping[str, Any]]) -> None:
+    """Raise a ConfigError where something that ``segmentation`` is to call segments is no code."""
+    for value, given in segments.items():
+        if unknown := set(given) - {"category", "type", "anatomy"}:
+            raise ConfigError(f"segment {value}: {sorted(unknown)} is unknown", how="give category, type and anatomy")
+        for each in (given.get("category"), given.get("type"), *(given.get("anatomy") or [])):
+            concept(each, str(value))
+
+
+def on_source_grid(mask: NDArray[Any], affine: NDArray[Any], source: DicomSource) -> NDArray[np.uint8]:
+    """A volume's mask with its axes as the source's slices lie: turned and mirrored, never resampled.
+
+    Args:
+        mask: label values, 0 to 255, (X, Y, Z).
+        affine: 4x4, from its voxels to RAS millimetres.
+        source: a series.
+
+    Returns:
+        (columns, rows, slices).
+
+    Raises:
+        GeometryError: it lies on another grid (another size, spacing or place), or a value is beyond 255.
+    """
+    assert source.affine is not None, "a picture lies nowhere in space"
+    turn = orientations.io_orientation(np.linalg.inv(source.affine) @ affine)
+    turned = orientations.apply_orientation(mask, turn)
+    lies = affine @ orientations.inv_ornt_aff(turn, mask.shape)
+    spacing = np.linalg.norm(source.affine[:3, :3], axis=0).min()
+    wanted = _shape(source)
+    if turned.shape != (wanted[2], wanted[1], wanted[0]) or np.abs(lies - source.affine).max() > spacing / 100:
+        what = f"the mask of {mask.shape} voxels does not lie on the grid of its series"
+        raise GeometryError(what, how="bring it back to the input's grid first (MONAI's Invertd, nearest neighbour)")
+    if turned.size and not 0 <= turned.min() <= turned.max() <= 255:
+        raise GeometryError(f"the mask has values from {turned.min()} to {turned.max()}", how="label values: 0 to 255")
+    return turned.astype(np.uint8)
+
+
+def _shape(source: DicomSource) -> tuple[int, int, int]:
+    """Frames, rows and columns."""
+    first = source.instances[0]
+    number = len(source.instances) if source.frames is None else int(first.NumberOfFrames)
+    return number, int(first.Rows), int(first.Columns)
 
 
 def segmentation(
@@ -51,8 +103,7 @@ def segmentation(
         ConfigError: another kind, or a code that is none.
         GeometryError: the mask has not the size of the source.
     """
-    if kind not in TYPES:
-        raise ConfigError(f"the segmentation type is {kind!r}", how=f"choose from {', '.join(TYPES)}")
+    kind = type_of(kind)
     planes = _planes(mask, source)
     numbers = segment_numbers(names)
     if list(numbers) != list(numbers.values()):
@@ -89,10 +140,9 @@ def segmentation(
 def _planes(mask: NDArray[np.uint8], source: DicomSource) -> NDArray[np.uint8]:
     """(frames, rows, columns), a frame an instance, or a frame of the one instance."""
     planes = mask[None] if mask.ndim == 2 else mask.transpose(2, 1, 0)
-    first = source.instances[0]
-    number = len(source.instances) if source.frames is None else int(first.NumberOfFrames)
-    if planes.shape != (number, first.Rows, first.Columns) or (source.frames and len(source.frames) != number):
-        raise GeometryError(f"the mask has {planes.shape} and the series {(number, first.Rows, first.Columns)}")
+    wanted = _shape(source)
+    if planes.shape != wanted or (source.frames and len(source.frames) != wanted[0]):
+        raise GeometryError(f"the mask has {planes.shape} and the series {wanted}")
     if source.frames is not None:
         planes = planes[np.argsort(source.frames)]
     return np.ascontiguousarray(planes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pydicom
 
 from pipelines.readers import kinds
@@ -23,11 +24,13 @@ class DicomSource:
         instances: a data set a file, in the order of the slices of what `read_case` reads.
         frames: of an enhanced CT, whose one file is the only instance: the frame (from 0) of each slice; else None.
         picture: an X-ray or a photograph, which lies nowhere in space.
+        affine: 4x4, from (column, row, slice) to RAS millimetres; None of a picture.
     """
 
     instances: tuple[pydicom.FileDataset, ...]
     frames: tuple[int, ...] | None = None
     picture: bool = False
+    affine: np.ndarray | None = None
 
 
 def read_source(path: Path) -> DicomSource | None:
@@ -45,11 +48,11 @@ def read_source(path: Path) -> DicomSource | None:
     with told_of(place, path):
         if not is_folder(place.path) and describe(place.path).kind == PICTURE:
             return DicomSource((_header(place.path),), picture=True)
-        headers = stack_of(place.path, place.series)[0].headers
+        headers, affine, _ = stack_of(place.path, place.series)[0]
         files = list(dict.fromkeys(header.path for header in headers))
         instances = tuple(_header(file) for file in files)
     several = len(files) == 1 and "NumberOfFrames" in instances[0]
-    return DicomSource(instances, tuple(header.frame for header in headers) if several else None)
+    return DicomSource(instances, tuple(header.frame for header in headers) if several else None, affine=affine)
 
 
 def _header(path: Path) -> pydicom.FileDataset:

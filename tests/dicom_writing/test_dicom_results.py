@@ -21,6 +21,7 @@ from pipelines.dicom_writing import DicomResults
 from pipelines.errors import ConfigError
 from pipelines.handlers import Finding
 from pipelines.readers import read_case
+from pipelines.readers.dicom_series import stack_of
 
 NAMES = {0: "background", 1: "lung", 2: "lesion"}
 SEGMENTS = {1: {"category": ["123037004", "SCT", "Body structure"], "type": ["39607008", "SCT", "Lung"]}}
@@ -113,6 +114,8 @@ def test_a_segmentation_has_the_mask_where_it_lies(project, tmp_path, name, kind
     heights = [float(np.array(each.ImagePositionPatient) * [-1, -1, 1] @ normal) for each in source]
     for plane, k in zip(planes, np.argsort(np.argsort(heights)), strict=True):
         np.testing.assert_array_equal(plane, mask[:, :, k].T)
+    if kind == "BINARY":  # dciodvfy does not know label maps
+        check(files)
 
 
 def test_a_segmentation_is_one_that_viewers_show(project, tmp_path) -> None:
@@ -156,7 +159,7 @@ def test_an_enhanced_ct_is_segmented_frame_by_frame(project, tmp_path) -> None:
 
 def test_a_report_has_the_figures_by_their_names(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    mask = nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4))
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
     files, _ = written(results(project), folder, mask, tmp_path / "out")
     report = hd.sr.srread(files["sr"])
     groups = report.content.get_volumetric_roi_measurement_groups()
@@ -169,6 +172,17 @@ def test_a_report_has_the_figures_by_their_names(project, tmp_path) -> None:
     said = [each.value.meaning for each in whole.get_qualitative_evaluations()]
     assert said == ["Mild", "Research use only"]
     assert "weights_sha256" in report.to_json()
+
+
+def test_a_report_says_why_it_is_doubtful_or_referred(project, tmp_path) -> None:
+    folder = write_series(tmp_path / "series")
+    said = REPORT | {"doubt": "the lungs are small", "refer": True, "reason": "not sure", "notes": ["a note", "a note"]}
+    finding = results(project).extended(Finding("case", said, None, None), folder)
+    files = finding.write(tmp_path)
+    (whole,) = hd.sr.srread(files["sr"]).content.get_image_measurement_groups()
+    comments = [each.value for each in whole[0].ContentSequence if each.name.meaning == "Comment"]
+    assert comments == ["the lungs are small", "to be seen by a person: not sure", "a note"]
+    check(files)
 
 
 @pytest.mark.parametrize("kind", ["xray", "photograph"])
@@ -193,7 +207,9 @@ def test_a_picture_has_its_own(project, tmp_path, kind) -> None:
 
 def test_the_preview_says_in_its_pixels_that_it_is_for_research(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    files, _ = written(results(project), folder, nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4)), tmp_path / "out")
+    files, _ = written(
+        results(project), folder, nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine), tmp_path / "out"
+    )
     image = pydicom.dcmread(files["preview"])
     pixels = image.pixel_array
     band = pixels[: pixels.shape[0] - 200]
@@ -204,7 +220,7 @@ def test_the_preview_says_in_its_pixels_that_it_is_for_research(project, tmp_pat
 
 def test_nothing_found_is_no_empty_segmentation(project, tmp_path) -> None:
     folder = write_series(tmp_path / "series")
-    empty = nib.Nifti1Image(np.zeros((40, 36, 3), np.uint8), np.eye(4))
+    empty = nib.Nifti1Image(np.zeros((40, 36, 3), np.uint8), read_case(folder).affine)
     files, report = written(results(project), folder, empty, tmp_path / "out")
     assert "seg" not in files
     assert "sr" in files
@@ -225,7 +241,7 @@ def test_a_source_that_lacks_what_is_due_stops_nothing(project, tmp_path) -> Non
         dataset = pydicom.dcmread(file)
         del dataset.StudyInstanceUID
         dataset.save_as(file)
-    mask = nib.Nifti1Image(a_mask((40, 36, 3)), np.eye(4))
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
     files, report = written(results(project), folder, mask, tmp_path / "out")
     assert files.keys() == {"mask", "overlay", "report"}
     assert "no DICOM was written" in report["notes"][-1]
@@ -233,7 +249,15 @@ def test_a_source_that_lacks_what_is_due_stops_nothing(project, tmp_path) -> Non
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"segmentation_type": "FRACTIONAL"}, {"figures": [{"unit": "mL"}]}, {"figures": [{"key": "a", "unit": "%"}]}],
+    [
+        {"segmentation_type": "FRACTIONAL"},
+        {"figures": [{"unit": "mL"}]},
+        {"figures": [{"key": "a", "unit": "%"}]},
+        {"figures": [{"key": "a", "name": ["118565006", "SCT"]}]},
+        {"figures": [{"key": "a", "values": {"mild": ["1" * 17, "SCT", "Mild"]}}]},
+        {"segments": {1: {"type": ["39607008", "SCT", ""]}}},
+        {"segments": {1: {"kind": ["39607008", "SCT", "Lung"]}}},
+    ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(project, wrong) -> None:
     with pytest.raises(ConfigError):
@@ -246,8 +270,9 @@ def test_600_slices(project, tmp_path, record_property) -> None:
     mask = np.zeros((512, 512, 600), np.uint8)
     mask[100:400, 100:400, 20:580] = 1
     mask[200:250, 200:260, 100:300] = 2
+    affine = stack_of(folder)[0].affine
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    files, _ = written(results(project), folder, nib.Nifti1Image(mask, np.eye(4)), tmp_path / "out")
+    files, _ = written(results(project), folder, nib.Nifti1Image(mask, affine), tmp_path / "out")
     seconds, more = time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
     record_property("seconds", seconds)
     record_property("MiB", more)

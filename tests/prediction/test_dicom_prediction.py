@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
+import highdicom as hd
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_inputs import SAGITTAL, write_enhanced, write_series
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -68,6 +73,39 @@ def test_what_was_dicom_is_answered_in_dicom(project, tmp_path, bundle, request)
     if not masked:
         said = pydicom.dcmread(line["files"]["sr"]).to_json()
         assert json.loads(Path(line["report"]).read_text())["class"] in said.lower()
+
+
+@pytest.mark.slow
+def test_round_trip_of_every_way_to_acquire_a_series(project, tmp_path) -> None:
+    """predict, then the SEG read with highdicom: the voxels of the mask, in the place of the mask."""
+    scans = tmp_path / "scans"
+    shape, spacing = (128, 120, 12), (2.4, 2.4, 8.0)
+    write_series(scans / "three", (128, 120, 3), spacing=spacing)
+    write_series(scans / "reversed", shape, spacing=spacing, backwards=True)
+    write_series(scans / "sagittal", shape, spacing=spacing, orientation=SAGITTAL)
+    write_series(scans / "anisotropic", shape, spacing=(1.9, 2.6, 5.0))
+    (scans / "enhanced").mkdir()
+    write_enhanced(scans / "enhanced" / "e.dcm", (128, 120, 12), spacing=spacing)
+    bundle = project / "bundles" / "covid_ct_lesion_segmentation"
+    assert main(["predict", str(bundle), str(scans), "--out", str(tmp_path / "out"), "--dicom", "--fast"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert {line["case"] for line in lines} == {"three", "reversed", "sagittal", "anisotropic", "enhanced"}
+    for line in lines:
+        mask = nib.load(line["mask"])
+        labels = np.asarray(mask.dataobj)
+        assert labels.any(), line["case"]
+        volume = hd.seg.segread(line["files"]["seg"]).get_volume(combine_segments=True)
+        index = np.argwhere(labels)
+        places = np.diag([-1, -1, 1, 1]) @ mask.affine @ np.c_[index, np.ones(len(index))].T
+        back = np.linalg.inv(volume.affine) @ places
+        found = np.round(back[:3]).astype(int)
+        assert np.abs(back[:3] - found).max() < 1e-3, line["case"]
+        np.testing.assert_array_equal(volume.array[tuple(found)], labels[tuple(index.T)], line["case"])
+        assert (volume.array > 0).sum() == len(index), line["case"]
+        if shutil.which("dciodvfy"):
+            for kind in ("seg", "sr", "preview"):
+                said = subprocess.run(["dciodvfy", line["files"][kind]], capture_output=True, text=True, check=False)
+                assert "Error" not in said.stdout + said.stderr, (line["case"], kind)
 
 
 def test_a_picture_gets_no_dicom_and_is_told_so(project, tmp_path) -> None:

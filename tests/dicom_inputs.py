@@ -49,14 +49,19 @@ def write_series(
     return folder
 
 
-def write_enhanced(path: Path, shape: tuple[int, int, int] = (40, 36, 5)) -> Path:
+def write_enhanced(
+    path: Path,
+    shape: tuple[int, int, int] = (40, 36, 5),
+    *,
+    spacing: tuple[float, float, float] = (0.8, 0.7, 2.0),
+) -> Path:
     """An enhanced CT in one file, whose frames are not in the order of space."""
     order = np.random.default_rng(1).permutation(shape[2])
     dataset = _dataset(EnhancedCTImageStorage, "CT", np.stack([_values(shape, int(k)) for k in order]))
     dataset.FrameOfReferenceUID, dataset.NumberOfFrames = generate_uid(), shape[2]
     orientation, measures, rescale = Dataset(), Dataset(), Dataset()
     orientation.ImageOrientationPatient = list(AXIAL)
-    measures.PixelSpacing, measures.SliceThickness = [0.8, 0.7], 2.0
+    measures.PixelSpacing, measures.SliceThickness = list(spacing[:2]), spacing[2]
     rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 1, -1024, "HU"
     shared = Dataset()
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = Sequence([orientation]), Sequence([measures])
@@ -65,7 +70,7 @@ def write_enhanced(path: Path, shape: tuple[int, int, int] = (40, 36, 5)) -> Pat
     frames = []
     for k in order:
         position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = [-14.0, -9.0, 100.0 + 2.0 * float(k)]
+        position.ImagePositionPatient = [-14.0, -9.0, 100.0 + spacing[2] * float(k)]
         frame.PlanePositionSequence = Sequence([position])
         frames.append(frame)
     dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
