@@ -19,6 +19,7 @@ from pipelines.commands import (
     label,
     listen,
     new,
+    package,
     predict,
     promote,
     sync,
@@ -67,22 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (
-        new,
-        predict,
-        compare,
-        promote,
-        card,
-        tune,
-        cross_validate,
-        demo,
-        ui,
-        label,
-        listen,
-        sync,
-        listing,
-        bundles,
-    ):
+    trained = (compare, promote, card, tune, cross_validate, sync, package)
+    for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

@@ -30,7 +30,7 @@ FLOORS = [
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
-    {"labelling", "model_card"},
+    {"labelling", "model_card", "packaging"},
     {"commands"},
     {"__main__"},
 ]
