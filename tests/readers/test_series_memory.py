@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from ct_slices import make_slice
 from enhanced_ct import enhanced_of
 from pydicom.uid import JPEGLSLossless
 
@@ -47,8 +48,6 @@ def plane(k: int, side: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with series of two sizes, each also as enhanced CT, plain and compressed."""
-    from conftest import make_slice
-
     folder = tmp_path_factory.mktemp("large")
     for name, side, count in (("small", 64, 4), ("large", SIDE, SLICES)):
         uids = {key: pydicom.uid.generate_uid() for key in ("StudyInstanceUID", "SeriesInstanceUID")}

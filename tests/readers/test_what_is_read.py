@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pydicom
+import pynetdicom  # noqa: F401 - adds the newest transfer syntaxes to pydicom's dictionary
 import pytest
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import FileMetaDataset
