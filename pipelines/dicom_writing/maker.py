@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,8 +79,9 @@ def _package_version() -> str:
 
 
 def label_of(names: Mapping[int, str], value: int) -> str:
-    """The name of a label, as long as a segment's label may be."""
-    return names[value][:_LONGEST]
+    """The name of a label, as long as a segment's label may be; a longer one ends in a digest of the whole."""
+    name = names[value]
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def writer(dataset: pydicom.Dataset) -> Write:

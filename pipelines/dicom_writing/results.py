@@ -18,6 +18,7 @@ from pipelines.dicom_writing.maker import Maker, Write, writer
 from pipelines.dicom_writing.measurement_report import Figure, figures_of, measurement_report
 from pipelines.dicom_writing.preview import preview
 from pipelines.dicom_writing.segmentation import check_codes, on_source_grid, segment_numbers, segmentation, type_of
+from pipelines.errors import PipelinesError
 from pipelines.handlers.case_writer import Finding, FindingEvents
 from pipelines.readers.dicom_source import DicomSource, read_source
 
@@ -77,13 +78,20 @@ class DicomResults:
         source = read_source(path)
         if source is None:
             notes = ["no DICOM was written: the input is none"]
+        elif source.lacks:
+            notes = [f"no DICOM was written: the source has no {' and no '.join(source.lacks)}"]
+            logger.warning("%s: %s", finding.name, notes[0])
         else:
             try:
                 files, notes = self._objects(finding, source)
-            except Exception as error:  # highdicom raises nearly anything on what a source lacks
-                files, notes = {}, [f"no DICOM was written: the source does not allow it ({_short(error)})"]
+            except Exception as error:  # highdicom raises nearly anything on what a source says
+                # in words that may quote the source, so that only those of ours are told
+                why = error.what if isinstance(error, PipelinesError) else type(error).__name__
+                files, notes = {}, [f"no DICOM was written: the source does not allow it ({why})"]
                 logger.warning("%s: %s", finding.name, notes[0])
                 logger.debug("no DICOM", exc_info=error)
+            spoilt = "is not well-formed in the source, and empty in what is written"
+            notes += [f"{keyword} {spoilt}" for keyword in source.emptied]
         report = {**finding.report, "notes": [*finding.report.get("notes", []), *notes]}
         return replace(finding, report=report, files={**finding.files, **files})
 
@@ -128,7 +136,3 @@ def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[F
         found += [Figure(("probabilities", name), None, "number") for name in report["probabilities"]]
         found += [Figure(("operating_point", "threshold"), None, "number"), Figure(("refer",))]
     return found
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

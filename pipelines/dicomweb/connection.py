@@ -72,6 +72,7 @@ class Server:
             raise UsageError(f"there is no password for {user}", where=self.url, how="set DICOMWEB_PASSWORD")
         if ca_file is not None and not ca_file.is_file():
             raise UsageError("there is no such file of certificates", where=ca_file, how="give a PEM file")
+        self._known = bool(token or user)
         session = _StrictSession(ca_file)
         session.trust_env = not is_loopback(self.url)  # no proxy is asked for what is on this machine
         if token:
@@ -118,7 +119,9 @@ class Server:
         """An answer with an error's status, in words."""
         status = answer.status_code
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            said = "nobody is let in without authentication" if status == HTTPStatus.UNAUTHORIZED else "it is forbidden"
+            said = "it is forbidden"
+            if status == HTTPStatus.UNAUTHORIZED:
+                said = "user and password, or token, are not accepted" if self._known else "it asks who is there"
             how = "give --dicomweb-user with DICOMWEB_PASSWORD, or DICOMWEB_TOKEN, of who may do this"
             return ServerError(f"{said} ({status}, while {what})", where=self.url, how=how)
         if status == HTTPStatus.NOT_FOUND:

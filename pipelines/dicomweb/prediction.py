@@ -15,7 +15,7 @@ from pipelines.dicomweb.connection import Server, check_uid
 from pipelines.dicomweb.retrieval import fetch_series, private_folder
 from pipelines.dicomweb.storage import store_file
 from pipelines.dicomweb.study import Series, modalities_of, series_of, sort_out
-from pipelines.errors import OutputError, PipelinesError, SeriesError, ServerError
+from pipelines.errors import OutputError, PipelinesError, SeriesError, ServerError, UnsupportedImageError
 from pipelines.prediction import Outcome, predict
 
 FETCHED = ".fetched"  # in the folder of results, while it is needed
@@ -131,6 +131,9 @@ def _stored(
 ) -> int:
     """Store the DICOM files of a case; how many the server took."""
     stored = 0
+    if not any(kind in outcome.files for kind in KINDS):
+        what = f"no DICOM was made of {outcome.case}, so that nothing can be stored"
+        note(UnsupportedImageError(what, how="its report's notes say why"))
     for kind in KINDS:
         if (path := outcome.files.get(kind)) is not None:
             try:

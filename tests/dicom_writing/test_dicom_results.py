@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import subprocess
@@ -244,7 +245,96 @@ def test_a_source_that_lacks_what_is_due_stops_nothing(project, tmp_path) -> Non
     mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
     files, report = written(results(project), folder, mask, tmp_path / "out")
     assert files.keys() == {"mask", "overlay", "report"}
-    assert "no DICOM was written" in report["notes"][-1]
+    assert report["notes"][-1] == "no DICOM was written: the source has no StudyInstanceUID"
+
+
+def spoilt(folder: Path, **values: Any) -> Path:
+    """Elements of each file set, or deleted where None."""
+    for file in folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        with pydicom.config.disable_value_validation():
+            for keyword, value in values.items():
+                if value is None:
+                    del dataset[keyword]
+                else:
+                    setattr(dataset, keyword, value)
+            dataset.save_as(file)
+    return folder
+
+
+def written_of(project: Path, folder: Path, out: Path) -> tuple[dict[str, Path], list[str]]:
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
+    files, report = written(results(project), folder, mask, out)
+    return files, report["notes"][1:]
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 192", "Ærøskøbing^Åse"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+    ],
+)
+def test_names_in_any_letters_are_repeated(project, tmp_path, charset, name) -> None:
+    folder = spoilt(write_series(tmp_path / "series"), SpecificCharacterSet=charset, PatientName=name)
+    files, notes = written_of(project, folder, tmp_path / "out")
+    assert notes == []
+    for kind in ("seg", "sr", "preview"):
+        dataset = pydicom.dcmread(files[kind])
+        assert dataset.SpecificCharacterSet == "ISO_IR 192"
+        assert str(dataset.PatientName).rstrip("=") == name
+    check(files)
+
+
+REPEATED = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def test_what_an_anonymiser_took_out_is_empty(project, tmp_path) -> None:
+    folder = spoilt(write_series(tmp_path / "series"), **dict.fromkeys(REPEATED))
+    files, notes = written_of(project, folder, tmp_path / "out")
+    assert notes == []
+    assert files.keys() >= {"seg", "sr", "preview"}
+    dataset = pydicom.dcmread(files["seg"])
+    assert [str(dataset[keyword].value or "") for keyword in REPEATED] == [""] * len(REPEATED)
+    check(files)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PatientBirthDate", "19610230"), ("PatientBirthDate", "1961-02-03"), ("PatientName", ["Geheim^A", "Geheim^B"])],
+)
+def test_what_is_not_well_formed_is_empty_and_not_quoted(project, tmp_path, keyword, value, capfd) -> None:
+    folder = spoilt(write_series(tmp_path / "series"), **{keyword: value})
+    files, notes = written_of(project, folder, tmp_path / "out")
+    assert notes == [f"{keyword} is not well-formed in the source, and empty in what is written"]
+    assert not pydicom.dcmread(files["sr"])[keyword].value
+    said = "".join(capfd.readouterr()) + json.dumps(notes)
+    assert "1961" not in said
+    assert "Geheim" not in said
+    check(files)
+
+
+def test_a_series_without_frame_of_reference_is_told_so(project, tmp_path) -> None:
+    folder = spoilt(write_series(tmp_path / "series"), FrameOfReferenceUID=None)
+    files, notes = written_of(project, folder, tmp_path / "out")
+    assert notes == ["no DICOM was written: the source has no FrameOfReferenceUID"]
+    assert files.keys() == {"mask", "overlay", "report"}
+
+
+def test_long_names_of_labels_stay_apart(project, tmp_path) -> None:
+    folder = write_series(tmp_path / "series")
+    names = {0: "background", 1: "lobe_" * 14 + "left", 2: "lobe_" * 14 + "right"}
+    mask = nib.Nifti1Image(a_mask((40, 36, 3)), read_case(folder).affine)
+    files, _ = written(results(project, label_names=names, segments={}), folder, mask, tmp_path / "out")
+    segments = pydicom.dcmread(files["seg"]).SegmentSequence
+    assert len({each.SegmentLabel for each in segments}) == 2
+    assert len({each.SegmentedPropertyTypeCodeSequence[0].CodeValue for each in segments}) == 2
+    assert max(len(each.SegmentLabel) for each in segments) <= 64
 
 
 @pytest.mark.parametrize(
