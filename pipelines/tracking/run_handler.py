@@ -129,6 +129,16 @@ class RunTracker:
         """The id of the run that is being written, or was last; None if there is none."""
         return None if self._writer is None else self._writer.run_id
 
+    def tag(self, name: str, value: str) -> None:
+        """Say something of the run that is being written; nothing where there is none."""
+        if self._writer is not None:
+            self._writer.tags({name: value})
+
+    def keep_file(self, path: Path, folder: str) -> None:
+        """Keep a file in an artefact folder of the run that is being written; nothing where there is none."""
+        if self._writer is not None:
+            self._writer.file(path, folder)
+
     def attach(self, engine: Engine) -> None:
         """Record ``engine.run()`` from now on. Does nothing on any rank but 0."""
         if rank() > 0:
