@@ -89,6 +89,9 @@ def _bundle(entry: BundleEntry, whole: bool) -> Iterator[str]:
         yield from _wrapped(f"Overlays: {', '.join(each['name'] for each in entry['overlays'])}.")
     if entry["dataset"]:
         yield from _wrapped(f"Data: {entry['dataset']}.")
+    if entry["generates"]:
+        drawn = " and ".join(entry["generates"])
+        yield from _wrapped(f"Generates pictures ({drawn}), for training only; predict, label and compare refuse it.")
 
 
 def _figure(headline: Headline) -> str:

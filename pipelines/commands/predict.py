@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.bundle import Project, named_bundle
+from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     from pipelines.prediction import fast_options, predict
 
     bundle = named_bundle(args.bundle, project.bundles)
+    refuse_generating(bundle, "predict")
     overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:
         shown = _Shown(bar)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.errors import ConfigError, DatalistError
-from pipelines.generation.record import held_out
 from pipelines.preparation.datalist import files, load_datalist
+from pipelines.preparation.synthetic import held_out
 
 
 def class_number(class_name: str, classes: Mapping[int, str]) -> int:
@@ -28,12 +28,12 @@ def pictures_of(
     """The real pictures of one class in one section of a prepared folder; generated ones are left out.
 
     Raises:
-        ConfigError: there is no such class. DatalistError: see ``files``; or there is one picture at most.
+        ConfigError: there is no such class. DatalistError: see ``files``; or there are too few (training: two).
     """
     number = class_number(class_name, classes)
-    found = files(dataset_dir, datalist, section, classes=classes)
+    found = files(dataset_dir, datalist, section, classes=classes, synthetic_share=0)
     found = [item for item in found if item["label"] == number]
-    if len(found) < 2:
+    if len(found) < (2 if section == "training" else 1):
         what = f"{len(found)} pictures in {section} are {class_name}, and a generator learns from many"
         raise DatalistError(what, where=dataset_dir, how="prepare more")
     return found
@@ -46,6 +46,7 @@ def about_data(dataset_dir: str, datalist: str, class_name: str, classes: Mappin
         ConfigError, DatalistError: as ``pictures_of``.
     """
     content = load_datalist(dataset_dir, datalist, classes=classes)
+    held = {item["patient"] for section in ("validation", "test") for item in content[section]}
     return {
         "class": class_name,
         "data": {
@@ -53,6 +54,6 @@ def about_data(dataset_dir: str, datalist: str, class_name: str, classes: Mappin
             "fingerprint": content.get("fingerprint"),
             "phantom": bool(content.get("phantom")),
             "pictures": len(pictures_of(dataset_dir, datalist, class_name, classes)),
-            "held_out": held_out(content),
+            "held_out": held_out(held),
         },
     }

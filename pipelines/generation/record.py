@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,10 +49,3 @@ def read_record(checkpoint: str | Path) -> dict[str, Any]:
     if content["weights"] != digest:
         raise WeightsError("the record belongs to other weights", where=path, how=how)
     return content
-
-
-def held_out(datalist: Mapping[str, Any]) -> str:
-    """``sha256:…`` of the patients in validation and test of a loaded datalist: two lists of one dataset with the same
-    keep the same patients from training."""
-    patients = sorted({item["patient"] for section in ("validation", "test") for item in datalist[section]})
-    return f"sha256:{hashlib.sha256(json.dumps(patients).encode()).hexdigest()}"

@@ -7,6 +7,8 @@ Networks, 2016 (https://arxiv.org/abs/1511.06434), with the widths of its author
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from pipelines.networks.sizes import check_arguments
@@ -40,7 +42,7 @@ class DCGANGenerator(nn.Module):
         _check_features(features)
         widths = [features * factor for factor in (8, 4, 2, 1)]
         layers: list[nn.Module] = _up(in_channels, widths[0], stride=1, padding=0)
-        for width, wider in zip(widths[1:], widths[:-1], strict=True):
+        for wider, width in pairwise(widths):
             layers += _up(wider, width, stride=2, padding=1)
         layers += [nn.ConvTranspose2d(features, out_channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
@@ -83,7 +85,7 @@ class DCGANDiscriminator(nn.Module):
             nn.Conv2d(in_channels, features, 4, stride=2, padding=1, bias=False),
             nn.LeakyReLU(_SLOPE, inplace=True),
         ]
-        for width, wider in zip(widths[:-1], widths[1:], strict=True):
+        for width, wider in pairwise(widths):
             layers += [
                 nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(wider),
