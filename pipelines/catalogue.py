@@ -162,15 +162,17 @@ def _network(bundle: Path, name: str, counts: Mapping[str, Any], default: bool) 
 
 
 def _headline(bundle: Path) -> Headline | None:
-    """The card's value of the metric that ``evaluate.yaml`` has as its key; None where there is none."""
+    """The card's value of the metric that ``evaluate.yaml`` has as its key, or else of its first; None where there is
+    none."""
     record = bundle / "docs" / "model_card.json"
     evaluate = bundle / "configs" / "evaluate.yaml"
-    if not record.is_file() or not evaluate.is_file():
+    if not record.is_file():
         return None
     card, words = _mapping(record), bundle / "docs" / "model_card.yaml"
-    key = _mapping(evaluate).get("validate#key_metric")
+    figures = card.get("metrics", {})
+    key = _mapping(evaluate).get("validate#key_metric") if evaluate.is_file() else figures
     metric = next(iter(key), "") if isinstance(key, dict) else ""
-    found = card.get("metrics", {}).get(metric)
+    found = figures.get(metric)
     if not isinstance(found, dict):
         return None
     return {

@@ -39,6 +39,14 @@ def test_pictures_are_read_alike_by_whatever_reads_them(bundle: Bundle) -> None:
             assert bundle.config(name)["deterministic_transforms"] == due, name
 
 
+def test_monai_verifies_what_goes_in_and_out(bundle: Bundle, env: dict[str, str], tmp_path: Path) -> None:
+    words = ["-m", "monai.bundle", "verify_net_in_out", "network_def", "--bundle_root", str(bundle.root)]
+    words += ["--meta_file", str(bundle.configs / "metadata.json"), "--device", "cpu"]
+    python([*words, "--config_file", str(bundle.file("inference"))], tmp_path, env)
+    drawn = bundle.network(bundle.smallest).eval()(torch.zeros(2, bundle.input["num_channels"], 1, 1))
+    assert list(drawn.shape[1:]) == [bundle.output["num_channels"], *bundle.output["spatial_shape"]]
+
+
 def test_training_is_tracked(trained: Chain, runs: Runs) -> None:
     record = read_run_file(trained.ckpt_dir)
     assert record is not None

@@ -1,0 +1,69 @@
+"""Ships the generators of trainings of chest_xray_gan, and draws what its pages show: samples, and their neighbours.
+
+    python benchmarks/gan_shipping.py CKPT_DIR... --data data/chest_xray
+
+writes for each ``models/NETWORK.safetensors`` with its record, ``docs/images/gan_CLASS.png`` (8 x 8 samples) and
+``docs/images/gan_CLASS_neighbours.png``, and prints the figures of the bundle's page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from monai.transforms import Compose, Resized, ScaleIntensityRanged
+from PIL import Image
+
+from pipelines.generation import (
+    generate,
+    load_generator,
+    pictures_of,
+    read_record,
+    record_path,
+    report_neighbours,
+)
+from pipelines.generation.grids import grid
+from pipelines.transforms import LoadXrayd
+from pipelines.weights import save_weights
+
+PROJECT = Path(__file__).resolve().parents[1]
+CLASSES = {0: "normal", 1: "pneumonia"}
+
+
+def main() -> None:
+    """Ship each, and print its figures as a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ckpt_dirs", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="the prepared folder that they were trained on")
+    args = parser.parse_args()
+    transform = Compose(
+        [LoadXrayd("image"), Resized("image", (64, 64), mode="area"), ScaleIntensityRanged("image", 0, 1, -1, 1, True)]
+    )
+    images = PROJECT / "docs" / "images"
+    for folder in args.ckpt_dirs:
+        made = folder / "model.pt"
+        record = read_record(made)
+        name = record["class"]
+        target = PROJECT / "bundles" / "chest_xray_gan" / "models" / f"dcgan_{name}.safetensors"
+        note = {
+            "data": f"Kermany et al. 2018, CC BY 4.0; {record['data']['pictures']} training pictures of class {name}",
+            "use": "research and training only; what it draws is synthetic and shows no patient",
+        }
+        save_weights(load_generator(made), target, note)
+        record_path(target).write_bytes(record_path(made).read_bytes())
+        Image.fromarray(grid(generate(target, 64).pictures, 8)).save(images / f"gan_{name}.png", optimize=True)
+        with tempfile.TemporaryDirectory() as out:
+            parts = [
+                pictures_of(str(args.data), "datalist.json", name, CLASSES, part) for part in ("training", "validation")
+            ]
+            found = report_neighbours(str(target), *parts, transform, out)
+            with Image.open(Path(out) / "neighbours.png") as picture:
+                picture.save(images / f"gan_{name}_neighbours.png", optimize=True)
+        sys.stdout.write(json.dumps({"class": name, **record["diversity"], "epochs": record["epochs"], **found}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
