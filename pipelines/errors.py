@@ -108,3 +108,9 @@ class TrackingError(PipelinesError):
     """The tracking store cannot be used as asked."""
 
     exit_code = 20
+
+
+class ServerError(PipelinesError):
+    """A DICOM server cannot be reached, refuses, or does not take or give all that it is asked for."""
+
+    exit_code = 21

@@ -27,7 +27,7 @@ from pipelines.files import make_folder, markdown_cell, table, text, write_file
 from pipelines.transforms.temperature import TemperatureScaled
 
 logger = logging.getLogger(__name__)
-_OF_GROUPS = ("sensitivity", "specificity", "auc")  # of two classes
+_OF_GROUPS: tuple[str, ...] = ("sensitivity", "specificity", "auc")  # of two classes
 
 
 class ClassificationReport(Report[RatedItem]):
