@@ -1,9 +1,9 @@
 """Ships the generators of trainings of chest_xray_gan, and draws what its pages show: samples, and their neighbours.
 
-    python benchmarks/gan_shipping.py CKPT_DIR... --data data/chest_xray
+    python benchmarks/gan_shipping.py CKPT_DIR... --data data/chest_xray --neighbours DIR
 
-writes for each ``models/NETWORK.safetensors`` with its record, ``docs/images/gan_CLASS.png`` (8 x 8 samples) and
-``docs/images/gan_CLASS_neighbours.png``, and prints the figures of the bundle's page.
+writes for each ``models/NETWORK.safetensors`` with its record and ``docs/images/gan_CLASS.png`` (8 x 8 samples), and
+prints the figures of the bundle's page. Samples beside real pictures go to a folder of their own: no data in docs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 from monai.transforms import Compose, Resized, ScaleIntensityRanged
@@ -26,6 +25,7 @@ from pipelines.generation import (
     report_neighbours,
 )
 from pipelines.generation.grids import grid
+from pipelines.readers import synthetic_mark
 from pipelines.transforms import LoadXrayd
 from pipelines.weights import save_weights
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ckpt_dirs", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the prepared folder that they were trained on")
+    parser.add_argument("--neighbours", type=Path, default=Path("neighbours"), metavar="DIR")
     args = parser.parse_args()
     transform = Compose(
         [LoadXrayd("image"), Resized("image", (64, 64), mode="area"), ScaleIntensityRanged("image", 0, 1, -1, 1, True)]
@@ -53,15 +54,15 @@ def main() -> None:
             "use": "research and training only; what it draws is synthetic and shows no patient",
         }
         save_weights(load_generator(made), target, note)
+        target.chmod(0o644)
         record_path(target).write_bytes(record_path(made).read_bytes())
-        Image.fromarray(grid(generate(target, 64).pictures, 8)).save(images / f"gan_{name}.png", optimize=True)
-        with tempfile.TemporaryDirectory() as out:
-            parts = [
-                pictures_of(str(args.data), "datalist.json", name, CLASSES, part) for part in ("training", "validation")
-            ]
-            found = report_neighbours(str(target), *parts, transform, out)
-            with Image.open(Path(out) / "neighbours.png") as picture:
-                picture.save(images / f"gan_{name}_neighbours.png", optimize=True)
+        mark = synthetic_mark({"Class": name, "Generator": record["weights"]})
+        drawn = Image.fromarray(grid(generate(target, 64).pictures, 8))
+        drawn.save(images / f"gan_{name}.png", optimize=True, pnginfo=mark)
+        parts = [
+            pictures_of(str(args.data), "datalist.json", name, CLASSES, part) for part in ("training", "validation")
+        ]
+        found = report_neighbours(str(target), *parts, transform, str(args.neighbours / name))
         sys.stdout.write(json.dumps({"class": name, **record["diversity"], "epochs": record["epochs"], **found}) + "\n")
 
 

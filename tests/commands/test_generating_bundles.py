@@ -34,6 +34,7 @@ def bundles(project: Path, tmp_path: Path) -> Path:
         ("label", ["squares", "--studies", "."]),
         ("compare", ["--experiment", "squares"]),
         ("cross-validate", ["squares", "--data", "."]),
+        ("package", ["squares"]),
     ],
 )
 def test_they_refuse_it(
