@@ -34,6 +34,7 @@ from pipelines.preparation.synthetic import (
     read_synthetic,
     refuse_synthetic,
     synthetic_facts,
+    synthetic_lines,
     synthetic_warnings,
 )
 
@@ -373,7 +374,8 @@ class Preparation(ABC, Generic[F, C]):
                 notes.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
             else:
                 notes += [f"{case}: {note}" for case in cases]
-        write_report(path, content, findings, self.tables(checked, split), notes, self.case_table(checked, split))
+        tables = [*self.tables(checked, split), *synthetic_lines(content)]
+        write_report(path, content, findings, tables, notes, self.case_table(checked, split))
 
 
 def _one_spelling(found: F) -> F:

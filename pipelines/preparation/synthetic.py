@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pipelines.errors import DatalistError, OutputError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.preparation.joined_faults import joined
 from pipelines.preparation.raw_case import RawCase
+from pipelines.preparation.report import plain
 from pipelines.readers import is_synthetic
 
 MANIFEST = "synthetic.jsonl"  # beside generated pictures: a line a picture
@@ -186,6 +187,15 @@ def copy_synthetic(picture: SyntheticPicture, target: Path) -> None:
 def synthetic_facts(picture: SyntheticPicture) -> dict[str, Any]:
     """What a datalist's entry says beside what all say."""
     return {"synthetic": True, "generator": picture.generator, "seed": picture.seed}
+
+
+def synthetic_lines(content: Mapping[str, Any]) -> list[str]:
+    """What the report says of the generated pictures of a datalist, in Markdown; nothing where there are none."""
+    numbers = content["counts"]["training"].get("synthetic")
+    if not numbers:
+        return []
+    named = ", ".join(f"{number} {plain(name)}" for name, number in numbers.items())
+    return ["", f"**Generated pictures**, in training only and not counted above: {named}."]
 
 
 def held_out(patients: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipelines.errors import ConfigError, OutputError, UnreadableFileError, WeightsError
@@ -21,10 +22,30 @@ from pipelines.generation import (
     write_samples,
 )
 from pipelines.generation.grids import grey_pictures, grid
-from pipelines.networks import ChestCNN
+from pipelines.generation.record import write_record
+from pipelines.networks import ChestCNN, DCGANGenerator
 from pipelines.weights import save_weights, weights_digest
 
 Write = Callable[..., Path]
+
+
+@pytest.fixture
+def generator(tmp_path: Path) -> Callable[..., Path]:
+    """Writes random weights of a generator of a class, with the record that a training would leave beside them."""
+
+    def write(class_name: str = "normal", seed: int = 0, collapsed: bool = False) -> Path:
+        torch.manual_seed(seed)
+        network = DCGANGenerator(in_channels=10, features=4)
+        for layer in network.layers:
+            if isinstance(layer, torch.nn.ConvTranspose2d):
+                layer.weight.data.mul_(12)  # pictures of contrast
+        path = tmp_path / f"{class_name}_{seed}.safetensors"
+        save_weights(network, path)
+        data = {"name": "drawn", "fingerprint": "sha256:0", "held_out": "sha256:1"}
+        write_record(path, {"class": class_name, "data": data, "epochs": 1, "diversity": {}, "collapsed": collapsed})
+        return path
+
+    return write
 
 
 def test_a_seed_gives_the_same_pictures_and_more_begin_with_fewer(generator: Write) -> None:

@@ -76,6 +76,7 @@ def test_they_join_training_alone_with_their_mark(prepared: Path, xrays: Path, t
     assert content["counts"]["training"]["synthetic"] == {"normal": 8, "pneumonia": 8}
     assert content["counts"]["training"]["cases"] == plain["counts"]["training"]["cases"]
     assert content["fingerprint"] != plain["fingerprint"]
+    assert "not counted above: 8 normal, 8 pneumonia." in (prepared / "report.md").read_text()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
