@@ -78,6 +78,8 @@ def warm() -> Iterator[WarmPython]:
     late = [each for each in _WARM if find_spec(each.partition(".")[0])]  # an extra may not be installed
     ours = [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
     ours = [name for name in ours if not name.startswith("pipelines.labelling.serving.")]  # of another environment
+    if find_spec("tensorboard") is None:  # an environment of before it was an extra
+        ours.remove("pipelines.tracking.tensorboard_events")
     modules = [*late, *(name for name in ours if not name.endswith("__main__"))]
     with WarmPython(modules, {**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)}) as started:
         assert started.ready()
