@@ -98,7 +98,7 @@ class SampleWatch:
         picture = Image.fromarray(grid(grey_pictures(made), _COLUMNS))
         write_file(path, lambda file: picture.save(file, "PNG"))
         if self.tracker is not None:
-            self.tracker.keep_file(path, SAMPLES)
+            self.tracker.keep_picture(path, SAMPLES, engine.state.epoch)
         self._record(engine.state.epoch)
         logger.info(
             "epoch %d: generator loss %.3f, discriminator loss %.3f, samples differ %.2f times as much as real "

@@ -16,6 +16,7 @@ from test_bundle_resume import equal, last, overlay
 from pipelines.generation import generate, read_record
 from pipelines.preparation.synthetic import MANIFEST, read_synthetic
 from pipelines.readers import is_synthetic
+from pipelines.tracking.event_folders import events_of
 from pipelines.tracking.run_file import read_run_file
 
 pytestmark = pytest.mark.contract("generative")
@@ -59,6 +60,18 @@ def test_training_is_tracked(trained: Chain, runs: Runs) -> None:
     assert run.data.tags["collapsed"] == str(about["collapsed"]).lower()
     assert run.data.params.keys() >= {"class_name", "seed", "epochs", "parameters", "data_fingerprint"}
     assert about["data"]["fingerprint"] == run.data.params["data_fingerprint"]
+
+
+def test_samples_scalars_and_the_generators_graph_are_in_tensorboard(trained: Chain, bundle: Bundle) -> None:
+    read = pytest.importorskip("read_events", reason="TensorBoard is not installed (the test extra)")
+    folder = events_of(trained.ckpt_dir)
+    assert bundle.config("train")["tensorboard"] is False
+    assert folder is not None
+    events = read.Events(folder)
+    assert events.images == {"samples": [1, 2]}
+    assert events.scalars.keys() >= {f"training/{name}" for name in METRICS}
+    assert events.graph
+    assert all(steps == [1, 2] for steps in events.histograms.values())
 
 
 def test_a_killed_training_resumes_to_what_it_would_have_become(
