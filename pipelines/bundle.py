@@ -19,6 +19,7 @@ import yaml
 from pipelines.errors import ConfigError, UsageError
 
 MARK = Path("configs") / "metadata.json"
+GENERATION = "generation"  # the kind of a bundle that draws pictures
 BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
 # The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
@@ -81,6 +82,31 @@ def named_bundle(word: str | Path, bundles: Path) -> Path:
     given, there = Path(word), bundles / word
     # a folder of that name in the working directory may be what a training of an installed bundle left
     return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
+
+
+def bundle_kind(bundle: Path) -> str:
+    """What a bundle declares itself to be in its metadata, by the key ``kind`` or by the format of its output ``pred``:
+    "segmentation", "classification", "generation", …; "" if nothing, or where the metadata cannot be read."""
+    try:
+        about = json.loads((bundle / MARK).read_text(encoding="utf-8"))
+        return str(about.get("kind") or about["network_data_format"]["outputs"]["pred"]["format"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def refuse_generating(bundle: Path, command: str) -> None:
+    """Refuse a bundle that generates pictures where a command is about bundles that judge them.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if bundle_kind(bundle) == GENERATION:
+        raise UsageError(
+            f"{bundle.name} generates pictures and judges none, so that `{command}` has nothing to do with it",
+            where=bundle,
+            how=f"generate with it: python -m monai.bundle run --config_file {named_from_here(bundle)}/configs/"
+            "generate.yaml; or name a bundle that segments or classifies",
+        )
 
 
 def copy_bundle(bundle: Path, target: Path, *, fresh: bool = True) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import yaml
 
-from pipelines.bundle import MARK, bundles_in
+from pipelines.bundle import GENERATION, MARK, bundle_kind, bundles_in
 from pipelines.errors import UnreadableFileError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -57,7 +57,8 @@ class Overlay(TypedDict):
 
 
 class BundleEntry(TypedDict):
-    """A bundle, as ``python -m pipelines list --json`` says it."""
+    """A bundle, as ``python -m pipelines list --json`` says it; ``generates``: the classes of which it draws pictures,
+    none where it judges them."""
 
     name: str
     version: str
@@ -67,6 +68,8 @@ class BundleEntry(TypedDict):
     headline: Headline | None
     overlays: list[Overlay]
     dataset: str | None
+    kind: str
+    generates: list[str]
 
 
 class Layout(TypedDict):
@@ -123,7 +126,7 @@ def _bundle(name: str, path: Path) -> BundleEntry:
     counts, card = metadata.get("network_parameters") or {}, path / _OWN_CARD
     overlays = sorted(each for each in (path / "configs").glob("*.yaml") if each.stem not in _EVERY_BUNDLES)
     networks = [
-        _network(path, each.stem, counts, each.stem == default)
+        _network(path, each.stem, counts, each.stem == default or _by_knobs(each, train))
         for each in sorted((path / "configs" / "networks").glob("*.yaml"))
     ]
     return {
@@ -135,7 +138,15 @@ def _bundle(name: str, path: Path) -> BundleEntry:
         "headline": _headline(path),
         "overlays": [{"name": each.stem, "about": _first_comment(each)} for each in overlays],
         "dataset": str(_mapping(card).get("name")) if card.is_file() else dataset[1] if dataset else None,
+        "kind": bundle_kind(path),
+        "generates": list((train.get("label_names") or {}).values()) if bundle_kind(path) == GENERATION else [],
     }
+
+
+def _by_knobs(overlay: Path, train: Mapping[str, Any]) -> bool:
+    """Whether an overlay that is nothing but a network's knobs says what the training does anyway."""
+    knobs = _mapping(overlay)
+    return "network_name" not in knobs and all(train.get(key) == value for key, value in knobs.items())
 
 
 def _network(bundle: Path, name: str, counts: Mapping[str, Any], default: bool) -> Network:
@@ -151,15 +162,17 @@ def _network(bundle: Path, name: str, counts: Mapping[str, Any], default: bool) 
 
 
 def _headline(bundle: Path) -> Headline | None:
-    """The card's value of the metric that ``evaluate.yaml`` has as its key; None where there is none."""
+    """The card's value of the metric that ``evaluate.yaml`` has as its key, or else of its first; None where there is
+    none."""
     record = bundle / "docs" / "model_card.json"
     evaluate = bundle / "configs" / "evaluate.yaml"
-    if not record.is_file() or not evaluate.is_file():
+    if not record.is_file():
         return None
     card, words = _mapping(record), bundle / "docs" / "model_card.yaml"
-    key = _mapping(evaluate).get("validate#key_metric")
+    figures = card.get("metrics", {})
+    key = _mapping(evaluate).get("validate#key_metric") if evaluate.is_file() else figures
     metric = next(iter(key), "") if isinstance(key, dict) else ""
-    found = card.get("metrics", {}).get(metric)
+    found = figures.get(metric)
     if not isinstance(found, dict):
         return None
     return {

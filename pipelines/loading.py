@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipelines.bundle import Project, find_project, named_bundle
+from pipelines.bundle import Project, find_project, named_bundle, refuse_generating
 from pipelines.errors import UsageError
 from pipelines.prediction import Model, fast_options
 
@@ -48,6 +48,7 @@ def load_bundle(
     """
     project = find_project(None if bundles is None else Path(bundles))
     folder = named_bundle(Path(name), project.bundles)
+    refuse_generating(folder, "load_bundle")
     overrides = (fast_options(folder) if fast else {}) | chosen(project, checkpoint, device) | options
     return Model(folder, network, overlays, **overrides)
 

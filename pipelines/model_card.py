@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.bundle import GENERATION, bundle_kind
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.files import markdown_cell, text, write_file
@@ -72,6 +73,9 @@ CLAIM = {
     42: "funding",
 }
 _KNOBS = ("epochs", "batch_size", "learning_rate", "weight_decay", "balancing", "patience", "seed", "amp")
+# of a generator: `pipelines.generation.Diversity`
+_OF_GENERATOR = ("relative_difference", "relative_spread", "sample_ssim", "real_ssim", "collapsed")
+_SAMPLES = 64
 _IS_OF_CLASS = re.compile(r"\w+_(sensitivity|specificity|f1|auc)")
 _HEAD = ("metric", "value", "95 % interval", "number")
 _NOT_STATED = "not stated"
@@ -98,7 +102,8 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
         raise UsageError(f"the run {run.name} is {run.status}", how="take a run that is FINISHED")
     if run.params.get("data_phantom") == "True":
         raise UsageError(f"the run {run.name} was made on phantoms", how="a card is about pictures of patients")
-    summary = _json_of(store, run, "evaluation/summary.json")
+    generates = bundle_kind(bundle) == GENERATION
+    summary = _generated(run) if generates else _json_of(store, run, "evaluation/summary.json")
     if not summary:
         raise UsageError(f"the run {run.name} has no evaluation", how="run the bundle's evaluate.yaml on it first")
     evaluated = _counts(store.file(run, "evaluation/cases.csv"))
@@ -127,7 +132,7 @@ def record_run(store: Store, wanted: str, bundles: Path) -> tuple[Path, dict[str
             for name, value in sorted(run.tags.items())
             if name.startswith("version_")
         },
-        "evaluated": evaluated,
+        "evaluated": {"samples": _SAMPLES} if generates else evaluated,
         "metrics": _without_duplicates(summary),
         "groups": _json_of(store, run, "evaluation/groups.json"),
         "calibration": _calibration(_loaded(beside.read_text()) if beside is not None and beside.is_file() else {}),
@@ -199,7 +204,9 @@ def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
     ]
     if record.get("groups"):
         lines += ["## Subgroups", "", *_subgroups(record["groups"])]
-    lines += ["## Calibration", "", _calibrated(record.get("calibration") or {}), "", "## Limits", ""]
+    if "samples" not in record["evaluated"]:
+        lines += ["## Calibration", "", _calibrated(record.get("calibration") or {}), ""]
+    lines += ["## Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
     lines += ["", "## CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
     answers = _claims(record, words, metadata)
@@ -219,8 +226,11 @@ def _about(record: Mapping[str, Any], words: Mapping[str, Any]) -> Iterator[tupl
     yield "run", f"{markdown_cell(run['name'])}, {run['started']}{made}"
     yield "data", f"{markdown_cell(data['name'])}, {_short(data['fingerprint'])}; {_counted(data['cases'])}"
     counts = record["evaluated"]
-    patients = f"{counts['patients']} patients, where an unknown one counts for each case"
-    yield "measured on", f"{counts['cases']} cases of {patients}"
+    if "samples" in counts:
+        yield "measured on", _drawn(counts["samples"])
+    else:
+        patients = f"{counts['patients']} patients, where an unknown one counts for each case"
+        yield "measured on", f"{counts['cases']} cases of {patients}"
     yield "software", ", ".join(f"{name} {version}" for name, version in record["software"].items())
 
 
@@ -275,7 +285,7 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
         25: ", ".join(f"{name} {value}" for name, value in knobs.items()),
         28: "as under Figures, defined in [metrics](../../../docs/reference/metrics.md)",
         29: "95 % intervals by bootstrap over patients; paired tests, with Holm's correction, by `pipelines compare`",
-        33: f"{_counted(data['cases'])}; measured on {record['evaluated']['cases']}",
+        33: f"{_counted(data['cases'])}; measured on {_number(record['evaluated'])}",
         35: "as under Figures",
         36: "intervals as under Figures",
         38: "as under Limits",
@@ -283,6 +293,20 @@ def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mappi
         41: "configs and code of this project; the commands are in the [README](README.md)",
     }
     return found | {int(item): str(answer) for item, answer in (words["claim"] or {}).items()}
+
+
+def _generated(run: Run) -> dict[str, Any]:
+    """How much the samples of a generator's run differ, after its last epoch; nothing where that was not watched."""
+    found = {name: run.metrics[name] for name in _OF_GENERATOR if name in run.metrics}
+    return {name: {"estimate": value, "low": None, "high": None, "n": _SAMPLES} for name, value in found.items()}
+
+
+def _drawn(samples: int) -> str:
+    return f"{samples} generated pictures beside as many real ones of the training set"
+
+
+def _number(evaluated: Mapping[str, int]) -> str:
+    return _drawn(evaluated["samples"]) if "samples" in evaluated else str(evaluated["cases"])
 
 
 def _without_duplicates(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def default_weights(bundle: Path) -> Path:
     config = bundle / "configs" / "inference.yaml"
     if not config.is_file():
         raise UsageError("this is not a bundle with configs/inference.yaml", where=bundle)
-    network = str(ConfigParser.load_config_file(str(config)).get("network_name"))
+    content = ConfigParser.load_config_file(str(config))
+    # of a bundle with a network a class the name follows from another knob
+    network = str(ConfigParser(content).get_parsed_content("network_name") if "network_name" in content else None)
     path = Path(weights_of(bundle, network))
     if not path.is_file():
         what = f"no weights are shipped for the network {network}, and it is not trained yet"

@@ -23,7 +23,7 @@ from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
 from pipelines import registered
-from pipelines.bundle import description, input_shape, network_config, network_of_run
+from pipelines.bundle import description, input_shape, network_config, network_of_run, refuse_generating
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
 from pipelines.tracking.entries import INCOMPLETE
@@ -192,6 +192,7 @@ def _check(run: Run, bundles: Path, untested: bool) -> None:
         raise UsageError(f"the run {run.name} is {run.status}", how=how)
     if not (bundles / run.experiment / "configs" / "inference.yaml").is_file():
         raise UsageError(f"the run {run.name} is of {run.experiment}, and there is no such bundle", where=bundles)
+    refuse_generating(bundles / run.experiment, "promote")
     if not untested and not any(name.startswith("test_") for name in run.metrics):
         raise UsageError(
             f"the run {run.name} was never tested", how="run the bundle's evaluate.yaml on it, or give --untested"

@@ -25,7 +25,7 @@ FLOORS = [
     {"transforms", "inferers"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
-    {"dicom_writing", "tasks"},
+    {"dicom_writing", "generation", "tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.bundle import Project
+from pipelines.bundle import Project, refuse_generating
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -44,6 +44,8 @@ def _compare(args: argparse.Namespace, project: Project) -> int:
 
     if args.best < 2:
         raise UsageError(f"--best must be 2 or more, got {args.best}")
+    for name in args.experiment:
+        refuse_generating(project.bundles / name, "compare")
     uri = chosen_uri(args.tracking_uri, project.root)
     options = Options(
         bundles=project.bundles if project.bundles.is_dir() else None,

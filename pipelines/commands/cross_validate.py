@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.bundle import Project, named_bundle
+from pipelines.bundle import Project, named_bundle, refuse_generating
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -62,6 +62,7 @@ def _cross_validate(args: argparse.Namespace, project: Project) -> int:
     from pipelines.tracking.store import chosen_uri
 
     bundle = named_bundle(args.bundle, project.bundles).absolute()
+    refuse_generating(bundle, "cross-validate")
     if not (bundle / "configs" / "train.yaml").is_file():
         raise UsageError("this is not a bundle with configs/train.yaml", where=bundle, how="give the bundle's folder")
     if args.half and not args.ship:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines import browser
-from pipelines.bundle import MARK, Project, bundles_in, named_bundle
+from pipelines.bundle import MARK, Project, bundles_in, named_bundle, refuse_generating
 from pipelines.errors import OutputError, UsageError
 from pipelines.sigterm import SigtermUnwinds
 
@@ -89,6 +89,7 @@ def _chosen(words: list[str], project: Project) -> dict[str, Path]:
             known = bundles_in(project.bundles)
             how = f"choose from {', '.join(known)}" if known else "name a folder of bundles with --bundles"
             raise UsageError(f"there is no bundle {word!r}", where=project.bundles, how=how)
+        refuse_generating(folder, "label")
         if chosen.setdefault(folder.name, folder) != folder:
             raise UsageError(f"two bundles are called {folder.name}", where=folder, how="rename one of the folders")
     return chosen

@@ -66,7 +66,8 @@ def _bundle(entry: BundleEntry, whole: bool) -> Iterator[str]:
     """A bundle's lines: what it is, a table of its networks, what its figure is of, overlays and data."""
     yield from _wrapped(f"{entry['name']} {entry['version']}: {entry['task']}", "")
     headline = entry["headline"]
-    figure = f"{headline['metric']} (95 % interval)" if headline else ""
+    bounded = headline is not None and headline["low"] is not None
+    figure = f"{headline['metric']}{' (95 % interval)' if bounded else ''}" if headline else ""
     rows = [("", "network", "parameters", "weights", figure)]
     for network in entry["networks"]:
         rows.append(
@@ -89,6 +90,9 @@ def _bundle(entry: BundleEntry, whole: bool) -> Iterator[str]:
         yield from _wrapped(f"Overlays: {', '.join(each['name'] for each in entry['overlays'])}.")
     if entry["dataset"]:
         yield from _wrapped(f"Data: {entry['dataset']}.")
+    if entry["generates"]:
+        drawn = " and ".join(entry["generates"])
+        yield from _wrapped(f"Generates pictures ({drawn}), for training only; predict, label and compare refuse it.")
 
 
 def _figure(headline: Headline) -> str:

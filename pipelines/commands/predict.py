@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pipelines.bundle import Project, named_bundle
+from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.sigterm import SigtermUnwinds
 
@@ -112,6 +112,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     from pipelines.prediction import fast_options, predict
 
     bundle = named_bundle(args.bundle, project.bundles)
+    refuse_generating(bundle, "predict")
     overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
     faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.bundle import Project, named_bundle
+from pipelines.bundle import Project, named_bundle, refuse_generating
 
 RANGES = Path("configs") / "tuning" / "ranges.yaml"
 
@@ -47,6 +47,7 @@ def _tune(args: argparse.Namespace, project: Project) -> int:
             f"tuning needs {error.name}", where="pipelines tune", how="pip install 'imaging-bundles[tune]'"
         ) from error
     bundle = named_bundle(args.bundle, project.bundles).absolute()
+    refuse_generating(bundle, "tune")
     if not (bundle / "configs" / "train.yaml").is_file():
         raise UsageError("this is not a bundle with configs/train.yaml", where=bundle, how="give the bundle's folder")
     knobs = args.knobs

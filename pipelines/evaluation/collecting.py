@@ -12,6 +12,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from pipelines.errors import ConfigError
+from pipelines.preparation.synthetic import refuse_synthetic
 
 
 class Collected(Protocol):
@@ -37,6 +38,7 @@ class Report(ABC, Generic[T]):
 
     Raises:
         ConfigError: while running, where the evaluator does not decollate.
+        DatalistError: while running, of a generated picture.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], prefix: str = "test", n_resamples: int = 2000) -> None:
@@ -96,7 +98,14 @@ class Report(ABC, Generic[T]):
             )
         inputs = batch if isinstance(batch, list) and len(batch) == len(outputs) else [{}] * len(outputs)
         for given, output in zip(inputs, outputs, strict=True):
+            self._refuse_synthetic(given)
             self._collected += self.collect({**given, **output})
+
+    def _refuse_synthetic(self, item: Mapping[str, Any]) -> None:
+        """Raise DatalistError of a generated picture (by the mark in its file): no figure may be of one."""
+        path = getattr(item.get("image"), "meta", {}).get("filename_or_obj")
+        if isinstance(path, str):
+            refuse_synthetic(path, "among the cases that are evaluated")
 
     def _finish(self, engine: Engine) -> None:
         parts = cast(list[list[T]], idist.all_gather(self._collected))

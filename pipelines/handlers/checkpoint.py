@@ -49,7 +49,8 @@ class TrainingCheckpoint:
         state: what ``last.pt`` holds beside the trainer's epoch: ``{"network": …, "optimizer": …, "lr_scheduler": …,
             "early_stopping": …}``, each with ``state_dict`` and ``load_state_dict``.
         network: whose weights ``model.pt`` holds (under DistributedDataParallel, its ``module``).
-        evaluator: whose key metric decides what is best (larger is better).
+        evaluator: whose key metric decides what is best (larger is better); None where nothing does, as with a GAN:
+            ``model.pt`` holds the weights of the last epoch then.
         interval: epochs between two ``last.pt``.
         resume: go on from ``last.pt`` when there is one; otherwise training starts over and replaces it.
         save: False on every rank but 0.
@@ -63,7 +64,7 @@ class TrainingCheckpoint:
         save_dir: str,
         state: Mapping[str, Any],
         network: torch.nn.Module,
-        evaluator: Evaluator,
+        evaluator: Evaluator | None,
         interval: int = 1,
         resume: bool = False,
         save: bool = True,
@@ -81,20 +82,20 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def _write(self, engine: Engine) -> None:
-        state, best = engine.state, self.evaluator.state
+        state, best = engine.state, None if self.evaluator is None else self.evaluator.state
         if not self.save:
             return
         # the evaluator runs within this epoch, so its best epoch is this one only if it has just become the best
-        if best.best_metric_epoch == state.epoch:
+        if best is None or best.best_metric_epoch == state.epoch:
             save_atomically(_plain_state(self.network), self.folder / BEST)
         if state.epoch % self.interval == 0 or state.epoch == state.max_epochs:
             content = {name: _unwrapped(item).state_dict() for name, item in self.state.items()}
-            content["progress"] = {
-                "epoch": state.epoch,
-                "epoch_length": state.epoch_length,
-                "best_metric": float(best.best_metric),
-                "best_metric_epoch": int(best.best_metric_epoch),
-            }
+            content["progress"] = {"epoch": state.epoch, "epoch_length": state.epoch_length}
+            if best is not None:
+                content["progress"] |= {
+                    "best_metric": float(best.best_metric),
+                    "best_metric_epoch": int(best.best_metric_epoch),
+                }
             save_atomically(content, self.folder / LAST)
 
     def _restore(self, engine: Engine) -> None:
@@ -139,8 +140,9 @@ class TrainingCheckpoint:
             ) from error
         engine.state.epoch = progress["epoch"]
         engine.state.iteration = progress["epoch"] * progress["epoch_length"]
-        self.evaluator.state.best_metric = progress["best_metric"]
-        self.evaluator.state.best_metric_epoch = progress["best_metric_epoch"]
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric = progress["best_metric"]
+            self.evaluator.state.best_metric_epoch = progress["best_metric_epoch"]
         logger.info("resumed after epoch %d from %s", progress["epoch"], path)
         if engine.state.epoch >= (engine.state.max_epochs or 0):
             engine.terminate()

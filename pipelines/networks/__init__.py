@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.networks.alexnets import AlexNet, SmallAlexNet
 from pipelines.networks.chest_cnn import ChestCNN
+from pipelines.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pipelines.networks.lesion_unet import LesionUNet
 from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups
 from pipelines.networks.pretrained import prepare_encoder
@@ -15,6 +16,8 @@ from pipelines.networks.transfer import TransferClassifier, VGG16Transfer
 __all__ = [
     "AlexNet",
     "ChestCNN",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "LesionUNet",
     "MobileNetV2UNet",
     "SeverityResNet",

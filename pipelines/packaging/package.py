@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from pipelines.bundle import MARK, bundles_in, description
+from pipelines.bundle import MARK, bundles_in, description, refuse_generating
 from pipelines.errors import ConfigError, OutputError, UsageError
 from pipelines.files import make_folder, text, write_file
 from pipelines.loading import load_bundle
@@ -76,12 +76,14 @@ def package_bundle(
         say: is told what is done.
 
     Raises:
-        UsageError: it is no bundle, has no such network, or names paths of this machine; the wheel cannot be made.
+        UsageError: it is no bundle, generates pictures, has no such network, or names paths of this machine; the wheel
+            cannot be made.
         ConfigError: the bundle's configs cannot be used.
         UnreadableFileError, WeightsError: there are no weights, or not those of the network.
         OutputError: the file is there already, or cannot be written.
     """
     bundle = bundle.absolute()
+    refuse_generating(bundle, "package")
     usual = default_network(bundle)
     version = _version(bundle)
     known = network_overlays(bundle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -18,6 +19,8 @@ from pipelines.errors import DatalistError
 from pipelines.files import file_digest, text, write_file
 from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.synthetic import within_share
+from pipelines.readers import is_synthetic
 
 DATALIST = "datalist.json"
 UNKNOWN = "unknown"
@@ -45,8 +48,9 @@ def load_datalist(
 
     Raises:
         DatalistError: missing or damaged list, other labels or classes than are due, an empty split, a missing file, a
-            path that leaves the folder, a patient in two splits, a case or file twice, or (with `verify`) contents
-            that changed or repeat.
+            path that leaves the folder, a patient in two splits, a case or file twice, a generated picture outside
+            training (by the entry's `synthetic`, or by the mark in the file) or one that the list does not call so, or
+            (with `verify`) contents that changed or repeat.
     """
     root = Path(dataset_dir).resolve()
     path = root / name
@@ -62,6 +66,7 @@ def load_datalist(
             raise DatalistError(f"the {section} split is empty", where=path, how=_HOW)
         content[section] = [_checked(item, root, path, numbers, facts) for item in items]
         for item in content[section]:
+            _check_synthetic(item, section, path)
             item["patient"] = one_spelling(item["patient"])
             if patients.setdefault(item["patient"], section) != section:
                 raise DatalistError(
@@ -85,14 +90,20 @@ def files(
     section: str,
     labels: Names | None = None,
     classes: Names | None = None,
+    synthetic_share: float | None = None,
 ) -> list[dict[str, Any]]:
     """The cases of one section ("training", "validation", "test") for a Dataset: absolute `image`, `label` (absolute,
     or the number of a class), `patient`, `case`, and the list's `facts` of a case ("unknown" where it has null; of a
     list without them, all else that it says in a word). The whole list is checked first, so that a patient in two
     splits stops training as well as evaluation.
 
+    Args:
+        synthetic_share: of the generated pictures of a list with classes: of each class this share of its real ones,
+            the first; 0 for none, None for all that are listed.
+
     Raises:
-        DatalistError: an unknown section, and everything that `load_datalist` raises.
+        DatalistError: an unknown section, fewer generated pictures than are asked for, and everything that
+            `load_datalist` raises.
     """
     if section not in SECTIONS:
         raise DatalistError(
@@ -100,7 +111,7 @@ def files(
         )
     items = []
     content = load_datalist(dataset_dir, datalist, labels=labels, classes=classes)
-    for item in content[section]:
+    for item in _with_share(content[section], synthetic_share if section == "training" else None):
         also = content["facts"] if "facts" in content else item.keys() - set(_KEYS)
         words = {key: UNKNOWN if item[key] is None else item[key] for key in also if key in item}
         items.append(
@@ -215,6 +226,27 @@ def _checked(
             raise DatalistError(f"the {key} {item[key]!r} is missing", where=path, how=_HOW)
         checked[key] = str(target)
     return checked
+
+
+def _check_synthetic(item: Mapping[str, Any], section: str, path: Path) -> None:
+    said = item.get("synthetic", False)
+    if not isinstance(said, bool):
+        raise DatalistError(f"`synthetic` of case {item['case']} is {str(said)[:40]!r}, not true or false", where=path)
+    if section != "training" and (said or is_synthetic(item["image"])):
+        what = f"the generated picture {item['case']} is in {section}"
+        raise DatalistError(what, where=path, how="generated pictures may be in training only; " + _HOW)
+    if not said and is_synthetic(item["image"]):
+        what = f"the file of case {item['case']} says that it is generated, and the list does not"
+        raise DatalistError(what, where=path, how="add generated pictures by data prepare … --synthetic FOLDER")
+
+
+def _with_share(items: list[dict[str, Any]], share: float | None) -> list[dict[str, Any]]:
+    made = [item for item in items if item.get("synthetic")]
+    if share is None or (share > 0 and any(not isinstance(item["label"], int) for item in items)):
+        return items
+    real = [item for item in items if not item.get("synthetic")]
+    number = Counter(item["label"] for item in real) if share > 0 else {}
+    return real + [made[index] for index in within_share([item["label"] for item in made], number, share)]
 
 
 def _verify(content: Mapping[str, Any], path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.preparation.datalist import DATALIST, fingerprint, write_datalist
+from pipelines.preparation.joined_faults import joined
 from pipelines.preparation.likeness import near_pairs
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.patient_names import Spellings
@@ -23,10 +26,20 @@ from pipelines.preparation.phantom_mark import PHANTOM_MARK
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import Colour, Findings, plain, write_contact_sheet, write_report
 from pipelines.preparation.splits import RULE, SECTIONS, Split, SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.synthetic import (
+    SyntheticPicture,
+    check_request,
+    check_synthetic,
+    copy_synthetic,
+    read_synthetic,
+    refuse_synthetic,
+    synthetic_facts,
+    synthetic_lines,
+    synthetic_warnings,
+)
 
 logger = logging.getLogger(__name__)
 
-MAX_SHOWN_FAULTS = 20
 MAX_NOTED = 20  # cases with the same note that the report lists one by one
 
 
@@ -113,6 +126,10 @@ class Preparation(ABC, Generic[F, C]):
     def check(self, folder: F, raw: RawCase) -> C:
         """Read a case. Raises a PipelinesError of the kind of its first fault."""
 
+    def check_synthetic(self, folder: F, raw: RawCase) -> C:
+        """Read a generated picture, a file of its own. Raises as `check`."""
+        return self.check(folder, raw)
+
     @abstractmethod
     def write(self, checked: C, folder: Path) -> None:
         """Write a case's files. Raises UnreadableFileError where the raw data changed since."""
@@ -167,6 +184,8 @@ class Preparation(ABC, Generic[F, C]):
         folds: int,
         skip_bad: bool,
         force: bool,
+        synthetic: Path | None = None,
+        synthetic_share: float | None = None,
     ) -> Prepared:
         """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
@@ -176,6 +195,8 @@ class Preparation(ABC, Generic[F, C]):
             seed, validation, test: see `split_cases`.
             folds: also write datalist_fold0.json ... for cross-validation; 0 for none.
             skip_bad: leave faulty cases out, and list them in the report.
+            synthetic: a folder of generated pictures, which join training and nothing else (`read_synthetic`).
+            synthetic_share: how many of them: of each class this share of the real ones in training; None for all.
 
         Raises:
             PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
@@ -183,6 +204,7 @@ class Preparation(ABC, Generic[F, C]):
         raw, out = Path(raw).absolute(), Path(out).absolute()
         if folds == 1 or folds < 0:
             raise UsageError("cross-validation needs at least two folds", where=str(folds))
+        check_request(synthetic, synthetic_share, folds)
         check_target(out, is_prepared, force)
         if out.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(out.resolve()):
             raise UsageError("raw and prepared data lie inside each other", where=out, how="choose another --out")
@@ -194,9 +216,9 @@ class Preparation(ABC, Generic[F, C]):
             ) from None
         checked, faults, duplicates = self._check_all(found)
         if faults and not skip_bad:
-            raise _joined(faults, len(found.cases), raw)
+            raise joined(faults, len(found.cases), raw)
         if not checked:
-            raise _joined(faults, len(found.cases), raw) if faults else DatalistError("there are no cases", where=raw)
+            raise joined(faults, len(found.cases), raw) if faults else DatalistError("there are no cases", where=raw)
         checked = self.settle(found, checked)
         for value, name in self.classes.items():
             if all(c.raw.label != value for c in checked.values()):
@@ -207,9 +229,20 @@ class Preparation(ABC, Generic[F, C]):
         split = split_cases(facts, validation=validation, test=test, seed=seed, sought=self.sought)
         fold_splits = fold_cases(facts, folds, validation=validation, seed=seed, sought=self.sought) if folds else []
 
+        real = Counter(self.classes[checked[name].raw.label or 0] for name in split["training"]) if self.classes else {}
+        added: list[tuple[SyntheticPicture, C]] = []
+        if synthetic is not None:
+            number, check = self._number, partial(self.check_synthetic, found)
+            added, bad = check_synthetic(
+                read_synthetic(synthetic), synthetic_share, real, number, check, skip_bad=skip_bad
+            )
+            faults += bad
+
         kind = next(iter(checked.values())).kind
         warnings = found.notes + split_warnings(split, facts, kind, self.sought) + self.warnings(checked, split)
         left_out = [str(fault) for fault in faults]
+        held = {checked[name].raw.patient for section in ("validation", "test") for name in split[section]}
+        warnings += synthetic_warnings([picture for picture, _ in added], held)
         phantom = (raw / PHANTOM_MARK).is_file()
         looks = {name: c.look for name, c in checked.items()}
         near = near_pairs(looks, split)
@@ -226,9 +259,11 @@ class Preparation(ABC, Generic[F, C]):
                 (folder / "labels").mkdir()
             for c in checked.values():
                 self.write(c, folder)
+            for picture, c in added:
+                copy_synthetic(picture, folder / c.image_name)
             lists = {DATALIST: split} | {f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)}
             for name, part in lists.items():
-                content = self._datalist(folder, checked, part, findings, seed)
+                content = self._datalist(folder, checked, part, findings, seed, added)
                 write_datalist(folder / name, content)
                 if name == DATALIST:
                     self._report(folder / "report.md", checked, part, findings, content)
@@ -260,6 +295,7 @@ class Preparation(ABC, Generic[F, C]):
         for raw in cases:
             logger.info("checking %s", raw.case)
             try:
+                refuse_synthetic(raw.image)
                 case = self.check(found, raw)
             except PipelinesError as fault:
                 faults.append(fault)
@@ -287,9 +323,15 @@ class Preparation(ABC, Generic[F, C]):
         return DatalistError(what, where=raw.image, how="find out which is right, and keep that one")
 
     def _datalist(
-        self, folder: Path, checked: Mapping[str, C], split: Split, findings: Findings, seed: int
+        self,
+        folder: Path,
+        checked: Mapping[str, C],
+        split: Split,
+        findings: Findings,
+        seed: int,
+        added: Sequence[tuple[SyntheticPicture, C]],
     ) -> dict[str, Any]:
-        listed = [checked[name] for section in SECTIONS for name in split[section]]
+        listed = [checked[name] for section in SECTIONS for name in split[section]] + [c for _, c in added]
         labels = (label if isinstance(label, int) else folder / label for label in map(self.label, listed))
         named = {"classes": self.classes} if self.classes else {"labels": self.labels}
         about = "Drawn phantoms, for trying commands only." if findings.phantom else self.about
@@ -306,17 +348,18 @@ class Preparation(ABC, Generic[F, C]):
             "left_out": [plain(text) for text in findings.left_out],
         }
         for section in SECTIONS:
-            content[section] = [
-                {
-                    "image": c.image_name,
-                    "label": self.label(c),
-                    "patient": c.raw.patient,
-                    "case": c.case,
-                    **self.facts(c),
-                }
-                for c in (checked[name] for name in split[section])
-            ]
+            content[section] = [self._entry(checked[name]) for name in split[section]]
+        content["training"] += [{**self._entry(c), **synthetic_facts(picture)} for picture, c in added]
+        if added:
+            content["counts"]["training"]["synthetic"] = dict(Counter(picture.class_name for picture, _ in added))
         return content
+
+    def _entry(self, c: C) -> dict[str, Any]:
+        named = {"image": c.image_name, "label": self.label(c), "patient": c.raw.patient, "case": c.case}
+        return {**named, **self.facts(c)}
+
+    def _number(self, class_name: str) -> int | None:
+        return next((value for value, name in self.classes.items() if name == class_name), None)
 
     def _report(
         self, path: Path, checked: Mapping[str, C], split: Split, findings: Findings, content: Mapping[str, Any]
@@ -331,7 +374,8 @@ class Preparation(ABC, Generic[F, C]):
                 notes.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
             else:
                 notes += [f"{case}: {note}" for case in cases]
-        write_report(path, content, findings, self.tables(checked, split), notes, self.case_table(checked, split))
+        tables = [*self.tables(checked, split), *synthetic_lines(content)]
+        write_report(path, content, findings, tables, notes, self.case_table(checked, split))
 
 
 def _one_spelling(found: F) -> F:
@@ -353,44 +397,3 @@ def is_prepared(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and str(content.get("fingerprint", "")).startswith("sha256:")
-
-
-def matching_layouts(raw: Path, finders: Sequence[Callable[[Path], F | None]]) -> list[F]:
-    """What each finder that knows a raw folder's layout makes of it.
-
-    Raises:
-        UnreadableFileError: no such folder. UsageError: the layout is that of a folder further in.
-    """
-    if not raw.is_dir():
-        raise UnreadableFileError(
-            "there is no such folder", where=raw, how="give the folder that the dataset was unpacked in"
-        )
-    found = [folder for folder in (find(raw) for find in finders) if folder is not None]
-    if not found:
-        inner = [d for d in sorted(raw.iterdir()) if d.is_dir() and any(find(d) is not None for find in finders)]
-        if inner:
-            raise UsageError("the dataset lies in a folder further in", where=raw, how=f"give {inner[0]}")
-    return found
-
-
-def only_layout(found: Sequence[F], raw: Path, known: str) -> F:
-    """The one layout that was found; `known` says which there are.
-
-    Raises:
-        UsageError: none, or more than one.
-    """
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError("the folder holds two datasets", where=raw, how="prepare each from a folder of its own")
-    raise UsageError("the folder has none of the layouts that are known", where=raw, how=f"these are: {known}")
-
-
-def _joined(faults: list[PipelinesError], cases: int, raw: Path) -> PipelinesError:
-    """One error for all faults, of the first one's kind."""
-    if len(faults) == 1:
-        return faults[0]
-    shown = " | ".join(str(fault) for fault in faults[:MAX_SHOWN_FAULTS])
-    more = f" | and {len(faults) - MAX_SHOWN_FAULTS} more" if len(faults) > MAX_SHOWN_FAULTS else ""
-    what = f"{len(faults)} faults in a dataset of {cases} cases: {shown}{more}"
-    return type(faults[0])(what, where=raw, how="mend them, or leave these cases out with --skip-bad")

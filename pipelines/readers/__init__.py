@@ -10,12 +10,14 @@ from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_gri
 from pipelines.readers.intensity import classify
 from pipelines.readers.label import LabelImage, read_label, read_label_image, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
+from pipelines.readers.synthetic_mark import SYNTHETIC_NOTE, is_synthetic, synthetic_mark
 from pipelines.readers.xray import LIKE_A_SLICE, NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
 __all__ = [
     "LIKE_A_SLICE",
     "NOT_FRONTAL",
     "PICTURE_AFFINE",
+    "SYNTHETIC_NOTE",
     "CaseImage",
     "ColourPicture",
     "Found",
@@ -26,6 +28,7 @@ __all__ = [
     "classify",
     "colour_in_memory",
     "find_cases",
+    "is_synthetic",
     "judge_xray",
     "look_through",
     "on_grid_of",
@@ -39,6 +42,7 @@ __all__ = [
     "read_picture",
     "read_volume",
     "read_xray",
+    "synthetic_mark",
     "volume_in_memory",
     "xray_in_memory",
 ]

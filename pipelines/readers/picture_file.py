@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers.raw import file_size
+from pipelines.readers.synthetic_mark import SYNTHETIC_NOTE, marked
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".heif", ".hif",
@@ -88,6 +89,8 @@ def open_picture(path: Path, *, smallest: int = MIN_SIDE, data: bytes | None = N
                 deep, halved = _depth(picture, data, path)
                 orientation = stored if stored in range(1, 9) else 1
                 notes = ["turned upright as its EXIF orientation says"] if orientation != 1 else []
+                if marked(io.BytesIO(data)):
+                    notes.append(SYNTHETIC_NOTE)
                 ImageOps.exif_transpose(picture, in_place=True)
                 yield OpenPicture(picture, deep, halved, kind, orientation, notes)
     except (PipelinesError, MemoryError):

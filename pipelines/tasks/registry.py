@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -17,7 +18,7 @@ class Option:
 
     Attributes:
         argument: of the function that it is handed to.
-        kind: int, str, list for one or more words, or bool for a switch.
+        kind: int, float, str, Path, list for one or more words, or bool for a switch.
         help: a clause.
         choices: of a word or number.
     """
@@ -86,6 +87,12 @@ class Part:
 # By name, in masks that have both labels. Other labels are measured by themselves.
 PARTS = {"lesion": Part("lung", floor_share=0.01, floor_ml=100.0)}
 
+_SYNTHETIC = {
+    "--synthetic": Option("synthetic", Path, "a folder of generated pictures, which join training and nothing else"),
+    "--synthetic-share": Option(
+        "synthetic_share", float, "take of each class as many as this share of its real ones in training (default all)"
+    ),
+}
 _SKIN = "prepare:prepare_skin_lesions"
 DATASETS = {
     each.name: each
@@ -111,7 +118,13 @@ DATASETS = {
         Dataset("isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016"),
         Dataset("ph2", "dermoscopy", _SKIN, ("ph2",)),
         Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",)),
-        Dataset("chest_xray", "chest_xray", "prepare:prepare_chest_xray", phantom="phantoms:phantom_chest_xray"),
+        Dataset(
+            "chest_xray",
+            "chest_xray",
+            "prepare:prepare_chest_xray",
+            phantom="phantoms:phantom_chest_xray",
+            prepare_options=_SYNTHETIC,
+        ),
         Dataset(
             "pairs",
             "general",
@@ -131,7 +144,8 @@ DATASETS = {
             "classes:prepare_classes",
             phantom="phantoms:phantom_classes",
             prepare_options={
-                "--classes": Option("classes", list, "the class folders in their order (default by name)")
+                "--classes": Option("classes", list, "the class folders in their order (default by name)"),
+                **_SYNTHETIC,
             },
             phantom_options={
                 "--classes": Option("classes", int, "how many (default 2)", (2, 3)),

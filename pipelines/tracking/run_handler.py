@@ -14,10 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
+from PIL import Image
 
 from pipelines.errors import ConfigError
 from pipelines.sigterm import SigtermUnwinds
@@ -85,6 +87,7 @@ class RunTracker:
         tensorboard: events for TensorBoard: True writes them into ``tensorboard`` beside the checkpoints, a folder into
             that one; each training into a folder of its own, called after the run, a resumed one into the one it began.
         label_names: of the labels' values, or of the classes, for TensorBoard's pictures and curves.
+        sample: what TensorBoard's graph of the network is traced with; default the first batch's first image.
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
@@ -112,6 +115,7 @@ class RunTracker:
         system_metrics: bool = True,
         tensorboard: bool | str | os.PathLike[str] | None = False,
         label_names: Mapping[int, str] | None = None,
+        sample: torch.Tensor | None = None,
     ) -> None:
         self.system_metrics = system_metrics
         self.experiment = experiment
@@ -135,7 +139,7 @@ class RunTracker:
         self.uri = checked_uri(tracking_uri) if tracking_uri else _default_uri()
         self._writer: RunWriter | None = None
         self._events = _events_for(
-            tensorboard, self.ckpt_dir, network=network, evaluator=evaluator, label_names=label_names
+            tensorboard, self.ckpt_dir, network=network, evaluator=evaluator, label_names=label_names, sample=sample
         )
         self._forget()
 
@@ -143,6 +147,19 @@ class RunTracker:
     def run_id(self) -> str | None:
         """The id of the run that is being written, or was last; None if there is none."""
         return None if self._writer is None else self._writer.run_id
+
+    def tag(self, name: str, value: str) -> None:
+        """Say something of the run that is being written; nothing where there is none."""
+        if self._writer is not None:
+            self._writer.tags({name: value})
+
+    def keep_picture(self, path: Path, folder: str, epoch: int) -> None:
+        """Keep a grey picture in an artefact folder of the run that is being written, and show it in TensorBoard."""
+        if self._writer is not None:
+            self._writer.file(path, folder)
+        if self._events is not None:
+            with Image.open(path) as picture:
+                self._events.picture(folder, np.asarray(picture), epoch)
 
     def attach(self, engine: Engine) -> None:
         """Record ``engine.run()`` from now on. Does nothing on any rank but 0."""

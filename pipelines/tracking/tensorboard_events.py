@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.handlers import TensorBoardStatsHandler
 from monai.utils import CommonKeys
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -56,6 +58,7 @@ class TensorBoardEvents:
         network: the network that is trained.
         evaluator: the engine that validates.
         label_names: of the labels' values, or of the classes.
+        sample: what the network's graph is traced with; None: the first batch's first image.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class TensorBoardEvents:
         network: torch.nn.Module | None = None,
         evaluator: Engine | None = None,
         label_names: Mapping[int, str] | None = None,
+        sample: torch.Tensor | None = None,
     ) -> None:
         self.root, self.ckpt_dir = root, ckpt_dir
         self.network = network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network
@@ -77,7 +81,7 @@ class TensorBoardEvents:
         self._described: tuple[Mapping[str, Any], Mapping[str, str]] | None = None  # until the first epoch starts
         self._goes_on = False
         self._undrawn = False  # the network's graph is still to be written
-        self._sample: torch.Tensor | None = None
+        self._sample = sample
         self._ended: Any = None
         self._drawn_epoch = -1
         self._looks = True
@@ -129,6 +133,10 @@ class TensorBoardEvents:
             writer.flush()
 
         self._write(write)
+
+    def picture(self, name: str, picture: NDArray[np.uint8], epoch: int) -> None:
+        """A grey picture, (rows, columns)."""
+        self._write(lambda writer: writer.add_image(name, picture, epoch, dataformats="HW"))
 
     def close(self, *, finished: bool = False) -> None:
         """Write what waits, however the training ended."""

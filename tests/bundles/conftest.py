@@ -106,6 +106,7 @@ def phantoms(bundle: Bundle, env: dict[str, str], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("phantoms")
     words = ["-m", "pipelines", "data", "phantom", *bundle.phantoms, "--out", str(folder / bundle.dataset)]
     cases = max(8, 4 * len(bundle.output.get("channel_def", ()))) if bundle.kind == "classification" else 8
+    cases = 32 if has_trait(bundle, "generative") else cases  # it learns from one class at a time, several batches
     python([*words, "--cases", str(cases), "--size", str(SIDE), "--validation", "0.3"], folder, env)
     return folder / bundle.dataset
 

@@ -14,10 +14,12 @@ import pytest
 from bundle_under_test import Bundle
 
 # what a kind is expected to have; SUPERVISED: train, evaluate and inference by MONAI's trainer and evaluator, on
-# phantoms, with labels, networks by overlay, checkpoints and a run that is tracked
+# phantoms, with labels, networks by overlay, checkpoints and a run that is tracked; GENERATIVE: a generator and what
+# judges it are trained against each other, a network of configs/networks a class, and pictures are drawn and marked
 KINDS: dict[str, frozenset[str]] = {
     "segmentation": frozenset({"supervised", "segmentation"}),
     "classification": frozenset({"supervised", "classification"}),
+    "generation": frozenset({"generative"}),
 }
 
 

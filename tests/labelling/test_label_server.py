@@ -29,12 +29,13 @@ from PIL import Image
 
 from pipelines import browser, load_bundle
 from pipelines.__main__ import main
-from pipelines.bundle import bundles_in
+from pipelines.bundle import GENERATION, bundle_kind, bundles_in
 from pipelines.errors import UsageError
 from pipelines.labelling import label_python
 
 pytestmark = pytest.mark.slow
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+LABELLING = [name for name, folder in bundles_in(BUNDLES).items() if bundle_kind(folder) != GENERATION]
 LESIONS, SKIN = "covid_ct_lesion_segmentation", "skin_lesion_segmentation"
 SEVERITY, XRAY = "covid_ct_severity_classification", "chest_xray_pneumonia_classification"
 FAST = {"fast": True}
@@ -84,7 +85,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path],
         port = free.getsockname()[1]
     store = new_store(folder)
     command = [
-        sys.executable, "-m", "pipelines", "label", *bundles_in(BUNDLES), "--studies", str(studies),
+        sys.executable, "-m", "pipelines", "label", *LABELLING, "--studies", str(studies),
         "--app", str(folder / "app"), "--port", str(port),
     ]  # fmt: skip
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
@@ -98,7 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path],
 
 def test_it_says_what_it_serves(served: Served) -> None:
     info = requests.get(f"{served.address}info/", timeout=30).json()
-    assert sorted(info["models"]) == sorted(bundles_in(BUNDLES))
+    assert sorted(info["models"]) == sorted(LABELLING)
     assert info["labels"] == ["lung", "lesion"]
     assert info["models"][SKIN]["labels"] == {"lesion": 1}
     assert info["models"][SEVERITY]["type"] == "classification"

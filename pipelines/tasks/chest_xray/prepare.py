@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from pipelines.preparation.report import plain
 from pipelines.preparation.splits import CLASS_RULE, SECTIONS, Split
 from pipelines.tasks.chest_xray.checks import CheckedXray, check_xray, write_xray
 from pipelines.tasks.chest_xray.layouts import find_chest_xray
-from pipelines.tasks.chest_xray.source import SUBTYPES, XRAY_CLASSES, RawXrays
+from pipelines.tasks.chest_xray.source import SUBTYPES, XRAY_CLASSES, RawXrays, read_xray_file
 
 NAME = "chest_xray"
 MAX_LISTED = 1000  # cases with a line each in the report
@@ -38,6 +39,9 @@ class ChestXray(Preparation[RawXrays, CheckedXray]):
     def check(self, folder: RawXrays, raw: RawCase) -> CheckedXray:
         assert raw.label is not None, "every layout gives the class"
         return check_xray(folder, raw, raw.label)
+
+    def check_synthetic(self, folder: RawXrays, raw: RawCase) -> CheckedXray:
+        return self.check(replace(folder, read=read_xray_file), raw)  # the real ones may be arrays
 
     def write(self, checked: CheckedXray, folder: Path) -> None:
         write_xray(checked, folder / checked.image_name)
@@ -122,6 +126,8 @@ def prepare_chest_xray(
     folds: int = 0,
     skip_bad: bool = False,
     force: bool = False,
+    synthetic: Path | None = None,
+    synthetic_share: float | None = None,
 ) -> Prepared:
     """Check raw chest X-rays as a whole, then write them as a prepared folder that appears in one piece.
 
@@ -130,15 +136,17 @@ def prepare_chest_xray(
 
     Args:
         raw: a folder, .npz or .csv file in one of the layouts, see `find_chest_xray`.
-        out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`. An official test set stays the test
+        out, seed, validation, test, folds, skip_bad, force, synthetic, synthetic_share:
+            see `Preparation.run`. An official test set stays the test
             set, and an official validation set (of arrays or tables) the validation set.
 
     Raises:
         PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
     """
     return ChestXray().run(
-        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
-    )
+        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force,
+        synthetic=synthetic, synthetic_share=synthetic_share,
+    )  # fmt: skip
 
 
 def _range(values: Sequence[float], decimals: int = 0) -> str:

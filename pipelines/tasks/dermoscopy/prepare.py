@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from pipelines.errors import UsageError
 from pipelines.preparation.corrected import KNOWN
 from pipelines.preparation.datalist import UNKNOWN
-from pipelines.preparation.preparing import Preparation, Prepared, matching_layouts, only_layout
+from pipelines.preparation.known_layouts import matching_layouts, only_layout
+from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import plain, spread
 from pipelines.preparation.splits import SECTIONS, STRATIFIED_RULE, Split

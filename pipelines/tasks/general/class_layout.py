@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UnsupportedImageError, UsageError
 from pipelines.files import safe_name
+from pipelines.preparation.known_layouts import matching_layouts, only_layout
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
-from pipelines.preparation.preparing import matching_layouts, only_layout
 from pipelines.preparation.raw_case import RawCase, RawFolder, stem
 from pipelines.tasks.general.image_files import PICTURE, folders_of, image_files
 from pipelines.tasks.general.tables import PATIENTS, Patients, check_names, listed, named_in_order, read_names

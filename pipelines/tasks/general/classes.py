@@ -115,6 +115,8 @@ def prepare_classes(
     folds: int = 0,
     skip_bad: bool = False,
     force: bool = False,
+    synthetic: Path | None = None,
+    synthetic_share: float | None = None,
 ) -> Prepared:
     """Check a raw folder of classes as a whole, then write it as a prepared folder that appears in one piece.
 
@@ -123,15 +125,17 @@ def prepare_classes(
 
     Args:
         raw: class folders of pictures, see `find_classes`; `patients.csv` and `classes.json` may lie in it.
-        out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`. The dataset has the folder's name.
+        out, seed, validation, test, folds, skip_bad, force, synthetic, synthetic_share:
+            see `Preparation.run`. The dataset has the folder's name.
         classes: the class folders in their order; it counts before classes.json.
 
     Raises:
         PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
     """
     return Classes(safe_name(Path(out).absolute().name), classes).run(
-        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
-    )
+        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force,
+        synthetic=synthetic, synthetic_share=synthetic_share,
+    )  # fmt: skip
 
 
 def _range(values: Sequence[float]) -> str:

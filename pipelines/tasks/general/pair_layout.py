@@ -9,8 +9,8 @@ from pathlib import Path
 from pipelines.errors import PipelinesError, UnreadableFileError, UnsupportedImageError, UsageError
 from pipelines.files import safe_name
 from pipelines.preparation.corrected import KNOWN as CORRECTED
+from pipelines.preparation.known_layouts import matching_layouts, only_layout
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
-from pipelines.preparation.preparing import matching_layouts, only_layout
 from pipelines.preparation.raw_case import RawCase, RawFolder, stem
 from pipelines.tasks.general.corrected_pairs import find_corrected
 from pipelines.tasks.general.image_files import ImageFiles, folders_of, image_files
