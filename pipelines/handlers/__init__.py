@@ -8,6 +8,7 @@ from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
 from pipelines.handlers.mask_writer import MaskWriter
 from pipelines.handlers.picture_class_writer import PictureClassWriter
+from pipelines.handlers.reconstructions import ReconstructionPicture
 
 __all__ = [
     "NOT_FOR_CARE",
@@ -18,6 +19,7 @@ __all__ = [
     "Finding",
     "MaskWriter",
     "PictureClassWriter",
+    "ReconstructionPicture",
     "ResumableEarlyStop",
     "TrainingCheckpoint",
     "WeightsLoader",
