@@ -108,3 +108,9 @@ class TrackingError(PipelinesError):
     """The tracking store cannot be used as asked."""
 
     exit_code = 20
+
+
+class StaleCacheError(PipelinesError):
+    """What was computed before and kept is of other data, preprocessing or weights than are asked for now."""
+
+    exit_code = 21

@@ -84,6 +84,7 @@ class EncodedClassifier(nn.Module):
     """
 
     frozen_by_design = True
+    encoder_prefix = "autoencoder.encoder."  # of the weights that codes depend on
     mean: Tensor
     precision: Tensor
 
@@ -137,9 +138,29 @@ class EncodedClassifier(nn.Module):
         """Logits of codes."""
         return self.classifier(features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, any size, 0..1."""
-        return self.classifier(self.autoencoder.encode(x))
+    def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
+        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, any size, 0..1; or, where they are
+        ``encoded``, of their codes."""
+        return self.classify(x if encoded else self.features(x))
+
+    def fit_codes(self, mean: Tensor, precision: Tensor) -> None:
+        """Keep what training's pooled codes are like: their mean (256,) and precision (256, 256), the inverse of their
+        covariance."""
+        self.mean.copy_(mean)
+        self.precision.copy_(precision)
+
+    def code_distance(self, codes: Tensor) -> Tensor:
+        """How far codes (B x 256 x h x w) lie from training's: Mahalanobis distances (B,) of their means over h and w.
+
+        Source: Lee et al. 2018, https://arxiv.org/abs/1807.03888, for one class of features. 0 before ``fit_codes``.
+        """
+        away = (pooled(codes) - self.mean).double()
+        return torch.einsum("bi,ij,bj->b", away, self.precision.double(), away).clamp(min=0).sqrt().float()
+
+
+def pooled(codes: Tensor) -> Tensor:
+    """The mean (B x C) of codes (B x C x h x w) over h and w, float32."""
+    return codes.float().mean(dim=(2, 3))
 
 
 def load_autoencoder(network: ConvAutoencoder, state: Mapping[str, Tensor], where: str) -> None:

@@ -165,9 +165,10 @@ class TransferClassifier(nn.Module):
         """The flat features (B x N) of B x in_channels x H x W, float, 0..1; one channel becomes three on the way."""
         return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B x out_channels) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
-        return self.classify(self.features(x))
+    def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
+        """Logits (B x out_channels) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1; or, where they
+        are ``encoded``, of their features."""
+        return self.classify(x if encoded else self.features(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features."""
@@ -237,9 +238,10 @@ class VGG16Transfer(nn.Module):
         """The flat features (B x 32768) of B x in_channels x H x W, float, 0..1; one channel becomes three."""
         return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
-        return self.classify(self.features(x))
+    def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
+        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1; or,
+        where they are ``encoded``, of their features."""
+        return self.classify(x if encoded else self.features(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features."""
