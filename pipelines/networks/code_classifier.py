@@ -85,8 +85,6 @@ class EncodedClassifier(nn.Module):
 
     frozen_by_design = True
     encoder_prefix = "autoencoder.encoder."  # of the weights that codes depend on
-    mean: Tensor
-    precision: Tensor
 
     def __init__(
         self,
@@ -146,16 +144,16 @@ class EncodedClassifier(nn.Module):
     def fit_codes(self, mean: Tensor, precision: Tensor) -> None:
         """Keep what training's pooled codes are like: their mean (256,) and precision (256, 256), the inverse of their
         covariance."""
-        self.mean.copy_(mean)
-        self.precision.copy_(precision)
+        self.get_buffer("mean").copy_(mean)
+        self.get_buffer("precision").copy_(precision)
 
     def code_distance(self, codes: Tensor) -> Tensor:
         """How far codes (B x 256 x h x w) lie from training's: Mahalanobis distances (B,) of their means over h and w.
 
         Source: Lee et al. 2018, https://arxiv.org/abs/1807.03888, for one class of features. 0 before ``fit_codes``.
         """
-        away = (pooled(codes) - self.mean).double()
-        return torch.einsum("bi,ij,bj->b", away, self.precision.double(), away).clamp(min=0).sqrt().float()
+        away = (pooled(codes) - self.get_buffer("mean")).double()
+        return torch.einsum("bi,ij,bj->b", away, self.get_buffer("precision").double(), away).clamp(min=0).sqrt().float()
 
 
 def pooled(codes: Tensor) -> Tensor:

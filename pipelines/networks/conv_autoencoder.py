@@ -29,21 +29,22 @@ class ConvAutoencoder(nn.Module):
     def __init__(self, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
+        self.reduction = REDUCTION  # TorchScript knows a module's own numbers alone
         layers: list[nn.Module] = []
         channels = in_channels
         for width in WIDTHS:
-            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         self.encoder = nn.Sequential(*layers)
         layers = [nn.Dropout(dropout)]
         for width in WIDTHS[-2::-1]:
-            layers += [_doubled(channels, width), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [_doubled(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         self.decoder = nn.Sequential(*layers, _doubled(channels, out_channels), nn.Sigmoid())
 
     def encode(self, x: Tensor) -> Tensor:
         """The code, B x 256 x H/16 x W/16 (rounded up), 0 or more, of B x in_channels x H x W, float, 0..1."""
-        return self.encoder(pad_to_multiple(x, REDUCTION))
+        return self.encoder(pad_to_multiple(x, self.reduction))
 
     def decode(self, code: Tensor) -> Tensor:
         """The picture, B x out_channels x 16 h x 16 w, 0..1, of a code B x 256 x h x w."""
