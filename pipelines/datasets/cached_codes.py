@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import monai
 import numpy as np
 import torch
 from monai.data import Dataset
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Compose, Randomizable, Transform
 
 from pipelines.datasets.classified_pictures import FeatureItems, check_variants, encoded
 from pipelines.errors import StaleCacheError
@@ -169,7 +170,8 @@ def encoder_print(network: Any) -> str:
 
 
 def described(step: Any) -> Any:
-    """A transform as plain data: its class, and all in it that is a number, a word, or a transform again."""
+    """A transform as plain data: its class, what its constructor was told, and the transforms in it; of random ones the
+    random ones alone, as the others in them hold what was drawn last."""
     if isinstance(step, (str, int, float, bool, type(None))):
         return step
     if isinstance(step, np.ndarray | np.generic | torch.Tensor):
@@ -179,8 +181,11 @@ def described(step: Any) -> Any:
     if isinstance(step, (list, tuple)):
         return [described(each) for each in step]
     if isinstance(step, Transform):
-        kept = {key: described(value) for key, value in sorted(vars(step).items()) if key != "R"}
-        return {"class": f"{type(step).__module__}.{type(step).__qualname__}", **kept}
+        told = set(inspect.signature(type(step).__init__).parameters)
+        inner = Randomizable if isinstance(step, Randomizable) and not isinstance(step, Compose) else Transform
+        kept = {key: value for key, value in sorted(vars(step).items()) if key in told or isinstance(value, inner)}
+        name = f"{type(step).__module__}.{type(step).__qualname__}"
+        return {"class": name, **{key: described(value) for key, value in kept.items()}}
     return getattr(step, "__qualname__", type(step).__qualname__)
 
 
