@@ -153,7 +153,9 @@ class EncodedClassifier(nn.Module):
         Source: Lee et al. 2018, https://arxiv.org/abs/1807.03888, for one class of features. 0 before ``fit_codes``.
         """
         away = (pooled(codes) - self.get_buffer("mean")).double()
-        return torch.einsum("bi,ij,bj->b", away, self.get_buffer("precision").double(), away).clamp(min=0).sqrt().float()
+        return (
+            torch.einsum("bi,ij,bj->b", away, self.get_buffer("precision").double(), away).clamp(min=0).sqrt().float()
+        )
 
 
 def pooled(codes: Tensor) -> Tensor:

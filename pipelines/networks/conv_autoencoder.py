@@ -26,7 +26,9 @@ class ConvAutoencoder(nn.Module):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 1, dropout: float = 0.0) -> None:
+    def __init__(
+        self, spatial_dims: int = 2, in_channels: int = 1, out_channels: int = 1, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
         self.reduction = REDUCTION  # TorchScript knows a module's own numbers alone
