@@ -5,11 +5,11 @@
     python benchmarks/chest_codes.py pictures data/chest_xray --out chest_codes
     python benchmarks/chest_codes.py table data/chest_xray --out chest_codes
 
-`weights` runs train_autoencoder.yaml and train.yaml, ships what came of them with its calibration, and measures it on the
-test patients. `pictures` trains ChestCNN on pictures of 128x128, for which it is drawn, for as many epochs, by the recipe of
-chest_xray_pneumonia_classification, and times a few steps of it at 224x224. `table` prints both: seconds of the clock and
-of the processor for an epoch without its validation, when the autoencoder has paid for itself, and the metrics on the same
-validation patients, paired. One thread unless `--threads` says otherwise.
+`weights` runs train_autoencoder.yaml and train.yaml, ships what came of them with its calibration, and measures it on
+the test patients. `pictures` trains ChestCNN on pictures of 128x128, for which it is drawn, for as many epochs, by the
+recipe of chest_xray_pneumonia_classification, and times a few steps of it at 224x224. `table` prints both: seconds of
+the clock and of the processor for an epoch without its validation, when the autoencoder has paid for itself, and the
+metrics on the same validation patients, paired. One thread unless `--threads` says otherwise.
 """
 
 from __future__ import annotations
@@ -140,38 +140,32 @@ def clocks() -> np.ndarray:
 
 
 def table(out: Path, epochs: int) -> str:
-    times = {name: json.loads((out / f"{name}.json").read_text())
-             for name in ("autoencoder", "codes", "pictures", "pictures_224")}  # fmt: skip
+    titles = {"codes": "CodeClassifier, codes", "pictures": "ChestCNN, 128×128", "pictures_224": "ChestCNN, 224×224"}
+    times = {name: json.loads((out / f"{name}.json").read_text()) for name in ("autoencoder", *titles)}
     epoch = {name: np.median(each["epochs"], axis=0) for name, each in times.items()}
-    once = np.array(times["autoencoder"]["total"]) + np.array(times["codes"]["prepared"])
-    lines = [
-        "| training | clock, s an epoch | processor, s an epoch | over codes (processor) | autoencoder and codes paid back after |"
+    encoder, codes = np.array(times["autoencoder"]["total"]), np.array(times["codes"]["prepared"])
+    heads = [
+        "clock, s an epoch",
+        "processor, s an epoch",
+        "over codes",
+        f"{epochs} epochs, s",
+        "with encoder, s",
+        "even at",
     ]
-    lines += ["|---|---:|---:|---:|---:|"]
-    titles = {
-        "codes": "CodeClassifier on codes",
-        "pictures": "ChestCNN on 128×128",
-        "pictures_224": "ChestCNN on 224×224",
-    }
+    lines = [f"| training | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, title in titles.items():
-        ratio = epoch[name] / epoch["codes"]
-        back = "–" if name == "codes" else f"{once[1] / (epoch[name][1] - epoch['codes'][1]):.1f} epochs"
-        lines.append(f"| {title} | {epoch[name][0]:.2f} | {epoch[name][1]:.2f} | {ratio[1]:.0f} | {back} |")
-    coded = epochs * epoch["codes"]
-    lines += [
-        "",
-        f"{epochs} epochs on codes: {coded[1]:.0f} s of the processor ({coded[0]:.0f} s of the clock), encoder not counted;",
-    ]
-    lines += [f"with the autoencoder ({times['autoencoder']['total'][1]:.0f} s) and the codes ({times['codes']['prepared'][1]:.0f} s)"
-              f" {coded[1] + once[1]:.0f} s. ChestCNN, {epochs} epochs: {epochs * epoch['pictures'][1]:.0f} s at 128,"
-              f" {epochs * epoch['pictures_224'][1]:.0f} s at 224 (from {TIMED} steps).", ""]  # fmt: skip
-    return "\n".join(
-        [*lines, *paired(out / NAME / "evaluation_validation", out / "chest_cnn" / "evaluation_validation")]
-    )
+        clock, spent = epoch[name]
+        once = (encoder + codes)[1] if name == "codes" else 0.0
+        even = "–" if name == "codes" else f"epoch {(encoder + codes)[1] / (spent - epoch['codes'][1]):.1f}"
+        cells = [f"{clock:.2f}", f"{spent:.2f}", f"{spent / epoch['codes'][1]:.0f}", f"{epochs * spent:.0f}"]
+        lines.append(f"| {title} | {' | '.join(cells)} | {epochs * spent + once:.0f} | {even} |")
+    parts = f"autoencoder {encoder[1]:.0f} s, codes {codes[1]:.0f} s of the processor; 224×224 from {TIMED} steps"
+    measured = paired(out / NAME / "evaluation_validation", out / "chest_cnn" / "evaluation_validation")
+    return "\n".join([*lines, "", parts, "", *measured])
 
 
 def paired(codes: Path, images: Path) -> list[str]:
-    """The metrics of two evaluations of the same pictures, and what the first has more, with intervals over patients."""
+    """Metrics of two evaluations of the same pictures, and what the first has more, with intervals over patients."""
     tables = [pd.read_csv(folder / "pictures.csv").set_index("case").sort_index() for folder in (codes, images)]
     assert list(tables[0].index) == list(tables[1].index), "the same pictures are due"
     ill = (tables[0]["label"] == "pneumonia").to_numpy()

@@ -84,9 +84,9 @@ class CachedCodes(FeatureItems):
             "encoder": encoder_print(network),
         }
         ranks = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-        if ranks == 1 or torch.distributed.get_rank() == 0:
-            if renew or not self._whole():
-                self._compute(data, transform, network, size, variants, np.dtype(dtype), seed, batch_size, device)
+        first = ranks == 1 or torch.distributed.get_rank() == 0
+        if first and (renew or not self._whole()):
+            self._compute(data, transform, network, size, variants, np.dtype(dtype), seed, batch_size, device)
         if ranks > 1:
             torch.distributed.barrier()
         codes = np.load(self.folder / CODES, mmap_mode="c")  # torch wants arrays that may be written to

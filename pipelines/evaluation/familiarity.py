@@ -64,7 +64,7 @@ def measure(network: Any, picture: torch.Tensor, size: Sequence[int] | None = No
         answer = inner.autoencoder.decode(codes)[..., : given.shape[2], : given.shape[3]]
         return Familiarity(
             float((answer - given).square().mean()),
-            float(SSIMMetric(spatial_dims=2)(answer, given)),
+            float(torch.as_tensor(SSIMMetric(spatial_dims=2)(answer, given))),
             float(inner.code_distance(codes)),
             given[0, 0].cpu().numpy(),
             answer[0, 0].cpu().numpy(),

@@ -53,7 +53,7 @@ class CodeStatistics:
 class FamiliarityFit:
     """Adds to the calibration of weights the limits beyond which a picture is unlike the training pictures.
 
-    Attach it to the trainer, whose best weights are then measured when it has ended; or, after ``CalibrationFit``, to an
+    Attach it to the trainer, whose best weights are measured when it has ended; or, after ``CalibrationFit``, to an
     evaluator of weights that are there.
 
     Args:

@@ -71,7 +71,7 @@ class ReconstructionPicture:
     def __call__(self, engine: Engine) -> None:
         state = engine.state
         last = state.metrics.get(getattr(state, "key_metric_name", None) or "")
-        if not self.count or last is None or float(last) != float(state.best_metric):
+        if not self.count or last is None or float(last) != float(state.best_metric):  # type: ignore[attr-defined]
             return
         places = np.linspace(0, len(self.dataset) - 1, self.count).round().astype(int)
         device = next(self.network.parameters()).device

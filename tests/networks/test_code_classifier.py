@@ -1,4 +1,4 @@
-"""From the picture by its code to the class: what is held still, which weights it takes, and how far a code lies off."""
+"""From the picture by its code to the class: what is held still, which weights it takes, how far off a code lies."""
 
 from __future__ import annotations
 
