@@ -45,19 +45,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on with the autoencoder of an earlier run")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     out, knobs = args.out.absolute(), {"dataset_dir": str(args.prepared.absolute())}
     if args.step == "weights":
-        weights(out, knobs, args.epochs, args.resume)
+        weights(out, knobs, args.epochs)
     elif args.step == "pictures":
         pictures(out, knobs, args.epochs)
     else:
         print(table(out, args.epochs))
 
 
-def weights(out: Path, knobs: dict[str, Any], epochs: int, resume: bool) -> None:
+def weights(out: Path, knobs: dict[str, Any], epochs: int) -> None:
     encoder = out / "autoencoder" / "model.pt"
     run(
         CODES,
