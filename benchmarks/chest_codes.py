@@ -9,7 +9,7 @@
 the test patients. `pictures` trains ChestCNN on pictures of 128x128, for which it is drawn, for as many epochs, by the
 recipe of chest_xray_pneumonia_classification, and times a few steps of it at 224x224. `table` prints both: seconds of
 the clock and of the processor for an epoch without its validation, when the autoencoder has paid for itself, and the
-metrics on the same validation patients, paired. One thread unless `--threads` says otherwise.
+metrics on the same test and validation patients, paired. One thread unless `--threads` says otherwise.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 
 from pipelines.evaluation.intervals import bootstrap_scores
 from pipelines.weights import read_weights
@@ -35,6 +36,7 @@ from pipelines.weights import read_weights
 PROJECT = Path(__file__).resolve().parent.parent
 CODES, PICTURES = "chest_xray_encoded_classification", "chest_xray_pneumonia_classification"
 NAME = "encoded_cnn"
+SPLITS = ("test", "validation")
 TIMED = 8  # steps of 32 pictures of 224x224 that are timed
 
 
@@ -58,12 +60,9 @@ def main() -> None:
 
 def weights(out: Path, knobs: dict[str, Any], epochs: int) -> None:
     encoder = out / "autoencoder" / "model.pt"
-    run(
-        CODES,
-        ["train_autoencoder"],
-        knobs | {"ckpt_dir": str(encoder.parent), "resume": resume},
-        out / "autoencoder.json",
-    )
+    if not (out / "autoencoder.json").is_file():  # else an earlier run has trained it
+        mine = knobs | {"ckpt_dir": str(encoder.parent), "resume": True}
+        run(CODES, ["train_autoencoder"], mine, out / "autoencoder.json")
     mine = knobs | {"ckpt_dir": str(out / NAME), "encoder_weights": str(encoder), "patience": 1000, "epochs": epochs}
     run(CODES, ["train"], mine, out / "codes.json")
     about = json.loads((Path(knobs["dataset_dir"]) / "datalist.json").read_text())
@@ -74,7 +73,7 @@ def weights(out: Path, knobs: dict[str, Any], epochs: int) -> None:
     target = PROJECT / "bundles" / CODES / "models" / f"{NAME}.safetensors"
     save_file({key: value.contiguous() for key, value in read_weights(out / NAME / "model.pt").items()}, target, note)
     shutil.copy(out / NAME / "model.calibration.json", target.with_name(f"{NAME}.calibration.json"))
-    for split in ("test", "validation"):
+    for split in SPLITS:
         measured = {"split": split, "output_dir": str(out / NAME / f"evaluation_{split}")}
         run(CODES, ["train", "evaluate"], mine | measured)
 
@@ -85,8 +84,9 @@ def pictures(out: Path, knobs: dict[str, Any], epochs: int) -> None:
         "image_size": [128, 128], "learning_rate": 0.001,
     }  # fmt: skip
     run(PICTURES, ["train", "networks/chest_cnn"], mine, out / "pictures.json")
-    measured = {"split": "validation", "output_dir": str(out / "chest_cnn" / "evaluation_validation")}
-    run(PICTURES, ["train", "networks/chest_cnn", "evaluate"], mine | measured)
+    for split in SPLITS:
+        measured = {"split": split, "output_dir": str(out / "chest_cnn" / f"evaluation_{split}")}
+        run(PICTURES, ["train", "networks/chest_cnn", "evaluate"], mine | measured)
     large = mine | {"image_size": [224, 224], "ckpt_dir": str(out / "chest_cnn_224")}
     run(PICTURES, ["train", "networks/chest_cnn"], large, out / "pictures_224.json", steps=TIMED)
 
@@ -159,33 +159,35 @@ def table(out: Path, epochs: int) -> str:
         cells = [f"{clock:.2f}", f"{spent:.2f}", f"{spent / epoch['codes'][1]:.0f}", f"{epochs * spent:.0f}"]
         lines.append(f"| {title} | {' | '.join(cells)} | {epochs * spent + once:.0f} | {even} |")
     parts = f"autoencoder {encoder[1]:.0f} s, codes {codes[1]:.0f} s of the processor; 224×224 from {TIMED} steps"
-    measured = paired(out / NAME / "evaluation_validation", out / "chest_cnn" / "evaluation_validation")
-    return "\n".join([*lines, "", parts, "", *measured])
+    lines += ["", parts]
+    for split in SPLITS:
+        lines += ["", *paired(*(out / each / f"evaluation_{split}" for each in (NAME, "chest_cnn")), split)]
+    return "\n".join(lines)
 
 
-def paired(codes: Path, images: Path) -> list[str]:
+def paired(codes: Path, images: Path, split: str) -> list[str]:
     """Metrics of two evaluations of the same pictures, and what the first has more, with intervals over patients."""
     tables = [pd.read_csv(folder / "pictures.csv").set_index("case").sort_index() for folder in (codes, images)]
     assert list(tables[0].index) == list(tables[1].index), "the same pictures are due"
     ill = (tables[0]["label"] == "pneumonia").to_numpy()
     right = [(each["label"] == each["predicted"]).to_numpy() for each in tables]
-    names = ["balanced_accuracy", "sensitivity", "specificity"]
+    said = [each["p_pneumonia"].to_numpy() for each in tables]
+    names = ["balanced_accuracy", "sensitivity", "specificity", "auc"]
 
     def scores(items: np.ndarray) -> dict[str, float]:
         found: dict[str, float] = {}
-        for who, hit in zip(("codes", "images"), right, strict=True):
+        for who, hit, score in zip(("codes", "images"), right, said, strict=True):
             parts = [hit[items][ill[items]], hit[items][~ill[items]]]
             sensitivity, specificity = (float(part.mean()) if len(part) else float("nan") for part in parts)
-            values = [(sensitivity + specificity) / 2, sensitivity, specificity]
+            area = float(roc_auc_score(ill[items], score[items])) if 0 < ill[items].sum() < len(items) else float("nan")
+            values = [(sensitivity + specificity) / 2, sensitivity, specificity, area]
             found |= {f"{who}_{name}": value for name, value in zip(names, values, strict=True)}
         return found | {f"more_{k}": found[f"codes_{n}"] - found[f"images_{n}"] for k, n in enumerate(names)}
 
     patients = tables[0]["patient"].tolist()
     measured = bootstrap_scores(scores, patients)
-    head = (
-        f"| {len(ill)} validation pictures of {len(set(patients))} patients | {' | '.join(names).replace('_', ' ')} |"
-    )
-    lines = [head, "|---|---:|---:|---:|"]
+    head = f"| {len(ill)} {split} pictures of {len(set(patients))} patients | {' | '.join(names).replace('_', ' ')} |"
+    lines = [head, "|---|---:|---:|---:|---:|"]
     rows = {"on codes": "codes", "on pictures of 128×128": "images", "difference, paired": "more"}
     for title, who in rows.items():
         cells = [measured[f"{who}_{k if who == 'more' else name}"] for k, name in enumerate(names)]
