@@ -99,7 +99,7 @@ def spread(paths: list[Path], most: int) -> list[Path]:
 
 
 def judged(network: EncodedClassifier, path: Path, limits: dict[str, float]) -> dict[str, object]:
-    """Which limits a picture is beyond, and what the checks say of it; ``new``: beyond the code's limit alone."""
+    """Which limits a picture is beyond, and what the checks say of it; ``new``: beyond the limits of `unlike_by`, and neither refused nor doubted."""
     plain = np.asarray(Image.open(path), dtype=np.float32).T / 255
     found = measure(network, torch.from_numpy(np.ascontiguousarray(plain))[None], SIZE)
     far = {name: bool(beyond(found.measures, limits, [name])) for name in TITLES}
@@ -113,7 +113,7 @@ def judged(network: EncodedClassifier, path: Path, limits: dict[str, float]) -> 
         **far,
         "refused": refused,
         "doubted": doubted,
-        "new": far["code_distance"] and not (refused or doubted),
+        "new": (far["mse"] or far["code_distance"]) and not (refused or doubted),
         **values,
     }
 
