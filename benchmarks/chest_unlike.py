@@ -99,7 +99,7 @@ def spread(paths: list[Path], most: int) -> list[Path]:
 
 
 def judged(network: EncodedClassifier, path: Path, limits: dict[str, float]) -> dict[str, object]:
-    """Which limits a picture is beyond, and what the checks say of it; ``new``: beyond the limits of `unlike_by`, and neither refused nor doubted."""
+    """Which limits a picture is beyond, and what the checks say of it; ``new``: beyond those of `unlike_by` alone."""
     plain = np.asarray(Image.open(path), dtype=np.float32).T / 255
     found = measure(network, torch.from_numpy(np.ascontiguousarray(plain))[None], SIZE)
     far = {name: bool(beyond(found.measures, limits, [name])) for name in TITLES}

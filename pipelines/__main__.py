@@ -17,7 +17,9 @@ from pipelines.commands import (
     data,
     demo,
     label,
+    listen,
     new,
+    package,
     predict,
     promote,
     sync,
@@ -66,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    for module in (new, predict, compare, promote, card, tune, cross_validate, demo, ui, label, sync, listing, bundles):
+    trained = (compare, promote, card, tune, cross_validate, sync, package)
+    for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
         if name != "data":

@@ -136,6 +136,27 @@ def description(bundle_root: str | Path) -> str:
         raise ConfigError("the bundle's metadata cannot be read", where=path, how="fetch the bundle again") from error
 
 
+def looks_at(bundle: Path) -> frozenset[str]:
+    """What kinds of images a bundle looks at: "ct", "x-ray" and "photograph", by the modality of its metadata, else by
+    the dimensions and channels of its image.
+
+    Raises:
+        ConfigError: the metadata cannot be read, or do not say it.
+    """
+    path = bundle / MARK
+    try:
+        image = json.loads(path.read_text("utf-8"))["network_data_format"]["inputs"]["image"]
+        modality, colour = str(image.get("modality", "")).strip().lower(), image.get("num_channels") == 3
+        volume = len(image.get("spatial_shape", ())) == 3
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError("the metadata do not say what the bundle looks at", where=path) from error
+    if modality in ("ct", "x-ray"):
+        return frozenset([modality])
+    if volume:
+        return frozenset(["ct"])
+    return frozenset(["photograph"]) if colour else frozenset(["x-ray", "photograph"])
+
+
 def locate(bundle_root: str | Path = ".") -> str:
     """The bundle's folder as an absolute path, so that a config serves from any working directory.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import hashlib
 import html
 import io
@@ -57,6 +59,43 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool
         raise OutputError(what, where=path, how=how) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+class FolderLock:
+    """Holds a folder for one writer, until it is closed or the process ends, however it ends.
+
+    Args:
+        folder: must be there.
+        name: of the file in it that is locked.
+
+    Raises:
+        OutputError: another process, or another call in this one, holds it; or it cannot be written.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / name
+        while True:
+            try:
+                self._file = self._path.open("w")
+            except OSError as error:
+                what = f"the folder cannot be written ({error.strerror})"
+                raise OutputError(what, where=folder, how="choose another --out") from error
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._file.close()
+                what = "another call is writing here"
+                raise OutputError(what, where=folder, how="wait for it, or choose another --out") from None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    return
+            self._file.close()  # its holder has just removed it, and another file of its name can be locked
+
+    def close(self) -> None:
+        """Let others write."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self._file.close()
 
 
 def text(content: str) -> Callable[[IO[bytes]], object]:

@@ -30,11 +30,9 @@ _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.s
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, what is tested as a whole before its parts: no worker is left with one of them
     at the end."""
-    if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False  # xdist's order, the most tests first
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent != PROJECT / "tests"))
 
@@ -47,6 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     under pytest 9.2, in silence.)
     """
     from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False  # xdist's order, the most tests first; here: the workers collect, not this
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -78,6 +78,8 @@ def warm() -> Iterator[WarmPython]:
     late = [each for each in _WARM if find_spec(each.partition(".")[0])]  # an extra may not be installed
     ours = [each.name for each in pkgutil.walk_packages(pipelines.__path__, "pipelines.")]
     ours = [name for name in ours if not name.startswith("pipelines.labelling.serving.")]  # of another environment
+    if find_spec("tensorboard") is None:  # an environment of before it was an extra
+        ours.remove("pipelines.tracking.tensorboard_events")
     modules = [*late, *(name for name in ours if not name.endswith("__main__"))]
     with WarmPython(modules, {**ALLOCATOR, **kept, **threads, "PYTHONPATH": str(PROJECT)}) as started:
         assert started.ready()

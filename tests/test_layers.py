@@ -28,9 +28,9 @@ FLOORS = [
     {"dicom_writing", "tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"cross_validation", "promotion", "starting", "tuning"},
+    {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
-    {"labelling", "model_card"},
+    {"labelling", "model_card", "packaging"},
     {"commands"},
     {"__main__"},
 ]

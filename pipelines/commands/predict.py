@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pipelines.bundle import Project, named_bundle
+from pipelines.errors import PipelinesError, UsageError
 from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pipelines.prediction import Outcome
 
 EXIT_SOME_NOT_DONE = 3  # of several cases some were refused or failed
+PASSWORD, TOKEN = "DICOMWEB_PASSWORD", "DICOMWEB_TOKEN"  # environment; never on the command line, which others see
 _BAR = "{desc} {percentage:3.0f} % |{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}]{postfix}"
 
 
@@ -26,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         "predict", help="segment or classify a picture, a volume, a DICOM series, or a folder of many"
     )
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
-    predict.add_argument("input", type=Path, metavar="INPUT")
+    predict.add_argument("input", type=Path, metavar="INPUT", nargs="?", help="or --dicomweb with --study")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR")
     predict.add_argument(
         "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
@@ -54,6 +57,20 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         action="store_true",
         help="leave out the cases that DIR's manifest has as done, of equal input, weights and options",
     )
+    web = predict.add_argument_group("in the place of INPUT, studies of a DICOMweb server")
+    web.add_argument("--dicomweb", metavar="URL", help="the address that studies lie below; --dicom is implied")
+    web.add_argument(
+        "--study", action="append", default=[], metavar="UID", help="a StudyInstanceUID (may be given again)"
+    )
+    web.add_argument("--store", action="store_true", help="store SEG, SR and preview in the study they are of")
+    web.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the fetched series here (default: removed)")
+    web.add_argument(
+        "--dicomweb-user",
+        metavar="NAME",
+        help=f"with its password in the environment's {PASSWORD} (or a bearer's token in {TOKEN})",
+    )
+    web.add_argument("--ca-file", type=Path, metavar="PEM", help="certificates to trust (default: the system's)")
+    web.add_argument("--plain-http", action="store_true", help="http to another machine too, through your own tunnel")
     predict.set_defaults(func=lambda args: _predict(args, project(args)))
 
 
@@ -72,8 +89,23 @@ def _predict(args: argparse.Namespace, project: Project) -> int:
             return 130
 
 
+def _check_input(args: argparse.Namespace) -> None:
+    if (args.input is None) == (args.dicomweb is None):
+        raise UsageError("give INPUT, or --dicomweb URL with --study UID: one of them")
+    if args.dicomweb is not None and not args.study:
+        raise UsageError("--dicomweb needs the study to fetch", how="give --study with its StudyInstanceUID")
+    if args.dicomweb is None:
+        of_server = {
+            "--study": args.study, "--store": args.store, "--keep": args.keep,
+            "--dicomweb-user": args.dicomweb_user, "--ca-file": args.ca_file, "--plain-http": args.plain_http,
+        }  # fmt: skip
+        if given := [option for option, value in of_server.items() if value]:
+            raise UsageError(f"{', '.join(given)} is for --dicomweb alone", how="give --dicomweb, or leave it out")
+
+
 def _predict_cases(args: argparse.Namespace, project: Project) -> int:
-    print(f"looking at {args.input}", flush=True)  # the imports below take some seconds
+    _check_input(args)
+    print(f"looking at {args.input or 'the server'}", flush=True)  # the imports below take some seconds
     from tqdm import tqdm
 
     from pipelines.loading import chosen
@@ -81,29 +113,60 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
 
     bundle = named_bundle(args.bundle, project.bundles)
     overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
+    faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:
         shown = _Shown(bar)
-        outcomes = predict(
-            bundle,
-            args.input,
-            args.out,
-            network=args.network,
-            overlays=[*args.overlay, *(["dicom"] if args.dicom else [])],
-            series=args.series,
-            resume=args.resume,
-            report=shown.case,
-            progress=shown.within,
-            **overrides,
-        )
+        options = {
+            "network": args.network, "series": args.series, "resume": args.resume,
+            "report": shown.case, "progress": shown.within, **overrides,
+        }  # fmt: skip
+        if args.dicomweb is None:
+            overlays = [*args.overlay, *(["dicom"] if args.dicom else [])]
+            outcomes = predict(bundle, args.input, args.out, overlays=overlays, **options)
+        else:
+            outcomes, faults = _of_server(args, bundle, options, shown)
     codes = [code for _, code in outcomes]
     if len(codes) > 1:
         counts = Counter(outcome.status for outcome, _ in outcomes)
         said = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
         print(f"{codes.count(0)} of {len(codes)} cases done ({said}); see {args.out / 'manifest.jsonl'}")
     print(f"look at it: {args.out / 'index.html'}, or python -m pipelines view {args.out}")
+    if faults:
+        return faults[0].exit_code if codes.count(0) == len(codes) else EXIT_SOME_NOT_DONE
     if len(codes) == 1:
         return codes[0]
     return 0 if codes.count(0) == len(codes) else EXIT_SOME_NOT_DONE
+
+
+def _of_server(
+    args: argparse.Namespace, bundle: Path, options: dict[str, Any], shown: _Shown
+) -> tuple[list[tuple[Outcome, int]], list[PipelinesError]]:
+    from pipelines.dicomweb import Server, predict_studies
+
+    user = args.dicomweb_user
+    server = Server(
+        args.dicomweb,
+        user=user,
+        password=os.environ.get(PASSWORD) if user else None,
+        token=os.environ.get(TOKEN) if not user else None,
+        ca_file=args.ca_file,
+        plain_http=args.plain_http,
+    )
+    answered = predict_studies(
+        server,
+        bundle,
+        args.study,
+        args.out,
+        store=args.store,
+        keep=args.keep,
+        tell=shown.line,
+        fault=lambda error: shown.line(f"error: {error}", sys.stderr),
+        overlays=args.overlay,
+        **options,
+    )
+    if args.store:
+        print(f"{answered.stored} objects stored in {args.dicomweb}")
+    return answered.outcomes, answered.faults
 
 
 class _Shown:
@@ -125,8 +188,13 @@ class _Shown:
                 print(f"{total} case{'s' if total != 1 else ''}{left_out}", flush=True)
             return
         stream = sys.stderr if outcome.error else sys.stdout
-        with tqdm.external_write_mode(stream):  # the bar makes way for the line
-            print(f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}", file=stream, flush=True)
+        self.line(f"{outcome.status}: {outcome.error or outcome.mask or outcome.report}", stream)
+
+    def line(self, text: str, stream: TextIO | None = None) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(stream or sys.stdout):  # the bar makes way for the line
+            print(text, file=stream or sys.stdout, flush=True)
 
     def within(self, name: str, done: int, total: int) -> None:
         self.bar.n = self.done + done / max(total, 1)

@@ -27,7 +27,7 @@ from pipelines.files import make_folder, markdown_cell, table, text, write_file
 from pipelines.transforms.temperature import TemperatureScaled
 
 logger = logging.getLogger(__name__)
-_OF_GROUPS = ("sensitivity", "specificity", "auc")
+_OF_GROUPS: tuple[str, ...] = ("sensitivity", "specificity", "auc")  # of two classes
 
 
 class ClassificationReport(Report[RatedItem]):
@@ -246,7 +246,10 @@ class ClassificationReport(Report[RatedItem]):
         def score(drawn: NDArray[np.intp]) -> dict[str, float]:
             return self.scores(probabilities[drawn], labels[drawn], predicted[drawn])
 
-        kept = [name for name in _OF_GROUPS if np.isfinite(score(np.arange(len(items))).get(name, np.nan))]
+        wanted = _OF_GROUPS
+        if len(self.names) > 2:
+            wanted = ("accuracy", *(f"{name}_sensitivity" for name in self.names), "auc")
+        kept = [name for name in wanted if np.isfinite(score(np.arange(len(items))).get(name, np.nan))]
         intervals = bootstrap_scores(score, [each.patient for each in items], n_resamples=self.n_resamples)
         return {name: intervals[name] for name in kept}
 

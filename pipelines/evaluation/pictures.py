@@ -24,6 +24,7 @@ LABEL: Style = ("#56B4E9", "solid")
 PREDICTION: Style = ("#E69F00", "dashed")
 _COLUMNS = 3
 _NAME_LETTERS = 36
+_LEGEND_WIDTH = 1.7  # inches of an entry
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def add_legend(figure: Figure, label: str, prediction: str) -> None:
 
 def _add_legend(figure: Figure, styles: Sequence[tuple[str, Style]]) -> None:
     lines = [Line2D([], [], color=colour, linestyle=line, label=name) for name, (colour, line) in styles]
-    columns = min(len(lines), 4)
+    columns = min(len(lines), 4, max(1, int(figure.get_figwidth() // _LEGEND_WIDTH)))
     legend = figure.legend(
         handles=lines, loc="outside lower center", ncols=columns, facecolor="black", edgecolor="black"
     )

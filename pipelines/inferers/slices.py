@@ -39,6 +39,8 @@ class VolumeSliceInferer(Inferer):
 
     Attributes:
         progress: where set, called with how many slices of a case are done, and how many there are.
+        seen: where set, called with the case's place in the batch, the first of some slices, and their mean
+            probabilities (N, classes, X, Y), which nothing keeps.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class VolumeSliceInferer(Inferer):
         self.scales = tuple(scales)
         self.members = members
         self.progress: Callable[[int, int], object] | None = None
+        self.seen: Callable[[int, int, torch.Tensor], object] | None = None
         self._forward = MixedPrecisionInferer(amp)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -89,6 +92,8 @@ class VolumeSliceInferer(Inferer):
                     labels[case, channel, ..., start : start + self.batch_size] = (
                         probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
                     )
+                if self.seen is not None:
+                    self.seen(case, start, found[0])
                 if self.progress is not None:
                     self.progress(start + len(slices), volume.shape[-1])
         labels = labels[..., 0] if flat else labels

@@ -180,8 +180,7 @@ def _written(each: Submitted, meant: Mapping[int, int], target: Path) -> Path:
     if target.suffix == ".png":
         values, affine = _flat(each.image, each.label)[:, :, None], PICTURE_AFFINE
     else:
-        raw = read_nifti(each.label) if kind_of(each.label) == kinds.NIFTI else read_itk(each.label)
-        values, affine = read_label(each.label), raw.affine
+        values, affine = volume_of(each.label)
     if meant:
         strangers = sorted(set(np.unique(values).tolist()) - {0, *meant})
         if strangers:
@@ -196,6 +195,16 @@ def _written(each: Submitted, meant: Mapping[int, int], target: Path) -> Path:
     else:
         nib.save(nib.Nifti1Image(values, affine), target)
     return target
+
+
+def volume_of(label: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A label's values (X, Y, Z), and the affine from its voxels to RAS millimetres.
+
+    Raises:
+        UnreadableFileError, LabelError: see ``read_label``.
+    """
+    raw = read_nifti(label) if kind_of(label) == kinds.NIFTI else read_itk(label)
+    return read_label(label), raw.affine
 
 
 def _flat(image: Path, label: Path) -> NDArray[np.uint8]:

@@ -188,7 +188,7 @@ class VGG16Transfer(nn.Module):
         out_channels: logits; 1 is pneumonia or not.
         dropout: before each dense layer but the first, 0 (none) to below 1.
         pretrained, freeze_encoder: as ``TransferClassifier``.
-        as_two_classes: the one logit z comes out as (0, z), whose softmax is that of two classes.
+        as_two_classes: the one logit z comes out as (-z/2, z/2), whose softmax is that of two classes.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -28,9 +28,10 @@ Report = Callable[[Outcome | None, int, int], None]
 
 def predict(
     bundle: str | Path,
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
+    base: str | Path | None = None,
     network: str | None = None,
     overlays: Sequence[str] = (),
     report: Report | None = None,
@@ -44,8 +45,9 @@ def predict(
 
     Args:
         bundle: the bundle's folder.
-        source: a picture, a volume, a DICOM series folder, an archive, or a folder of many.
+        source: a picture, a volume, a DICOM series folder, an archive, or a folder of many; or several of these.
         out: where masks, overlays, reports, the manifest and the page go.
+        base: the folder that the names of cases begin in; several sources lie in it. None for the source's own.
         network: an overlay of ``configs/networks``; None for the bundle's default.
         overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
         report: called with the outcome of each case, how many are done, and how many there are, before the next case is
@@ -66,8 +68,11 @@ def predict(
         OutputError: ``out`` cannot be written.
         KeyboardInterrupt, SystemExit: as they came; the manifest and the page say which cases were not done.
     """
-    bundle, source, out = Path(bundle), Path(source), Path(out)
-    items, unusable = _cases(source, out, series)
+    bundle, out = Path(bundle), Path(out)
+    sources = [source] if isinstance(source, (str, Path)) else source
+    begun = None if base is None else Path(base)
+    looked = [_cases(Path(each), out, series, begun) for each in sources]
+    items, unusable = ([each for part in parts for each in part] for parts in zip(*looked, strict=True))
     asked = {"network": network, "overlays": list(overlays), **overrides}
     model = Model(bundle, network, overlays, output_dir=str(out.absolute()), **overrides)
     recipe = recipe_of(bundle, model.workflow.handlers, asked)
@@ -116,10 +121,12 @@ def predict(
     return outcomes
 
 
-def _cases(source: Path, out: Path, series: str | None) -> tuple[list[dict[str, Any]], list[tuple[Outcome, int]]]:
+def _cases(
+    source: Path, out: Path, series: str | None, base: Path | None
+) -> tuple[list[dict[str, Any]], list[tuple[Outcome, int]]]:
     """Items to look at, and the outcomes of what cannot be."""
     try:
-        items, passed = look_for_cases(source, series)
+        items, passed = look_for_cases(source, series, base)
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import OutputError
-from pipelines.files import file_digest
+from pipelines.files import FolderLock, file_digest
 from pipelines.handlers import WRITING, WeightsLoader
 from pipelines.predicted import MANIFEST, Outcome
 from pipelines.readers.finder import SEPARATOR
@@ -41,13 +40,7 @@ class Manifest:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / _LOCK).open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                what = "another call is writing here"
-                raise OutputError(what, where=folder, how="wait for it, or choose another --out") from None
+            self._lock = FolderLock(folder, _LOCK)
             for left in folder.glob(f"{WRITING}*"):  # of a call that was killed while it wrote
                 shutil.rmtree(left, ignore_errors=True)
             if (folder / MANIFEST).is_dir():
@@ -77,7 +70,6 @@ class Manifest:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
-            (self.folder / _LOCK).unlink(missing_ok=True)
         self._lock.close()
 
 
@@ -88,7 +80,7 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
     Args:
         path: of a case, which may lead into a folder or archive.
         known: what was found of paths before; added to.
-        leave_out: a folder whose files do not count.
+        leave_out: a folder whose files do not count, where they lie in the input (and not the input in it).
     """
     text = str(path)
     if SEPARATOR in text and not os.path.lexists(path):
@@ -98,7 +90,8 @@ def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | N
     if path not in known:
         try:
             if path.is_dir():
-                files = sorted(e for e in path.rglob("*") if e.is_file() and not e.is_relative_to(leave_out))
+                inner = path.resolve().is_relative_to(leave_out)
+                files = sorted(e for e in path.rglob("*") if e.is_file() and (inner or not e.is_relative_to(leave_out)))
             else:
                 files = [path, *(_beside(path) if path.suffix.lower() in _PARTED else [])]
             parts = [f"{each.name} {file_digest(each)}" for each in files]

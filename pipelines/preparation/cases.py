@@ -44,13 +44,16 @@ def cases_to_segment(
     return look_for_cases(source)[0]
 
 
-def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[dict[str, Any]], list[Found]]:
+def look_for_cases(
+    source: str | Path, series: str | None = None, base: Path | None = None
+) -> tuple[list[dict[str, Any]], list[Found]]:
     """Items as `cases_to_segment` gives them, and what looks like a case and cannot be one, with its fault.
 
     A series of a folder that holds several is called ``FOLDER/series-NUMBER``.
 
     Args:
         series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+        base: the folder, which the source lies in, that names begin in; None for the source.
 
     Raises:
         UnreadableFileError: there is nothing to read at ``source``.
@@ -60,7 +63,8 @@ def look_for_cases(source: str | Path, series: str | None = None) -> tuple[list[
     found = look_through(root)
     if series is not None:
         found = _of_series(found, series, root)
-    base = root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
+    if base is None:
+        base = root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
     names = [_name(each, base, found) for each in found]
     said = Counter(name for each in names for name in set(each))  # a short one may be another case's whole one
     items: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from pipelines.readers.colour import ColourPicture, PictureMask, read_colour, re
 from pipelines.readers.finder import Found, find_cases, look_through
 from pipelines.readers.in_memory import case_in_memory, colour_in_memory, on_grid_of, volume_in_memory, xray_in_memory
 from pipelines.readers.intensity import classify
-from pipelines.readers.label import read_label, read_label_noted
+from pipelines.readers.label import LabelImage, read_label, read_label_image, read_label_noted
 from pipelines.readers.picture import PICTURE_AFFINE, read_picture
 from pipelines.readers.xray import LIKE_A_SLICE, NOT_FRONTAL, XrayPicture, judge_xray, read_xray
 
@@ -19,6 +19,7 @@ __all__ = [
     "CaseImage",
     "ColourPicture",
     "Found",
+    "LabelImage",
     "PictureMask",
     "XrayPicture",
     "case_in_memory",
@@ -32,6 +33,7 @@ __all__ = [
     "read_case",
     "read_colour",
     "read_label",
+    "read_label_image",
     "read_label_noted",
     "read_mask_of",
     "read_picture",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError
 from pipelines.readers import archive
 from pipelines.readers.finder import SEPARATOR, look_through
+from pipelines.readers.kinds import is_folder
 
 
 class Place(NamedTuple):
@@ -43,6 +44,14 @@ def locate(path: Path) -> Place:
     if not place.exists() or not place.resolve().is_relative_to(folder.resolve()):
         raise UnreadableFileError(f"the archive holds no {inner}", where=container, how="check the path")
     return Place(place, series or None, folder)
+
+
+def is_address(path: Path) -> bool:
+    """Whether a path leads to a series of a folder, ``FOLDER::SERIES``, or into an archive, ``ARCHIVE::INSIDE``."""
+    if SEPARATOR not in str(path):
+        return False
+    container = _parted(path)[0]
+    return container != path and (is_folder(container) or archive.is_archive(container))
 
 
 @contextmanager

@@ -37,6 +37,7 @@ PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, De
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"PK\x03\x04")
 _VRS = (b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"SH", b"LO", b"OB", b"US", b"PN", b"ST", b"LT", b"UT", b"SQ")
 _LONG_VRS = (b"OB", b"SQ", b"UT")
+_LARGE = 2**16
 _BOMB_BYTES, _BOMB_RATIO = 2**28, 250  # a deflated CT slice shrinks 2 to 20 times
 
 
@@ -78,8 +79,11 @@ def begins_as_data_set(head: bytes) -> bool:
     return False
 
 
-def open_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = True) -> pydicom.FileDataset:
-    """Open a file: with `tags` only these elements, without its pixels; else all of it, or all but the pixels.
+def open_dataset(
+    path: Path, tags: Sequence[str] | None = None, *, pixels: bool = True, defer: bool = False
+) -> pydicom.FileDataset:
+    """Open a file: with `tags` only these elements, without its pixels; else all of it, or all but the pixels; with
+    `defer` what is large stays in the file until it is asked for.
 
     A data set without preamble or meta header is read if it is one. ``file_meta.TransferSyntaxUID`` is always there.
 
@@ -112,6 +116,7 @@ def open_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool 
                 stop_before_pixels=tags is not None or not pixels,
                 specific_tags=None if tags is None else list(tags),
                 force=bare,
+                defer_size=_LARGE if defer else None,
             )
             if bare:
                 _settle_syntax(dataset)

@@ -265,16 +265,13 @@ def _size(dataset: pydicom.FileDataset, path: Path) -> tuple[int, int, int]:
         raise UnreadableFileError(
             "the file does not describe an image (Rows, Columns, BitsAllocated)", where=path, how=_AGAIN
         ) from None
+    size = f"{columns} x {rows} pixels" + (f", {frames} frames" if frames != 1 else "")
     if min(rows, columns, frames) < 1 or max(rows, columns) > MAX_SIDE or frames > MAX_FRAMES:
-        raise UnreadableFileError(
-            f"an absurd size of {columns} x {rows} pixels, {frames} frames", where=path, how=_AGAIN
-        )
+        raise UnreadableFileError(f"an absurd size of {size}", where=path, how=_AGAIN)
     syntax = dataset.file_meta.TransferSyntaxUID
     packed = syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian
     if not packed and rows * columns * frames * bits // 8 > file_size(path):
-        raise UnreadableFileError(
-            f"the file is too short for {columns} x {rows} pixels, {frames} frames (truncated?)", where=path, how=_AGAIN
-        )
+        raise UnreadableFileError(f"the file is too short for {size} (truncated?)", where=path, how=_AGAIN)
     if bits not in (8, 16, 32):
         raise UnsupportedImageError(
             f"{bits} bits a pixel are not those of a scan", where=path, how="give the original series"

@@ -1,7 +1,7 @@
 """DICOM series of CT slices as one volume in Hounsfield units.
 
 MONAI's ITKReader and PydicomReader are silent about missing, duplicate and mixed slices, drop truncated files and
-gantry tilt, and sort by InstanceNumber (measured in design/bad-inputs.md); this loader sorts along the slice normal and
+gantry tilt, and sort by InstanceNumber (docs/reference/series-faults.md); this loader sorts along the slice normal and
 refuses the rest.
 """
 
@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 
 from pipelines.errors import SeriesError, UnreadableFileError
-from pipelines.readers.dicom_file import SUFFIXES, open_dataset
+from pipelines.readers.dicom_file import SUFFIXES
 from pipelines.readers.dicom_header import judge, numbers_of
 from pipelines.readers.dicom_objects import (
     BESIDE,
@@ -32,7 +31,7 @@ from pipelines.readers.kinds import kind_of
 from pipelines.readers.raw import RawImage, check_volume_shape
 from pipelines.readers.series_geometry import Stack, order_slices
 from pipelines.readers.slice_header import SliceHeader
-from pipelines.readers.slice_pixels import read_hounsfield
+from pipelines.readers.slice_pixels import read_slices
 
 __all__ = ["SUFFIXES", "read_series", "series_token", "sort_out", "stack_of"]
 
@@ -50,7 +49,8 @@ def series_token(uid: str) -> str:
 def read_series(path: Path, series: str | None = None) -> RawImage:
     """Read one series: a folder of its files, or a single file (one slice, or the frames of an enhanced CT).
 
-    Peak memory is the float32 volume and one file; headers are judged before a pixel is read.
+    Peak memory is the float32 volume and a slice or two, of several frames in a file too; headers are judged before a
+    pixel is read.
 
     Args:
         series: `series_token` of the one that is meant, where a folder holds several.
@@ -151,11 +151,7 @@ def _read_stack(stack: Stack, path: Path, notes: list[str]) -> np.ndarray:
     check_volume_shape(shape, path)
     array = np.empty(shape, dtype=np.float32, order="F")
     padded, dropped = 0, False
-    opened: tuple[Path, pydicom.FileDataset] | None = None  # of several frames, one file
-    for k, header in enumerate(headers):
-        if opened is None or opened[0] != header.path:
-            opened = (header.path, open_dataset(header.path))
-        pixels = read_hounsfield(opened[1], header)
+    for k, pixels in enumerate(read_slices(headers)):
         array[:, :, k] = pixels.hounsfield.T
         padded += pixels.padded
         dropped = dropped or pixels.dropped_bits

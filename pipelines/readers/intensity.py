@@ -80,7 +80,7 @@ def check_values(array: np.ndarray, where: str | os.PathLike[str]) -> None:
 
 
 def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, 2**24 // max(1, array.shape[0] * array.shape[1]))
+    step = max(1, 2**22 // max(1, array.shape[0] * array.shape[1]))
     for first in range(0, array.shape[2], step):
         yield array[:, :, first : first + step]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from nibabel import orientations
@@ -24,6 +25,15 @@ _UPRIGHT = {
     8: lambda a: a.T[:, ::-1],
 }
 TURNED = "the mask was turned as the EXIF orientation of its picture says"
+
+
+class LabelImage(NamedTuple):
+    """uint8 (X, Y, Z) as stored, the affine to RAS millimetres, "picture" or "volume", and notes."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    kind: Literal["picture", "volume"]
+    notes: tuple[str, ...]
 
 
 def read_label(path: str | os.PathLike[str], image: CaseImage | Grid | None = None) -> np.ndarray:
@@ -49,6 +59,28 @@ def read_label_noted(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """As `read_label`, and a note where a picture's label was turned."""
     path = Path(path)
+    raw, kind = _read(path)
+    array = raw.array
+    notes: tuple[str, ...] = ()
+    if image is not None:
+        grid = image.grid if isinstance(image, CaseImage) else image
+        if kind != grid.kind:
+            raise GeometryError(
+                f"the label is a {kind}, its image a {grid.kind}", where=path, how="give both in the same kind of file"
+            )
+        array, notes = _upright(raw, grid, path) if kind == "picture" else (_on_grid(raw, grid, path), ())
+    return _whole_numbers(array, path), notes
+
+
+def read_label_image(path: str | os.PathLike[str]) -> LabelImage:
+    """A label by itself, held against no image. Raises as `read_label`."""
+    path = Path(path)
+    raw, kind = _read(path)
+    return LabelImage(_whole_numbers(raw.array, path), raw.affine, kind, raw.notes)
+
+
+def _read(path: Path) -> tuple[RawImage, Literal["picture", "volume"]]:
+    """What is stored, its values not judged, and the kind of image that it belongs to."""
     if is_folder(path):
         raise UnsupportedImageError(
             "is a folder, and a label is one file", where=path, how="give the label as NIfTI or picture"
@@ -68,17 +100,7 @@ def read_label_noted(
             raise unknown_kind(path)
     except IntensityError as error:
         raise LabelError(error.what, where=path, how="save the label as uint8") from None
-    array = raw.array
-    notes: tuple[str, ...] = ()
-    if image is not None:
-        grid = image.grid if isinstance(image, CaseImage) else image
-        kind = "picture" if source == kinds.PICTURE else "volume"
-        if kind != grid.kind:
-            raise GeometryError(
-                f"the label is a {kind}, its image a {grid.kind}", where=path, how="give both in the same kind of file"
-            )
-        array, notes = _upright(raw, grid, path) if kind == "picture" else (_on_grid(raw, grid, path), ())
-    return _whole_numbers(array, path), notes
+    return raw, "picture" if source == kinds.PICTURE else "volume"
 
 
 def _upright(raw: RawImage, grid: Grid, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pydicom
-from pydicom.pixels import pixel_array
+from pydicom.pixels import iter_pixels, pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
 from scipy import ndimage
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError
+from pipelines.readers.decoder_words import damage_raised
+from pipelines.readers.dicom_file import open_dataset
 from pipelines.readers.intensity import AIR_HU
 from pipelines.readers.slice_header import SliceHeader
 
@@ -21,6 +34,7 @@ _TISSUE_HU = (-950.0, 3071.0)
 _CT_HU = (-1100.0, 3071.0)
 # Of the neighbours whose high bits differ, this share may look as though the value had run over.
 _OVERRUN_SHARE = 0.01
+_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -32,11 +46,34 @@ class SlicePixels(NamedTuple):
     dropped_bits: bool
 
 
-def read_hounsfield(dataset: pydicom.FileDataset, header: SliceHeader) -> SlicePixels:
+def read_slices(headers: Sequence[SliceHeader]) -> Iterator[SlicePixels]:
+    """The pixels of slices in their order, one slice and one file (of several frames: one frame) in memory at a time.
+
+    Nothing is decoded in threads: the decoders hold Python's lock (``benchmarks/series_memory.py`` measures it).
+
+    Raises:
+        UnreadableFileError, IntensityError: as `read_hounsfield`; a file that cannot be opened any more.
+    """
+    counts = Counter(header.path for header in headers)
+    for path, run in groupby(headers, key=lambda header: header.path):
+        slices, frames = list(run), None
+        dataset = open_dataset(path, defer=counts[path] > 1)
+        # What has no preamble, or is unpacked as a whole, cannot be read in parts.
+        whole = dataset.preamble is None or dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
+        if counts[path] > 1 and not whole:
+            frames = iter_pixels(path, indices=[each.frame for each in slices], correct_unused_bits=False)
+        for header in slices:
+            yield read_hounsfield(dataset, header, frames)
+
+
+def read_hounsfield(
+    dataset: pydicom.FileDataset, header: SliceHeader, frames: Iterator[np.ndarray] | None = None
+) -> SlicePixels:
     """A slice's pixels with its own rescale; padding becomes air (-1024 HU).
 
     Args:
-        dataset: the whole file that the header is of.
+        dataset: the file that the header is of.
+        frames: gives the slice's stored pixels next, where not the whole file is to be held in memory.
 
     Raises:
         UnreadableFileError: pixel data missing, truncated or damaged, or more bits in use than the header states.
@@ -48,9 +85,12 @@ def read_hounsfield(dataset: pydicom.FileDataset, header: SliceHeader) -> SliceP
             warnings.simplefilter("ignore")
             _check_complete(dataset, header)
             # pydicom would drop unused bits before padding or overlays can be told from damage.
-            frames = int(dataset.get("NumberOfFrames") or 1)
-            index = header.frame if frames > 1 else None
-            stored = np.asarray(pixel_array(dataset, index=index, correct_unused_bits=False))
+            with damage_raised(dataset.file_meta.TransferSyntaxUID):
+                if frames is not None:
+                    stored = np.asarray(next(frames))
+                else:
+                    index = header.frame if int(dataset.get("NumberOfFrames") or 1) > 1 else None
+                    stored = np.asarray(pixel_array(dataset, index=index, correct_unused_bits=False))
             padding, dropped = None, False
             if stored.dtype.kind in "iu":
                 padding = _padding(dataset, stored)
@@ -71,6 +111,8 @@ def read_hounsfield(dataset: pydicom.FileDataset, header: SliceHeader) -> SliceP
     hounsfield = (stored * header.slope + header.intercept).astype(np.float32)
     if not np.isfinite(hounsfield).all():
         raise IntensityError("the rescaled values are no numbers", where=path, how="give the original series")
+    if (smeared := _smeared_padding(dataset, stored, hounsfield, header)) is not None:
+        padding = smeared
     if padding is None:
         return SlicePixels(hounsfield, 0, dropped)
     padding = _only_surroundings(padding, hounsfield)
@@ -87,22 +129,50 @@ def _check_complete(dataset: pydicom.FileDataset, header: SliceHeader) -> None:
     if not dataset.file_meta.TransferSyntaxUID.is_compressed:
         frames = int(dataset.get("NumberOfFrames") or 1)
         expected = header.rows * header.columns * frames * int(dataset.BitsAllocated) // 8
-        if len(dataset[keyword].value) < expected:
+        if _stored_bytes(dataset, keyword) < expected:
             raise UnreadableFileError("the pixels are truncated", where=header.path, how=again)
+
+
+def _stored_bytes(dataset: pydicom.FileDataset, keyword: str) -> int:
+    """How many bytes of pixels there are; those that are still in the file are not read for it."""
+    element = dataset.get_item(keyword, keep_deferred=True)
+    if isinstance(element, pydicom.dataelem.RawDataElement) and element.value is None:
+        left = Path(str(dataset.filename)).stat().st_size - element.value_tell
+        return min(element.length, left)
+    return len(dataset[keyword].value)
 
 
 def _padding(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | None:
     """Where the pixels hold PixelPaddingValue, or lie between it and PixelPaddingRangeLimit."""
+    bounds = _padding_bounds(dataset, stored.dtype)
+    if bounds is None:
+        return None
+    mask = (stored >= bounds[0]) & (stored <= bounds[1])
+    return mask if mask.any() else None
+
+
+def _padding_bounds(dataset: pydicom.Dataset, dtype: np.dtype) -> tuple[int, int] | None:
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None or isinstance(value, (bytes, str)):
         return None
     # Writers mix up the signed and unsigned reading of the same 16 bits.
-    info = np.iinfo(stored.dtype)
+    info = np.iinfo(dtype)
     bounds = [_wrapped(int(value), info)]
     if limit is not None and not isinstance(limit, (bytes, str)):
         bounds.append(_wrapped(int(limit), info))
-    mask = (stored >= min(bounds)) & (stored <= max(bounds))
-    return mask if mask.any() else None
+    return min(bounds), max(bounds)
+
+
+def _smeared_padding(
+    dataset: pydicom.Dataset, stored: np.ndarray, hounsfield: np.ndarray, header: SliceHeader
+) -> np.ndarray | None:
+    """Lossy compression changes padding too: where its value lies below air, all that lies below air is padding."""
+    lossy = dataset.file_meta.TransferSyntaxUID in _LOSSY or str(dataset.get("LossyImageCompression")) == "01"
+    bounds = _padding_bounds(dataset, stored.dtype) if lossy and stored.dtype.kind in "iu" else None
+    if bounds is None or max(bound * header.slope + header.intercept for bound in bounds) >= AIR_HU:
+        return None
+    below = hounsfield < AIR_HU
+    return below if below.any() else None
 
 
 def _wrapped(value: int, info: np.iinfo) -> int:

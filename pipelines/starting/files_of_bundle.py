@@ -200,6 +200,8 @@ def metadata(facts: Facts) -> dict[str, Any]:
         "numpy_version": _version("numpy"),
         "required_packages_version": {name: _version(name) for name in ("imaging-bundles", *sorted(kind.packages))},
         "name": title,
+        "license": "Apache-2.0",
+        "huggingface_url": "",  # the place on the hub, once there is one
         "task": f"{where[kind.task]} in {things}",
         "description": f"A network for {kind.about}, begun with python -m pipelines new; see docs/README.md",
         "authors": "FILL IN: who made it",

@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 
+from pipelines.errors import ConfigError
 from pipelines.sigterm import SigtermUnwinds
+from pipelines.tracking.event_folders import INSTALL, events_root, forget_events
 from pipelines.tracking.learning_curve import learning_curve
 from pipelines.tracking.run_contents import (
     command_line,
@@ -34,6 +36,9 @@ from pipelines.tracking.run_contents import (
 from pipelines.tracking.run_file import RunRecord, read_run_file, write_run_file
 from pipelines.tracking.run_writer import RunWriter
 from pipelines.tracking.store import checked_uri, redact, tracking_uri
+
+if TYPE_CHECKING:
+    from pipelines.tracking.tensorboard_events import TensorBoardEvents
 
 logger = logging.getLogger(__name__)
 PARENT_RUN = "PIPELINES_PARENT_RUN"  # environment: the id of the run that a run is nested in (of a study, of folds)
@@ -54,6 +59,7 @@ class RunTracker:
     - MONAI's own MLflow handler (``monai.bundle run --tracking mlflow``) would record the training a second time: it is
       taken off, and that is said.
     - Passwords in URIs are not recorded. Only rank 0 records.
+    - Asked to, it writes events for TensorBoard too (``TensorBoardEvents``); where they are is the tag ``tensorboard``.
 
     It wraps ``engine.run`` of the engine it is attached to: ignite calls the handlers of an exception only up to the
     first that raises it again (MONAI's own do), and none of them could record what comes after it.
@@ -77,9 +83,13 @@ class RunTracker:
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
         system_metrics: record the load of processor, memory, GPU, disk and network every ten seconds (MLflow's system
             metrics).
+        tensorboard: events for TensorBoard: True writes them into ``tensorboard`` beside the checkpoints, a folder into
+            that one; each training into a folder of its own, called after the run, a resumed one into the one it began.
+        label_names: of the labels' values, or of the classes, for TensorBoard's pictures and curves.
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
+        ConfigError: events for TensorBoard are asked for, and it is not installed, or there is no folder for them.
     """
 
     def __init__(
@@ -102,6 +112,8 @@ class RunTracker:
         tags: Mapping[str, str] | None = None,
         tracking_uri: str | None = None,
         system_metrics: bool = True,
+        tensorboard: bool | str | os.PathLike[str] | None = False,
+        label_names: Mapping[int, str] | None = None,
     ) -> None:
         self.system_metrics = system_metrics
         self.experiment = experiment
@@ -125,6 +137,9 @@ class RunTracker:
         self.more_tags = dict(tags or {})
         self.uri = checked_uri(tracking_uri) if tracking_uri else _default_uri()
         self._writer: RunWriter | None = None
+        self._events = _events_for(
+            tensorboard, self.ckpt_dir, network=network, evaluator=evaluator, label_names=label_names
+        )
         self._forget()
 
     @property
@@ -141,6 +156,8 @@ class RunTracker:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._validated, engine)
+        if self._events is not None:
+            self._events.attach(engine)
         run: Callable[..., Any] = engine.run
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
@@ -153,6 +170,9 @@ class RunTracker:
                     killed = sigterm.received or isinstance(error, KeyboardInterrupt)
                     self._end_badly(error, killed=killed, reason="SIGTERM" if sigterm.received else "KeyboardInterrupt")
                     raise
+                finally:
+                    if self._events is not None:
+                        self._events.close(finished=sys.exc_info()[0] is None)
                 self._end_well(engine)
                 return result
 
@@ -189,21 +209,27 @@ class RunTracker:
             logger.info("run %s (%s) in %s", name, run_id, redact(self.uri))
         if self.system_metrics:
             writer.measure_system()
-        writer.params(self._all_params(engine))
+        if self.datalist is not None:
+            log_data(writer, self.datalist, "training")
+        params = self._own_params(engine)
+        writer.params(params)
         for path in self.config_files:
             try:
                 writer.text(path.read_text(encoding="utf-8", errors="replace"), f"config/{path.name}")
             except OSError as error:
                 logger.warning("%s is not kept with the run (%s)", path, error)
         writer.text(command_line() + "\n", "config/command.txt")
+        if self._events is not None:
+            said = {name: redact(str(each)) if isinstance(each, str) else each for name, each in params.items()}
+            texts = {"command": redact(command_line())}
+            folder = self._events.begin(name, said, texts, resumed=self.resumed_from is not None)
+            writer.tags({"tensorboard": str(folder.resolve())})
 
-    def _all_params(self, engine: Engine) -> dict[str, Any]:
+    def _own_params(self, engine: Engine) -> dict[str, Any]:
         params = {"network": self.network_name, **flatten(self.params)}
         params |= {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length}
         if self.network is not None:
             params["parameters"] = parameter_count(self.network)
-        if self.datalist is not None and self._writer is not None:
-            log_data(self._writer, self.datalist, "training")
         return params
 
     def _write_run_file(self) -> None:
@@ -214,6 +240,8 @@ class RunTracker:
         self._nameless = None if record.run_id else record
         try:
             write_run_file(self.ckpt_dir, record if record.run_id else None)
+            if self._events is None and self.resumed_from is None:
+                forget_events(self.ckpt_dir)
         except OSError as error:  # checkpoints will not be written there either, and that raises
             logger.warning("%s: run.json cannot be written (%s)", self.ckpt_dir, error)
 
@@ -245,18 +273,20 @@ class RunTracker:
         values: dict[str, Any] = {**self._rates, "epoch_seconds": self._last_iteration - self._epoch_start}
         if self._loss_count:
             values["train_loss"] = self._loss_sum / self._loss_count
-        self._record({**engine.state.metrics, **values}, engine.state.epoch)
+        self._record({**engine.state.metrics, **values}, engine.state.epoch, "training")
 
     def _validated(self, evaluator: Engine, trainer: Engine) -> None:
-        self._record(evaluator.state.metrics, trainer.state.epoch)
+        self._record(evaluator.state.metrics, trainer.state.epoch, "validation")
 
-    def _record(self, metrics: Mapping[str, Any], epoch: int) -> None:
+    def _record(self, metrics: Mapping[str, Any], epoch: int, group: str) -> None:
         if self._writer is None:
             return
         values = numbers(metrics)
         for name, value in values.items():
             self._history.setdefault(name, []).append((epoch, value))
         self._writer.metrics(values, step=epoch)
+        if self._events is not None:
+            self._events.scalars(values, epoch, group)
         self._name_run_file()
 
     def _end_well(self, engine: Engine) -> None:
@@ -327,6 +357,22 @@ def rank() -> int:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return int(torch.distributed.get_rank())
     return int(os.environ.get("RANK", "0"))
+
+
+def _events_for(
+    tensorboard: bool | str | os.PathLike[str] | None, ckpt_dir: Path | None, **about: Any
+) -> TensorBoardEvents | None:
+    """What writes events for TensorBoard, where they are asked for; TensorBoard is imported only then."""
+    root = events_root(tensorboard, ckpt_dir)
+    if root is None or rank() > 0:
+        return None
+    try:
+        from pipelines.tracking.tensorboard_events import TensorBoardEvents
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"events for TensorBoard need {error.name}", where="tensorboard", how=f"{INSTALL}, or leave the knob off"
+        ) from error
+    return TensorBoardEvents(root, ckpt_dir=ckpt_dir, **about)
 
 
 def _default_uri() -> str:  # the argument of the constructor hides the function's name there

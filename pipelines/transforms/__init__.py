@@ -2,6 +2,7 @@
 
 from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadVolumed, LoadXrayd
 from pipelines.transforms.slices import RandSlicesd
+from pipelines.transforms.strict_reader import StrictReader
 from pipelines.transforms.temperature import Calibration, OperatingPoint, TemperatureScaled, calibration_path
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LoadXrayd",
     "OperatingPoint",
     "RandSlicesd",
+    "StrictReader",
     "TemperatureScaled",
     "calibration_path",
 ]

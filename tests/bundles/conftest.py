@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import monai
@@ -26,6 +27,7 @@ from pipelines.warm import WarmPython
 
 _BUNDLES = [Bundle(path) for path in BUNDLES]
 _SUPERVISED = [each for each in _BUNDLES if has_trait(each, "supervised")]
+EVENTS = {"tensorboard": True} if find_spec("tensorboard") is not None else {}  # a knob of trainings
 LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
 
 
@@ -126,13 +128,14 @@ class Chain:
 
 @pytest.fixture(scope="session")
 def trained(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    """A training of two epochs of the smallest network, from a folder that has nothing to do with the bundle."""
+    """A training of two epochs of the smallest network, from a folder that has nothing to do with the bundle; with
+    events for TensorBoard, where that is installed."""
     folder = tmp_path_factory.mktemp("chain")
     chain = Chain(
         folder / "elsewhere", folder / "ckpt", folder / "evaluation", folder / "predictions", listing(bundle.root)
     )
     chain.cwd.mkdir()
-    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=chain.ckpt_dir)
+    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=chain.ckpt_dir, **EVENTS)
     python(words, chain.cwd, env)
     return chain
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from bundle_under_test import Bundle, python
-from conftest import Chain, Runs
+from conftest import EVENTS, Chain, Runs
 
+from pipelines.tracking.event_folders import event_folders
 from pipelines.tracking.run_file import read_run_file
 
 pytestmark = pytest.mark.contract("supervised")
@@ -43,9 +44,8 @@ def overlay(folder: Path, handler: str, epoch: int) -> Path:
 def killed(bundle: Bundle, phantoms: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of the training that ``trained`` is too, killed in the middle of its second epoch."""
     folder = tmp_path_factory.mktemp("killed")
-    words = bundle.command(
-        "train", bundle.smallest, overlay(folder, "KillItself", 2), dataset_dir=phantoms, ckpt_dir=folder / "ckpt"
-    )
+    knobs = {"dataset_dir": phantoms, "ckpt_dir": folder / "ckpt", **EVENTS}
+    words = bundle.command("train", bundle.smallest, overlay(folder, "KillItself", 2), **knobs)
     python(words, folder, env, code=-signal.SIGKILL)
     return folder / "ckpt"
 
@@ -79,7 +79,7 @@ def test_resumed_training_equals_an_uninterrupted_one(
     assert last(killed)["progress"]["epoch"] == 1
     assert not equal(last(killed)["network"], last(trained.ckpt_dir)["network"])
     earlier, before = read_run_file(killed), runs.all().keys()
-    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=killed, resume=True)
+    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=killed, resume=True, **EVENTS)
     python(words, killed.parent, env)
     resumed, whole = last(killed), last(trained.ckpt_dir)
     assert whole.keys() >= {"network", "optimizer", "lr_scheduler", "progress"}
@@ -92,3 +92,20 @@ def test_resumed_training_equals_an_uninterrupted_one(
     assert later is not None
     assert runs.all().keys() - before == {later.run_id}, "the resumed training is a run of its own"
     assert runs.all()[later.run_id].data.tags["resumed_run"] == earlier.run_id
+    if EVENTS:
+        goes_on_in_its_events(killed)
+
+
+def goes_on_in_its_events(ckpt_dir: Path) -> None:
+    """The epoch that was killed is there once, as it was done the second time."""
+    from read_events import Events
+
+    (folder,) = event_folders(ckpt_dir)
+    assert len(list(folder.glob("events.*"))) == 2
+    events = Events(folder)
+    for found in (events.images, events.histograms, events.curves):
+        assert found
+        assert all(steps == [1, 2] for steps in found.values())
+    assert all(events.steps(tag) == [1, 2] for tag in events.scalars)
+    steps = Events(folder / "iterations").steps("iteration/loss")
+    assert steps == list(range(1, len(steps) + 1))

@@ -49,3 +49,13 @@ def test_without_groups_no_file_is_left_from_before(tmp_path: Path) -> None:
     plain = [RatedItem(**{**vars(each), "group": ""}) for each in items()]
     assert report.groups(plain) == ""
     assert not (tmp_path / "groups.json").exists()
+
+
+def test_a_group_of_three_classes_has_the_sensitivity_of_each_that_it_holds(tmp_path: Path) -> None:
+    of_class = {0: (0.8, 0.1, 0.1), 1: (0.1, 0.8, 0.1)}
+    group = [RatedItem(f"c{i}", f"p{i}", None, i % 2, of_class[i // 2], "none.png", group="a") for i in range(4)]
+    report = ClassificationReport(tmp_path, ["normal", "mild", "severe"], group_key="site", n_resamples=50)
+    report.groups(group)
+    found = json.loads((tmp_path / "groups.json").read_text())["a"]
+    assert set(found) == {"test_accuracy", "test_normal_sensitivity", "test_mild_sensitivity", "test_auc"}
+    assert found["test_mild_sensitivity"]["estimate"] == 0.5

@@ -29,6 +29,15 @@ def test_codes_give_what_their_pictures_give() -> None:
         torch.testing.assert_close(network(network.features(pictures), encoded=True), network(pictures))
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_class_has_features_that_speak_for_it(index: int) -> None:
+    """One logit as (0, z) has no gradient of the first class: Grad-CAM of a normal picture was always empty."""
+    picture = torch.rand(1, 1, 64, 64, requires_grad=True)
+    EncodedClassifier(as_two_classes=True).eval()(picture)[0, index].backward()
+    assert picture.grad is not None
+    assert picture.grad.any()
+
+
 def test_the_autoencoder_does_not_learn_whatever_is_called() -> None:
     network = EncodedClassifier().train()
     assert not any(each.training for each in network.autoencoder.modules())

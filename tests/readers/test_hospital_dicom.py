@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from enhanced_ct import enhanced_of, one_item
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -25,54 +26,6 @@ from pydicom.uid import (
 
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers import look_through, read_case
-
-FLAT = [
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "RescaleSlope",
-    "RescaleIntercept",
-]
-
-
-def _item(**values) -> Sequence:
-    item = Dataset()
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return Sequence([item])
-
-
-def _shared(of: Dataset) -> Dataset:
-    groups = Dataset()
-    groups.PixelMeasuresSequence = _item(PixelSpacing=of.PixelSpacing, SliceThickness=of.SliceThickness)
-    groups.PlaneOrientationSequence = _item(ImageOrientationPatient=of.ImageOrientationPatient)
-    groups.PixelValueTransformationSequence = _item(
-        RescaleSlope=of.RescaleSlope, RescaleIntercept=of.RescaleIntercept, RescaleType="HU"
-    )
-    return groups
-
-
-def _enhanced(slices: list[Dataset], *, per_frame: bool = False) -> Dataset:
-    """One enhanced CT of slices; with `per_frame`, nothing is shared between its frames."""
-    from copy import deepcopy
-
-    first = deepcopy(slices[0])
-    first.SOPClassUID = first.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    first.SOPInstanceUID = first.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    first.NumberOfFrames = len(slices)
-    first.PixelData = b"".join(each.PixelData for each in slices)
-    frames = []
-    for each in slices:
-        frame = _shared(each) if per_frame else Dataset()
-        frame.PlanePositionSequence = _item(ImagePositionPatient=each.ImagePositionPatient)
-        frames.append(frame)
-    first.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    if not per_frame:
-        first.SharedFunctionalGroupsSequence = Sequence([_shared(slices[0])])
-    for keyword in FLAT:
-        delattr(first, keyword)
-    return first
 
 
 @pytest.fixture
@@ -94,7 +47,7 @@ def _save(datasets: list[Dataset], folder: Path) -> Path:
 @pytest.mark.parametrize("per_frame", [False, True])
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
 def test_enhanced_ct_of_many_frames(slices, tmp_path, ct, per_frame, order):
-    folder = _save([_enhanced([slices[k] for k in order], per_frame=per_frame)], tmp_path / "enhanced")
+    folder = _save([enhanced_of([slices[k] for k in order], per_frame=per_frame)], tmp_path / "enhanced")
     for source in (folder, folder / "0.dcm"):
         case = read_case(source)
         np.testing.assert_array_equal(case.array, ct)
@@ -104,7 +57,7 @@ def test_enhanced_ct_of_many_frames(slices, tmp_path, ct, per_frame, order):
 
 @pytest.mark.parametrize("sop_class", [EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage])
 def test_enhanced_ct_of_one_frame_each(slices, tmp_path, ct, sop_class):
-    each = [_enhanced([one]) for one in slices]
+    each = [enhanced_of([one]) for one in slices]
     for one in each:
         one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = sop_class
     np.testing.assert_array_equal(read_case(_save(each, tmp_path / "each")).array, ct)
@@ -112,7 +65,7 @@ def test_enhanced_ct_of_one_frame_each(slices, tmp_path, ct, sop_class):
 
 
 def test_enhanced_ct_split_over_files(slices, tmp_path, ct):
-    folder = _save([_enhanced(slices[3:]), _enhanced(slices[:3])], tmp_path / "split")
+    folder = _save([enhanced_of(slices[3:]), enhanced_of(slices[:3])], tmp_path / "split")
     np.testing.assert_array_equal(read_case(folder).array, ct)
 
 
@@ -120,30 +73,30 @@ def test_the_rescale_of_each_frame(slices, tmp_path, ct):
     for k, one in enumerate(slices):
         one.RescaleSlope = 0.5 + 0.25 * k
         one.PixelData = np.rint((ct[:, :, k].T + 1024) / float(one.RescaleSlope)).astype("<i2").tobytes()
-    case = read_case(_save([_enhanced(slices, per_frame=True)], tmp_path / "scaled"))
+    case = read_case(_save([enhanced_of(slices, per_frame=True)], tmp_path / "scaled"))
     np.testing.assert_allclose(case.array, ct, atol=1)
 
 
 def test_faults_of_enhanced_ct(slices, tmp_path):
     with pytest.raises(SeriesError, match="a slice is missing"):
-        read_case(_save([_enhanced([slices[k] for k in (0, 1, 3, 4)])], tmp_path / "gap"))
+        read_case(_save([enhanced_of([slices[k] for k in (0, 1, 3, 4)])], tmp_path / "gap"))
     with pytest.raises(SeriesError, match=r"same place|same slice twice"):
-        read_case(_save([_enhanced([slices[k] for k in (0, 1, 1, 2)])], tmp_path / "twice"))
-    one = _enhanced(slices)
+        read_case(_save([enhanced_of([slices[k] for k in (0, 1, 1, 2)])], tmp_path / "twice"))
+    one = enhanced_of(slices)
     one.PerFrameFunctionalGroupsSequence = Sequence(list(one.PerFrameFunctionalGroupsSequence)[:4])
     with pytest.raises(UnreadableFileError, match="5 frames, and 4 of them"):
         read_case(_save([one], tmp_path / "undescribed"))
-    one = _enhanced(slices)
+    one = enhanced_of(slices)
     one.PixelData = one.PixelData[:-3000]
     with pytest.raises(UnreadableFileError, match="truncated"):
         read_case(_save([one], tmp_path / "short"))
-    one = _enhanced(slices)
+    one = enhanced_of(slices)
     del one.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence
     with pytest.raises(SeriesError, match="ImagePositionPatient is missing"):
         read_case(_save([one], tmp_path / "nowhere"))
-    one = _enhanced(slices)
+    one = enhanced_of(slices)
     for k, frame in enumerate(one.PerFrameFunctionalGroupsSequence):
-        frame.CTReconstructionSequence = _item(ConvolutionKernel="B30f" if k % 2 else "B70f")
+        frame.CTReconstructionSequence = one_item(ConvolutionKernel="B30f" if k % 2 else "B70f")
     with pytest.raises(SeriesError, match="2 kernels"):
         read_case(_save([one], tmp_path / "kernels"))
 

@@ -24,7 +24,7 @@ BEGUN = {
 }
 # Minutes each; of pictures with masks test_your_own_pictures.py goes the whole way. BEGUN=all: the contract over all.
 WHOLE = BEGUN if os.environ.get("BEGUN") == "all" else ("brain_segmentation", "cells_classification")
-CHEAP = ("agreement", "configs", "files", "properties")  # read configs, and instantiate them on phantoms
+CHEAP = ("agreement", "configs", "files", "properties", "zoo_rules")  # read configs, and instantiate them on phantoms
 
 
 def begin(folder: Path, *names: str) -> Path:
@@ -68,6 +68,7 @@ def test_each_kind_passes_what_is_read_from_its_configs(project: Path, tmp_path:
         "test_network_is_the_same",
         "test_supervised_bundles_agree_outside_the_stated_differences",
         "test_validation_finishes_a_mask_as_inference_does",
+        "test_weights_become_torchscript",
     }
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
 
 from pipelines.labelling.about import about_bundle
 from pipelines.labelling.app_folder import served
+from pipelines.labelling.serving.dicomweb import DicomWebStudies, segment_codes
 from pipelines.labelling.serving.inference import BundleInference
 from pipelines.labelling.serving.monailabel_import import (
+    Datastore,
     First,
     InferTask,
     InferType,
@@ -19,6 +22,7 @@ from pipelines.labelling.serving.monailabel_import import (
     Random,
     Strategy,
     TrainTask,
+    app_module,
 )
 from pipelines.labelling.serving.training import BundleTraining
 
@@ -67,6 +71,11 @@ class BundlesApp(MONAILabelApp):
         segmenting = [about for about in self._bundles.values() if about.type == InferType.SEGMENTATION.value]
         names = [name for about in segmenting for name in sorted(about.labels, key=about.labels.__getitem__)]
         return {**super().info(), "labels": list(dict.fromkeys(names))}
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        codes = segment_codes([about.folder for about in self._bundles.values()])
+        app_module.DICOMWebDatastore = functools.partial(DicomWebStudies, codes)  # of the client that it makes
+        return super()._init_dicomweb_datastore()
 
     def _download_dcmqi_tools(self) -> None:
         """Nothing: MONAI Label would fetch a program from GitHub each time it starts over DICOMweb."""

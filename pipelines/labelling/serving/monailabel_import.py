@@ -19,6 +19,10 @@ if _MOVED not in sys.modules:
     _module.SegmentationStorage = uid.SegmentationStorage  # type: ignore[attr-defined]
     sys.modules[_MOVED] = _module
 
+from monailabel.datastore.dicom import DICOMWebDatastore  # noqa: E402
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore  # noqa: E402
+from monailabel.datastore.utils.dicom import dicom_web_download_series as download_series  # noqa: E402
+from monailabel.interfaces import app as app_module  # noqa: E402
 from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
 from monailabel.interfaces.datastore import Datastore  # noqa: E402
 from monailabel.interfaces.exception import (  # noqa: E402
@@ -36,19 +40,25 @@ from monailabel.transform.writer import write_itk  # noqa: E402
 from monailabel.utils.others.generic import device_list, name_to_device  # noqa: E402
 
 __all__ = [
+    "DICOMWebDatastore",
+    "DataModel",
     "Datastore",
     "First",
+    "ImageLabelModel",
     "ImageNotFoundException",
     "InferTask",
     "InferType",
     "LabelNotFoundException",
+    "LocalDatastore",
     "MONAILabelApp",
     "MONAILabelError",
     "MONAILabelException",
     "Random",
     "Strategy",
     "TrainTask",
+    "app_module",
     "device_list",
+    "download_series",
     "name_to_device",
     "write_itk",
 ]
