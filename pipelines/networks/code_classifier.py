@@ -96,6 +96,7 @@ class EncodedClassifier(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(spatial_dims, in_channels, out_channels, dropout, only_2d=True)
+        self.in_channels = in_channels
         self.autoencoder = ConvAutoencoder(spatial_dims, in_channels, in_channels).requires_grad_(False)
         self.classifier = CodeClassifier(spatial_dims, CODE_CHANNELS, out_channels, dropout, as_two_classes)
         self.register_buffer("mean", torch.zeros(CODE_CHANNELS))

@@ -127,6 +127,7 @@ class TransferClassifier(nn.Module):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         self.architecture = architecture
+        self.in_channels = in_channels
         known = ARCHITECTURES[architecture]
         network = known.build()
         self.encoder = known.encoder(network)
@@ -212,6 +213,7 @@ class VGG16Transfer(nn.Module):
         _check_colours(in_channels)
         check_two_classes(as_two_classes, out_channels)
         self.as_two_classes = as_two_classes
+        self.in_channels = in_channels
         self.encoder = _flat(models.vgg16(weights=None).features, nn.AdaptiveAvgPool2d(8))
         self.classifier = nn.Sequential(
             nn.Linear(8 * 8 * 512, 512), nn.ReLU(inplace=True), nn.Dropout(dropout),
