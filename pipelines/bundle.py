@@ -243,6 +243,17 @@ def weights_of(bundle_root: str | Path, network: str) -> str:
     return str(trained if trained.is_file() and not shipped.is_file() else shipped)
 
 
+def autoencoder_weights(bundle_root: str | Path, network: str) -> str:
+    """The weights that a bundle's classifier takes its encoder from: those that ``train_autoencoder.yaml`` left, else
+    the shipped ones of the whole network, which have the autoencoder in them.
+
+    Where there are neither, the place of the former: whoever opens it says that there is nothing.
+    """
+    trained = Path(work_folder(bundle_root)) / "models" / "autoencoder" / "model.pt"
+    shipped = Path(bundle_root) / "models" / f"{network}.safetensors"
+    return str(shipped if shipped.is_file() and not trained.is_file() else trained)
+
+
 def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:
     """The top-level ids of a bundle's ``train.yaml``, with one of its networks laid over it.
 

@@ -124,7 +124,8 @@ def _bundle(name: str, path: Path) -> BundleEntry:
     metadata, train = _mapping(path / MARK), _mapping(path / "configs" / "train.yaml")
     default, dataset = str(train.get("network_name", "")), _DATASET.search(str(train.get("dataset_dir", "")))
     counts, card = metadata.get("network_parameters") or {}, path / _OWN_CARD
-    overlays = sorted(each for each in (path / "configs").glob("*.yaml") if each.stem not in _EVERY_BUNDLES)
+    others = sorted(each for each in (path / "configs").glob("*.yaml") if each.stem not in _EVERY_BUNDLES)
+    overlays = [each for each in others if not _stands_alone(each)]
     networks = [
         _network(path, each.stem, counts, each.stem == default or _by_knobs(each, train))
         for each in sorted((path / "configs" / "networks").glob("*.yaml"))
@@ -209,6 +210,11 @@ def _dataset(path: Path, bundles: list[BundleEntry]) -> DatasetEntry:
             if each.get("layout")
         ],
     }
+
+
+def _stands_alone(config: Path) -> bool:
+    """Whether a config is no overlay: it says where the bundle is."""
+    return any(line.startswith("bundle_root:") for line in config.read_text(encoding="utf-8").splitlines())
 
 
 def _first_comment(path: Path) -> str:

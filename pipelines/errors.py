@@ -114,3 +114,9 @@ class ServerError(PipelinesError):
     """A DICOM server cannot be reached, refuses, or does not take or give all that it is asked for."""
 
     exit_code = 21
+
+
+class StaleCacheError(PipelinesError):
+    """What was computed before and kept is of other data, preprocessing or weights than are asked for now."""
+
+    exit_code = 22

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -104,8 +105,14 @@ def weights_digest(path: str | Path) -> str:
     Raises:
         UnreadableFileError, WeightsError: see ``read_weights``.
     """
+    return state_digest(read_weights(path))
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """``weights_digest`` of a state dict."""
     digest = hashlib.sha256()
-    for key, value in sorted(read_weights(path).items()):
+    for key, value in sorted(state.items()):
+        value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
         digest.update(f"{key} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.contiguous().numpy().tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.datasets.cached_codes import CachedCodes
 from pipelines.datasets.caching import cached_dataset
 from pipelines.datasets.classified_pictures import ClassifiedPictures, EncoderFeatures
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
@@ -9,6 +10,7 @@ from pipelines.preparation.cases import cases_to_segment
 from pipelines.preparation.datalist import files
 
 __all__ = [
+    "CachedCodes",
     "ClassifiedPictures",
     "EncoderFeatures",
     "RatedSlices",

@@ -6,18 +6,23 @@ from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Fi
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
+from pipelines.handlers.familiarity import CodeStatistics, FamiliarityFit
 from pipelines.handlers.mask_writer import MaskWriter
 from pipelines.handlers.picture_class_writer import PictureClassWriter
+from pipelines.handlers.reconstructions import ReconstructionPicture
 
 __all__ = [
     "NOT_FOR_CARE",
     "WRITING",
     "CalibrationFit",
     "CaseWriter",
+    "CodeStatistics",
     "EpochSeed",
+    "FamiliarityFit",
     "Finding",
     "MaskWriter",
     "PictureClassWriter",
+    "ReconstructionPicture",
     "ResumableEarlyStop",
     "TrainingCheckpoint",
     "WeightsLoader",

@@ -65,8 +65,13 @@ class SliceClassInferer(Inferer):
                 self.progress(start + len(slices), case.shape[-1])
 
     def _logits(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
-        size = tuple(slices.shape[2:]) if self.slice_size is None else self.slice_size
-        if size != tuple(slices.shape[2:]):
-            slices = interpolate(slices, size, mode="bilinear", antialias=True)
+        slices = slices if self.slice_size is None else resampled(slices, self.slice_size)
         answers = (self._forward(slices.flip(axes), network) for axes in self.flips)
         return functools.reduce(torch.add, answers) / len(self.flips)
+
+
+def resampled(pictures: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Pictures (B, C, H, W) at another size, bilinearly, with antialiasing; those of that size as they are."""
+    if tuple(size) == tuple(pictures.shape[2:]):
+        return pictures
+    return interpolate(pictures, tuple(size), mode="bilinear", antialias=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pipelines.networks.alexnets import AlexNet, SmallAlexNet
 from pipelines.networks.chest_cnn import ChestCNN
+from pipelines.networks.code_classifier import CodeClassifier, EncodedClassifier
+from pipelines.networks.conv_autoencoder import ConvAutoencoder
 from pipelines.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pipelines.networks.lesion_unet import LesionUNet
 from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups
@@ -16,8 +18,11 @@ from pipelines.networks.transfer import TransferClassifier, VGG16Transfer
 __all__ = [
     "AlexNet",
     "ChestCNN",
+    "CodeClassifier",
+    "ConvAutoencoder",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "EncodedClassifier",
     "LesionUNet",
     "MobileNetV2UNet",
     "SeverityResNet",

@@ -22,7 +22,7 @@ class ChestCNN(nn.Module):
         out_channels: logits; 1 is pneumonia or not.
         dropout: after the second to fifth convolution, 0 (none) to below 1; before the dense layers it is half as much
             again, at most 0.9.
-        as_two_classes: the one logit z comes out as (0, z), whose softmax is that of two classes.
+        as_two_classes: the one logit z comes out as (-z/2, z/2), whose softmax is that of two classes.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -54,8 +54,11 @@ def check_arguments(
 
 
 def two_classes(logit: Tensor) -> Tensor:
-    """One logit z (B x 1) as two (B x 2): (0, z), whose softmax is (1 - sigmoid(z), sigmoid(z))."""
-    return torch.cat([torch.zeros_like(logit), logit], dim=1)
+    """One logit z (B x 1) as two (B x 2): (-z/2, z/2), whose softmax is (1 - sigmoid(z), sigmoid(z)).
+
+    With (0, z) the first class would have no gradient, and Grad-CAM nothing to show for it.
+    """
+    return torch.cat([-0.5 * logit, 0.5 * logit], dim=1)
 
 
 def check_two_classes(as_two_classes: bool, out_channels: int) -> None:

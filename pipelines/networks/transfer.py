@@ -127,6 +127,7 @@ class TransferClassifier(nn.Module):
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         self.architecture = architecture
+        self.in_channels = in_channels
         known = ARCHITECTURES[architecture]
         network = known.build()
         self.encoder = known.encoder(network)
@@ -165,9 +166,10 @@ class TransferClassifier(nn.Module):
         """The flat features (B x N) of B x in_channels x H x W, float, 0..1; one channel becomes three on the way."""
         return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B x out_channels) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
-        return self.classify(self.features(x))
+    def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
+        """Logits (B x out_channels) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1; or, where they
+        are ``encoded``, of their features."""
+        return self.classify(x if encoded else self.features(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features."""
@@ -187,7 +189,7 @@ class VGG16Transfer(nn.Module):
         out_channels: logits; 1 is pneumonia or not.
         dropout: before each dense layer but the first, 0 (none) to below 1.
         pretrained, freeze_encoder: as ``TransferClassifier``.
-        as_two_classes: the one logit z comes out as (0, z), whose softmax is that of two classes.
+        as_two_classes: the one logit z comes out as (-z/2, z/2), whose softmax is that of two classes.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -211,6 +213,7 @@ class VGG16Transfer(nn.Module):
         _check_colours(in_channels)
         check_two_classes(as_two_classes, out_channels)
         self.as_two_classes = as_two_classes
+        self.in_channels = in_channels
         self.encoder = _flat(models.vgg16(weights=None).features, nn.AdaptiveAvgPool2d(8))
         self.classifier = nn.Sequential(
             nn.Linear(8 * 8 * 512, 512), nn.ReLU(inplace=True), nn.Dropout(dropout),
@@ -237,9 +240,10 @@ class VGG16Transfer(nn.Module):
         """The flat features (B x 32768) of B x in_channels x H x W, float, 0..1; one channel becomes three."""
         return self.encoder((x - self.mean) / self.std)  # type: ignore[operator]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1."""
-        return self.classify(self.features(x))
+    def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
+        """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, at least 32 pixels a side, 0..1; or,
+        where they are ``encoded``, of their features."""
+        return self.classify(x if encoded else self.features(x))
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features."""

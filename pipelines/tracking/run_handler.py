@@ -77,6 +77,7 @@ class RunTracker:
         ckpt_dir: folder of the checkpoints; ``run.json`` is written there, for ``log_evaluation``.
         best_checkpoint: the file that the key metric's best is saved to (relative to ``ckpt_dir``, or absolute).
         log_checkpoint: keep that file as an artefact too.
+        pictures: files that handlers draw (relative to ``ckpt_dir``, or absolute), kept as artefacts at the end.
         config_files: the configs that are executed; default those that ``--config_file`` on the command line names.
         resumed_from: the checkpoint that training goes on from, None or empty if it starts anew.
         evaluator: the engine that validates.
@@ -107,6 +108,7 @@ class RunTracker:
         ckpt_dir: str | os.PathLike[str] | None = None,
         best_checkpoint: str | os.PathLike[str] | None = None,
         log_checkpoint: bool = False,
+        pictures: Sequence[str] = (),
         config_files: str | Sequence[str] | None = None,
         resumed_from: str | os.PathLike[str] | None = None,
         evaluator: Engine | None = None,
@@ -128,6 +130,7 @@ class RunTracker:
         self.ckpt_dir = Path(ckpt_dir) if ckpt_dir else None
         self.best_checkpoint = (self.ckpt_dir or Path()) / best_checkpoint if best_checkpoint else None
         self.log_checkpoint = log_checkpoint
+        self.pictures = [(self.ckpt_dir or Path()) / each for each in pictures]
         self.config_files = (
             config_files_of(sys.argv[1:])
             if config_files is None
@@ -316,6 +319,8 @@ class RunTracker:
             writer.tags({"stopped_early": "true"})
         self._keep_checkpoint(writer)
         writer.figure(learning_curve(self._history, self.network_name), "learning_curve.png")
+        for path in filter(Path.is_file, self.pictures):
+            writer.file(path, "pictures")
         writer.end("FINISHED")
         self._name_run_file()
 

@@ -33,6 +33,7 @@ from pipelines.tracking.shown_cases import case_name, shown_case
 logger = logging.getLogger(__name__)
 ITERATIONS = "iterations"  # the folder of what is written each iteration: its steps are not epochs
 TRAINING, VALIDATION = "training", "validation"  # what the names of scalars begin with
+_BLANK = (64, 64)  # pixels
 _CASES = 4  # that are shown of a validation
 _VALUES = 1_000_000  # of a weight's, that are counted in its histogram
 
@@ -330,7 +331,13 @@ def add_curves(writer: SummaryWriter, counts: ClassCounts, group: str, step: int
 
 
 def _add_graph(writer: SummaryWriter, network: torch.nn.Module, sample: torch.Tensor) -> None:
-    """The network's graph, traced on a batch of one; a warning where that cannot be done."""
+    """The network's graph, traced on a batch of one; a warning where that cannot be done.
+
+    Where the batches hold features of a network that takes pictures (its ``in_channels``), it is traced on a blank one.
+    """
+    channels = getattr(network, "in_channels", None)
+    if channels is not None and (sample.ndim < 4 or sample.shape[1] != channels):
+        sample = torch.zeros(1, channels, *_BLANK)
     try:
         copied = copy.deepcopy(network).eval()  # tracing must leave nothing behind
         device = next((each.device for each in copied.parameters()), torch.device("cpu"))

@@ -53,6 +53,21 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class FamiliarityLimits:
+    """Beyond what a picture is unlike those of training (``pipelines.evaluation.familiarity``).
+
+    Attributes:
+        limits: by measure.
+        percentile: of the validation pictures that lie within each.
+        items: how many these were.
+    """
+
+    limits: Mapping[str, float]
+    percentile: float
+    items: int
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What the validation cases taught about a network's confidence.
 
@@ -66,6 +81,7 @@ class Calibration:
         note: anything to be known of it.
         operating_point: of two classes, what is called positive and from which probability; None where the likelier
             class is said.
+        familiarity: of a network with an autoencoder, from where on a picture is unlike those of training.
     """
 
     temperature: float
@@ -80,6 +96,7 @@ class Calibration:
     thresholds: Sequence[float]
     note: str = ""
     operating_point: OperatingPoint | None = None
+    familiarity: FamiliarityLimits | None = None
 
     def write(self, path: Path) -> None:
         """Write as JSON, in one step.
@@ -111,6 +128,8 @@ def read_calibration(checkpoint: str | Path) -> Calibration | None:
             content["items"] = content.pop("slices")
         if content.get("operating_point") is not None:
             content["operating_point"] = OperatingPoint(**content["operating_point"])
+        if content.get("familiarity") is not None:
+            content["familiarity"] = FamiliarityLimits(**content["familiarity"])
         found = Calibration(**content)
         sound = math.isfinite(found.temperature) and found.temperature > 0
         point = found.operating_point

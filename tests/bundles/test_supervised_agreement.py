@@ -38,6 +38,9 @@ HELD = {
 # what may differ, by the ids as `flat` writes them; a difference that is no more must be taken off
 DIFFERENCES = {
     r"train: train#handlers#CalibrationFit(#.*)?": "probabilities are calibrated, masks are not",
+    r"train: train#handlers#(CodeStatistics|FamiliarityFit)(#.*)?": "what is unlike the training pictures is told",
+    r"train: train#inferer#.*": "what is learnt from may be an encoder's features",
+    r"(train|evaluate): validate#dataloader#batch_size": "features are all of one size, pictures are not",
     r"train: train#handlers#RunTracker#params#.*": "each has its knobs; a test of their own looks for them",
     r"train: train#handlers#LrScheduleHandler#(epoch_level|step_transform)": "a schedule by epochs can be laid over",
     r"train: train#dataloader#drop_last": "batch norm over one picture is no training",

@@ -46,6 +46,7 @@ def test_bundles_say_what_their_own_records_say(capsys: pytest.CaptureFixture[st
             assert each["weights_bytes"] == (weights.stat().st_size if weights.is_file() else None)
             assert (each["weights"] is None) == (each["weights_bytes"] is None)
         assert all(each["about"] for each in entry["overlays"])
+        assert "train_autoencoder" not in [each["name"] for each in entry["overlays"]], "it is laid over nothing"
         headline = entry["headline"]
         if not (folder / "docs" / "model_card.json").is_file():  # begun here by `new`
             assert headline is None

@@ -13,7 +13,7 @@ from dicom_inputs import write_series, write_xray
 from served_studies import Served
 
 from pipelines.__main__ import main
-from pipelines.errors import ServerError
+from pipelines.errors import ServerError, UnsupportedImageError
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 BUNDLE = "covid_ct_lesion_segmentation"
@@ -108,6 +108,20 @@ def test_a_result_that_is_not_taken_is_told(served: Served, tmp_path, capsys) ->
     assert said.err.count("it is forbidden (403, while storing series-4-") == 3
     assert "0 objects stored" in said.out
     assert lines(out)[0]["status"] == "done"
+
+
+def test_a_case_of_which_no_dicom_can_be_made_is_told(served: Served, tmp_path, capsys) -> None:
+    folder = write_series(tmp_path / "ct", SHAPE)
+    for file in folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(file)
+    study, out = served.add(*folder.iterdir()), tmp_path / "out"
+    assert main([*words(served, out, study), "--store"]) == UnsupportedImageError.exit_code
+    said = capsys.readouterr()
+    assert "nothing can be stored" in said.err
+    assert "0 objects stored" in said.out
+    assert "no FrameOfReferenceUID" in Path(lines(out)[0]["report"]).read_text()
 
 
 def test_pictures_are_a_case_each(served: Served, tmp_path, project) -> None:
