@@ -167,7 +167,8 @@ def test_every_network_is_in_the_table() -> None:
         and thing.__module__.startswith(package.__name__)
         and not name.startswith("_")
     }
-    assert public - OF_ANOTHER_KIND == NETWORKS.keys() - NOT_OURS, "add the network to NETWORKS, or start its name with an underscore"
+    promised = NETWORKS.keys() - NOT_OURS
+    assert public - OF_ANOTHER_KIND == promised, "add the network to NETWORKS, or start its name with an underscore"
     exported = {name for name in package.__all__ if isinstance(getattr(package, name), type)}
     assert public == exported, "export the network from pipelines.networks"
 
