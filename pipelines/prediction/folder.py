@@ -16,7 +16,8 @@ from pipelines.errors import OutputError, PipelinesError, SeriesError, Unreadabl
 from pipelines.predicted import MANIFEST, Outcome, read_outcomes
 from pipelines.prediction.index_page import IndexPage
 from pipelines.prediction.manifest import INTERRUPTED, Manifest, input_digest, recipe_of
-from pipelines.prediction.model import Model, fault_behind
+from pipelines.prediction.model import Model
+from pipelines.prediction.opening import fault_behind
 from pipelines.preparation.cases import look_for_cases
 
 logger = logging.getLogger(__name__)

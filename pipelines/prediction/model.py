@@ -20,9 +20,9 @@ from monai.bundle import ConfigWorkflow
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError, UsageError
+from pipelines.errors import SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
-from pipelines.prediction.opening import open_inference
+from pipelines.prediction.opening import fault_behind, open_inference
 from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import on_grid_of
 
@@ -250,13 +250,6 @@ class Model:
             return Result(finding.name, dict(finding.report), values, on_grid_of(image, mask), finding)
         flat = None if mask is None else np.asarray(mask)
         return Result(finding.name, dict(finding.report), flat, mask, finding)
-
-
-def fault_behind(error: BaseException | None) -> PipelinesError | None:
-    """The user's fault behind an error: MONAI's transforms wrap what they raise."""
-    while error is not None and not isinstance(error, PipelinesError):
-        error = error.__cause__
-    return error
 
 
 def _harmless(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from pipelines.bundle import named_from_here
-from pipelines.errors import ConfigError, UnreadableFileError, UsageError
+from pipelines.errors import ConfigError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, WeightsLoader
 
 
@@ -104,8 +104,14 @@ def open_inference(
         )
     finally:
         warner.setLevel(level)
-    workflow.initialize()
-    for handler in workflow.handlers:
+    try:
+        workflow.initialize()
+        handlers = workflow.handlers
+    except RuntimeError as error:
+        if (fault := fault_behind(error)) is not None:
+            raise fault from None
+        raise
+    for handler in handlers:
         if isinstance(handler, WeightsLoader):
             if "checkpoint" not in overrides and not Path(handler.path).is_file():
                 raise _no_weights(bundle, Path(handler.path))
@@ -113,6 +119,14 @@ def open_inference(
         if isinstance(handler, CaseWriter):
             handler.check_weights()
     return workflow
+
+
+def fault_behind(error: BaseException | None) -> PipelinesError | None:
+    """The user's fault behind an error: MONAI's configs and transforms wrap what is raised
+    in them."""
+    while error is not None and not isinstance(error, PipelinesError):
+        error = error.__cause__
+    return error
 
 
 def _no_weights(bundle: Path, path: Path) -> UnreadableFileError:

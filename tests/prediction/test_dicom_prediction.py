@@ -17,6 +17,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from pipelines.__main__ import main
+from pipelines.errors import ConfigError
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 BUNDLES = ("covid_ct_lesion_segmentation", "skin_lesion_segmentation", "chest_xray_pneumonia_classification")
@@ -115,3 +116,14 @@ def test_a_picture_gets_no_dicom_and_is_told_so(project, tmp_path) -> None:
     line = _predicted(project, "skin_lesion_segmentation", tmp_path / "s.png", tmp_path / "out")
     assert not line["files"].keys() & {"seg", "sr", "preview"}
     assert "no DICOM was written: the input is none" in json.loads(Path(line["report"]).read_text())["notes"]
+
+
+def test_a_wrong_word_in_the_overlay_is_told_in_a_line(project, tmp_path, capsys) -> None:
+    bundle = tmp_path / "lung_segmentation"
+    shutil.copytree(project / "bundles" / "covid_ct_lesion_segmentation", bundle, ignore=lambda *_: ["docs"])
+    overlay = bundle / "configs" / "dicom.yaml"
+    overlay.write_text(overlay.read_text().replace("segmentation_type: BINARY", "segmentation_type: BINARI"))
+    scan = write_series(tmp_path / "scan")
+    code = main(["predict", str(bundle), str(scan), "--out", str(tmp_path / "out"), "--dicom", "--fast"])
+    assert code == ConfigError.exit_code
+    assert "segmentation_type is 'BINARI'" in capsys.readouterr().err
