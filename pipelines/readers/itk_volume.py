@@ -89,6 +89,7 @@ def read_itk(path: Path) -> RawImage:
 def _read(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, str]:
     import itk  # some seconds, and only these formats need it
 
+    shown_before = itk.Object.GetGlobalWarningDisplay()
     itk.Object.SetGlobalWarningDisplay(False)  # it writes to stderr by itself
     try:
         with _muted():
@@ -97,6 +98,8 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, str]:
         reason = [line for line in str(error).splitlines() if line.strip() and "/work/" not in line]
         shown = re.sub(r"\(0x[0-9a-f]+\)", "", reason[0])[:120] if reason else "itk cannot read it"
         raise UnreadableFileError(f"the file is truncated or damaged ({shown})", where=path, how=_AGAIN) from None
+    finally:
+        itk.Object.SetGlobalWarningDisplay(shown_before)
 
 
 def _by_itk(itk: Any, path: Path, size: int) -> tuple[np.ndarray, np.ndarray, str]:

@@ -37,6 +37,7 @@ FOUND: dict[str, tuple[Callable[[Bundle], bool], str]] = {
     "weights": (lambda bundle: bool(bundle.shipped), "the bundle ships no weights"),
     "card": (lambda bundle: bool(bundle.shipped) or bundle.has_card, "there are no weights that a card could be of"),
     "schedule": (lambda bundle: bool(schedules(bundle)), "no whole config has a OneCycle schedule"),
+    "autoencoder": (lambda bundle: "train_autoencoder" in bundle.whole, "the bundle trains no autoencoder"),
     "phantoms": (lambda bundle: bool(bundle.phantoms), "the registry has no phantoms of the bundle's dataset"),
 }
 

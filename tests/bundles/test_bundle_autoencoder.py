@@ -17,10 +17,7 @@ from pipelines.weights import read_weights
 NAME = "train_autoencoder"
 
 
-@pytest.fixture(autouse=True)
-def only_where_there_is_one(bundle: Bundle) -> None:
-    if NAME not in bundle.whole:
-        pytest.skip("the bundle has no autoencoder")
+pytestmark = pytest.mark.contract("supervised", "autoencoder")
 
 
 def train(bundle: Bundle, phantoms: Path, folder: Path, **knobs: object) -> None:

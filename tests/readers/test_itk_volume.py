@@ -278,3 +278,18 @@ def test_labels(tmp_path, ct, name, where):
     np.testing.assert_array_equal(read_label(write(stored, affine, tmp_path / name), image), values)
     with pytest.raises(GeometryError):
         read_label(write(stored, affine @ np.diag([1, 1, 1.5, 1]), tmp_path / name), image)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_warnings_of_the_process_are_as_they_were(tmp_path, ct, shown):
+    write(ct, np.diag([-0.7, -0.7, 2.0, 1.0]), tmp_path / "a.nrrd")
+    (tmp_path / "cut.nrrd").write_bytes((tmp_path / "a.nrrd").read_bytes()[:-2000])
+    before = itk.Object.GetGlobalWarningDisplay()
+    try:
+        itk.Object.SetGlobalWarningDisplay(shown)
+        read_case(tmp_path / "a.nrrd")
+        with pytest.raises(PipelinesError):
+            read_case(tmp_path / "cut.nrrd")
+        assert itk.Object.GetGlobalWarningDisplay() == shown
+    finally:
+        itk.Object.SetGlobalWarningDisplay(before)
