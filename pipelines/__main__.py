@@ -47,8 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     if not args.verbose:
-        logging.getLogger("monai").setLevel(logging.CRITICAL)  # its engines log each error that we print ourselves
-        logging.getLogger("ignite").setLevel(logging.CRITICAL)
+        # They log what we print ourselves: engines each error, pydicom each decoder that fails, and it quotes headers.
+        for name in ("monai", "ignite", "pydicom", "highdicom"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return args.func(args)
     except PipelinesError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pkgutil
 import shutil
@@ -53,6 +54,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             return share(nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def own_log_handlers() -> Iterator[None]:
+    """The command line sets up the root logger; a handler that writes to one test's stderr is of no other test."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from compressed_slices import compress, compress_by_gdcm
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
+from pipelines.__main__ import main
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import read_volume
 from pipelines.readers.decoder_words import damage_raised
@@ -132,3 +133,19 @@ assert os.waitpid(child, 0)[1] == 0
 """
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert told.stderr == "the child's words"
+
+
+def test_the_command_line_says_it_in_a_line(write_series, project, tmp_path, capsys) -> None:
+    """Without what pydicom logs of a decoder that failed."""
+    pytest.importorskip("jpeg_ls")
+    folder = write_series(volume=noise())
+    for path in folder.iterdir():
+        compress(path, JPEGLSLossless)
+    change_frame(sorted(folder.iterdir())[1], gap)
+    bundle = project / "bundles" / "covid_ct_lesion_segmentation"
+    words = ["predict", str(bundle), str(folder), "--out", str(tmp_path / "out"), "--network", "tiny_unet", "--fast"]
+    assert main(words) == UnreadableFileError.exit_code
+    said = capsys.readouterr().err
+    assert "truncated or damaged" in said
+    assert "Traceback" not in said
+    assert "pydicom" not in said
