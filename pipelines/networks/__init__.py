@@ -7,9 +7,11 @@ from pipelines.networks.chest_cnn import ChestCNN
 from pipelines.networks.code_classifier import CodeClassifier, EncodedClassifier
 from pipelines.networks.conv_autoencoder import ConvAutoencoder
 from pipelines.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from pipelines.networks.efficientnet_lite import EfficientNetLite0
+from pipelines.networks.encoder_unet import EncoderUNet
 from pipelines.networks.lesion_unet import LesionUNet
-from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet, parameter_groups
-from pipelines.networks.pretrained import prepare_encoder
+from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet
+from pipelines.networks.pretrained import parameter_groups, prepare_encoder
 from pipelines.networks.severity_resnet import SeverityResNet
 from pipelines.networks.severity_shufflenet import SeverityShuffleNet
 from pipelines.networks.tiny_unet import TinyUNet
@@ -22,7 +24,9 @@ __all__ = [
     "ConvAutoencoder",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "EfficientNetLite0",
     "EncodedClassifier",
+    "EncoderUNet",
     "LesionUNet",
     "MobileNetV2UNet",
     "SeverityResNet",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from monai.networks.blocks import ResidualUnit
@@ -203,19 +201,3 @@ class _InterpolatingDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
-
-
-def parameter_groups(network: nn.Module, learning_rate: float, encoder_factor: float) -> Sequence[dict[str, Any]]:
-    """Parameters for an optimizer: the encoder's learn at ``encoder_factor`` of the rate; what is frozen is left out.
-
-    Args:
-        network: a MobileNetV2UNet, or one within DistributedDataParallel.
-        learning_rate: of the decoder.
-        encoder_factor: of the encoder's rate, above 0.
-    """
-    network = getattr(network, "module", network)
-    encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]  # type: ignore[union-attr]
-    known = {id(parameter) for parameter in network.encoder.parameters()}  # type: ignore[union-attr]
-    others = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    groups = [{"params": others, "lr": learning_rate}]
-    return [*groups, {"params": encoder, "lr": learning_rate * encoder_factor}] if encoder else groups

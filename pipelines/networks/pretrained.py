@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -84,3 +86,23 @@ def prepare_encoder(
     if freeze_encoder or isinstance(pretrained, str | Path):
         raise ValueError(f"{type(network).__name__} has no pretrained encoder: choose another network")
     return network
+
+
+def parameter_groups(network: nn.Module, learning_rate: float, encoder_factor: float) -> Sequence[dict[str, Any]]:
+    """Parameters for an optimizer: the encoder's learn at ``encoder_factor`` of the rate; what is frozen is left out.
+
+    Args:
+        network: one with an ``encoder``, or one without, all of which learns at the rate; also within
+            DistributedDataParallel.
+        learning_rate: of the decoder.
+        encoder_factor: of the encoder's rate, above 0.
+    """
+    network = getattr(network, "module", network)
+    encoder: Any = getattr(network, "encoder", None)
+    known = {id(parameter) for parameter in encoder.parameters()} if encoder is not None else set()
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = (
+        ([parameter for parameter in learning if id(parameter) not in known], learning_rate),
+        ([parameter for parameter in learning if id(parameter) in known], learning_rate * encoder_factor),
+    )
+    return [{"params": parameters, "lr": rate} for parameters, rate in groups if parameters]

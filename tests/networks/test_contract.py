@@ -52,6 +52,7 @@ NETWORKS = {
     "MobileNetV2UNet": Promise(
         pipelines.networks.MobileNetV2UNet, parameters=9_653_057, out_channels=1, in_channels=3, volumes=False
     ),
+    "EncoderUNet": Promise(pipelines.networks.EncoderUNet, parameters=4_730_867, volumes=False, other_in_channels=3),
     "ChestCNN": Promise(
         pipelines.networks.ChestCNN,
         parameters=2_524_033,
@@ -121,8 +122,9 @@ NETWORKS = {
     "BasicUNet": Promise(_basic_unet, parameters=1_978_499, smallest=16, any_size_when_traced=False),
 }
 NOT_OURS = {"BasicUNet"}
-OF_ANOTHER_KIND = {"DCGANDiscriminator", "DCGANGenerator"}  # no images in or no classes out: test_dcgan.py
-LONG_EXPORTS = {"MobileNetV2UNet", "TransferClassifier"}  # half a minute with free sizes
+# No images in or no classes out: test_dcgan.py, test_encoder_unet.py
+OF_ANOTHER_KIND = {"DCGANDiscriminator", "DCGANGenerator", "EfficientNetLite0"}
+LONG_EXPORTS = {"EncoderUNet", "MobileNetV2UNet", "TransferClassifier"}  # half a minute with free sizes
 
 every_network = pytest.mark.parametrize("promise", NETWORKS.values(), ids=NETWORKS.keys())
 our_networks = pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_OURS))
