@@ -50,7 +50,11 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     about = "Lung CT with COVID-19 lesions."
     labels = MASK_LABELS
     sought = "lesions"
-    words: ClassVar[Mapping[str, Sequence[str]]] = {"lung": ("reference", "derived")}
+    words: ClassVar[Mapping[str, Sequence[str]]] = {
+        "lung": ("reference", "derived"),
+        "source": (),
+        "form": (),
+    }
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 
     def __init__(self, mask_values: str | None = None, further_raw: Sequence[Path] = ()) -> None:

@@ -45,6 +45,10 @@ _EQUALISED = (0.29, 0.31)
 _UNEVEN = (0.26, 0.28)
 _NEGATIVE, _SURELY_NEGATIVE = -0.9, -2.0  # skewness of details; the median of pictures in lung windows is 1.8
 _LIGHT = 0.31  # of soft tissue's grey: the darkest of the lungs; COVID-SemiSeg's have 0.30 but for one, medians 0.13
+# Of a negative of the whole body, also an equalised one: the air around is bright along so much of the rim, and so much
+# of the slice is bright with no way to the rim (lungs); of pictures cropped to the chest the largest such part is a
+# vessel or an opacity. Thin things are not clearly light.
+_AIR_RIM, _ISLAND, _UNLIT = 0.8, 0.03, 0.35
 _MOSTLY_BRIGHT = 0.66  # of a slice: where more is bright, thin dark things are bronchi in a lung that is nearly white
 
 
@@ -58,6 +62,7 @@ class Window:
         note: what is doubtful, or what is done about it, where the picture can be used; or None.
         doubtful: the note says that the result may be wrong.
         lung: grey of the darkest of the lungs, 0..255, where it is lighter than in a lung window; else None.
+        equalised: the fault is that contrast was equalised.
     """
 
     tissue: float | None
@@ -65,6 +70,7 @@ class Window:
     note: str | None = None
     doubtful: bool = False
     lung: float | None = None
+    equalised: bool = False
 
     @property
     def wide(self) -> bool:
@@ -84,6 +90,7 @@ class SliceGreys:
         details: skewness of what is thin, at two sizes: negative where thin things are dark.
         bright: the part of the slice that is bright.
         lung: the darkest 2 % of the lungs, as a part of ``tissue``; None as for ``black``.
+        lit: whether what is bright lies as air and lungs do: all around, and in an island.
     """
 
     tissue: float
@@ -94,6 +101,7 @@ class SliceGreys:
     details: tuple[float, float]
     bright: float
     lung: float | None
+    lit: bool
 
 
 def judge_window(array: NDArray) -> Window:
@@ -126,11 +134,15 @@ def judge_window(array: NDArray) -> Window:
         )
     if (details < (_NEGATIVE if bright < _MOSTLY_BRIGHT else _SURELY_NEGATIVE)).all():
         return Window(tissue, "vessels and ribs are darker than what is around them: a negative, with lungs light")
+    if 2 * sum(each.lit for each in measured) > len(measured) and (details < _UNLIT).all():
+        return Window(tissue, "air and lungs are light, and the body between them is dark: a negative, with lungs light")
     if half > _EQUALISED[0] and middle > _EQUALISED[1]:
         return Window(
             tissue,
             "soft tissue has many greys where a CT window gives it few: the contrast was equalised (CLAHE, "
             "histogram equalisation), and grey says nothing of density any more",
+            "the contrast was equalised place by place (CLAHE), and grey says nothing of density: taken as it is",
+            equalised=True,
         )
     if half > _UNEVEN[0] and middle > _UNEVEN[1]:
         return Window(tissue, None, "soft tissue has more greys than a lung window gives it (equalised?)", True)
@@ -177,7 +189,17 @@ def measure_slice(plane: NDArray) -> SliceGreys | None:
         black = float((look[inside] <= darkest + blackish).mean())
         floor = float(np.percentile(look[inside], 2)) / max(1.0, float(tissue))
     shares = half / way, float(high - low) / way
-    return SliceGreys(float(tissue), lung, *shares, black, _details(plane), bright.size / look.size, floor)
+    lit = _lit(ndimage.median_filter(look, 3) > threshold)
+    return SliceGreys(float(tissue), lung, *shares, black, _details(plane), bright.size / look.size, floor, lit)
+
+
+def _lit(bright: NDArray) -> bool:
+    """Whether the bright pixels of a slice run along its rim and hold an island too."""
+    parts, _ = ndimage.label(bright)
+    rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    sizes = np.bincount(parts.ravel())
+    sizes[np.union1d(rim, [0])] = 0
+    return bool((rim > 0).mean() > _AIR_RIM and sizes.max() > _ISLAND * bright.size)
 
 
 def _inside(dark: NDArray, nearly_air: NDArray) -> NDArray[np.bool_]:
