@@ -33,8 +33,8 @@ PHANTOM_FORMATS = ("nifti", "dicom", "both")
 LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
 _LAYOUTS = (
     "ct_scans/ with lung_mask/ and infection_mask/ (COVID-19-CT-Seg); slices.csv with FORM/images/, FORM/lung_masks/ "
-    "and FORM/lesion_masks/ (its slices); LungInfection-Train/ and "
-    f"LungInfection-Test/, or images/ with masks/ (COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
+    "and FORM/lesion_masks/ (its slices); LungInfection-Train/ and LungInfection-Test/, or images/ with masks/ "
+    f"(COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
 )
 
 

@@ -47,9 +47,7 @@ def find_slices(raw: Path) -> RawSet | None:
         if path in listed:
             faults.append(bad_line(raw / TABLE, number, f"the picture {form}/{image} stands here twice"))
         elif missing:
-            faults.append(
-                UnreadableFileError(f"line {number}: there is no {missing[0]}", where=raw / TABLE, how=_HOW)
-            )
+            faults.append(UnreadableFileError(f"line {number}: there is no {missing[0]}", where=raw / TABLE, how=_HOW))
         else:
             case = safe_name(f"{form}_{path.stem}")
             cases.append(RawCase(case, safe_name(one_spelling(patient)), path, masks, source=SOURCE, form=form))

@@ -27,8 +27,8 @@ class ScaleCTd(MapTransform):
 
     Args:
         keys, allow_missing_keys: as MONAI's.
-        wide_tissue: where the soft tissue of a wide window goes, 0..1. With less than where a lung window has it (0.74),
-            a network that knows wide windows sees that it is one.
+        wide_tissue: where the soft tissue of a wide window goes, 0..1. With less than a lung window has it at (0.74), a
+            network that knows wide windows sees that it is one.
         equalised: take pictures of equalised contrast: for a network that is trained on such.
         any_window: take 0..255 whose greys cannot be placed in a lung window too, as they are: for a network that is
             trained on such.
