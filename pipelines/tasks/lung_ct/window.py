@@ -4,13 +4,15 @@ A network that knows the lung window takes whatever is mid-grey for lesion. What
 judged from what must be true of any chest, whoever windowed it:
 
 - soft tissue (fat to muscle, some 160 HU) is a narrow part of the way from lung to soft tissue (some 900 HU). In a
-  picture whose contrast was equalised place by place it is not, and one density has many greys;
+  picture whose contrast was equalised place by place it is not, and one density has many greys: for networks that were
+  trained on such pictures only;
 - lungs hold blood and vessels: where they are black throughout, the window cut them off (mediastinal, soft tissue,
   bone), and what is in them is lost;
 - what is thin in a chest is denser than what is around it (vessels in lung, ribs, the table in air): in a negative,
-  thin things are dark.
+  thin things are dark, and air and lungs are light.
 
-A window that is merely wide is no fault: the greys are stretched until soft tissue lies where it belongs. Nor is a lung
+A window that is merely wide is no fault: the greys are stretched until soft tissue lies where a lung window has it, or
+where a network expects it of a wide one. Nor is a lung
 window that begins far below air (-1400..200), in which the darkest of the lungs is grey, and lung passes for ground
 glass: the greys are stretched until both lie where they belong. Every other picture of COVID-SemiSeg, made to such a
 one: lesion Dice of TinyUNet 0.30, and 0.51 stretched (0.52 as they are); of BasicUNet 0.61 and 0.71 (0.70). As they
