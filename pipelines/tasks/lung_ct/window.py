@@ -49,7 +49,8 @@ _NEGATIVE, _SURELY_NEGATIVE = -0.9, -2.0  # skewness of details; the median of p
 _LIGHT = 0.31  # of soft tissue's grey: the darkest of the lungs; COVID-SemiSeg's have 0.30 but for one, medians 0.13
 # Of a negative of the whole body, also an equalised one: the air around is bright along so much of the rim, and so much
 # of the slice is bright with no way to the rim (lungs); of pictures cropped to the chest the largest such part is a
-# vessel or an opacity. Thin things are not clearly light, and the lungs add to the greys of what is bright.
+# vessel or an opacity. Thin things are dark then, or at least not
+# clearly light while the lungs add to the greys of what is bright.
 _AIR_RIM, _ISLAND, _UNLIT, _SPREAD = 0.8, 0.03, 0.35, 0.1
 _MOSTLY_BRIGHT = 0.66  # of a slice: where more is bright, thin dark things are bronchi in a lung that is nearly white
 
@@ -136,10 +137,9 @@ def judge_window(array: NDArray) -> Window:
         )
     if (details < (_NEGATIVE if bright < _MOSTLY_BRIGHT else _SURELY_NEGATIVE)).all():
         return Window(tissue, "vessels and ribs are darker than what is around them: a negative, with lungs light")
-    if 2 * sum(each.lit for each in measured) > len(measured) and (details < _UNLIT).all() and half > _SPREAD:
-        return Window(
-            tissue, "air and lungs are light, and the body between them is dark: a negative, with lungs light"
-        )
+    lit = 2 * sum(each.lit for each in measured) > len(measured)
+    if lit and ((details < _NEGATIVE).all() or ((details < _UNLIT).all() and half > _SPREAD)):
+        return Window(tissue, "air and lungs are light, and the body is dark: a negative, with lungs light")
     if half > _EQUALISED[0] and middle > _EQUALISED[1]:
         return Window(
             tissue,
