@@ -52,8 +52,8 @@ def find_slices(raw: Path) -> RawSet | None:
             case = safe_name(f"{form}_{path.stem}")
             cases.append(RawCase(case, safe_name(one_spelling(patient)), path, masks, source=SOURCE, form=form))
         listed.add(path)
-    for form in sorted({path.parent.parent for path in listed}):
-        for path in visible_files(form / _IMAGES, PICTURES) if (form / _IMAGES).is_dir() else []:
+    for folder in sorted({path.parent for path in listed}):
+        for path in visible_files(folder, PICTURES) if folder.is_dir() else []:
             if path not in listed:
                 faults.append(
                     UnreadableFileError("the picture is not in the table", where=path, how=f"add it to {TABLE}")

@@ -159,7 +159,7 @@ def judge_window(array: NDArray) -> Window:
         )
     if tissue < WIDE:
         return Window(
-            tissue, None, f"soft tissue is at grey {tissue:.0f} of 255 (a wide window): stretched to a lung window"
+            tissue, None, f"soft tissue is at grey {tissue:.0f} of 255 (a wide window): its greys were stretched"
         )
     floors = [each.lung for each in measured if each.lung is not None]
     if floors and np.median(floors) > _LIGHT:
