@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import isotropic_dilation, isotropic_opening
 
-from pipelines.tasks.lung_ct.lung_hull import finer
+from pipelines.tasks.lung_ct.coarse import finer, step_of
 
-_PLANE, _SLICES = 256, 400  # pixels a side, and slices, that suffice to tell gas from lung
+_SLICES = 400  # that suffice to tell gas from lung
 _FIELD_MM = 320.0  # of the frame's longer side, where the voxel size cannot be true
 _FEWEST = 3  # slices
 _DARK = 25.0  # percentile of what is called lung without lesion: its front, which lies above the blood
@@ -26,7 +26,7 @@ _GAS_SHARE = 0.4  # of what may be gas in a slice must be
 _LEAST_CONTRAST = 0.03  # between air and lung (40 HU): in an emphysema with less, gas cannot be told
 _TISSUE = 0.45  # of the lung window (-370 HU): more is a wall
 _WALL_MM = 4.0  # how far around gas its wall is looked for
-_WALLED_SLICE, _WALLED = 0.5, 0.75  # of the rim, in one slice and of the whole body: less is a bulla
+_WALLED_SLICE, _WALLED = 0.5, 0.78  # of the rim, in one slice and of the whole body: less is a bulla
 _LEAST_MM2, _LEAST_ML = 30.0, 0.4  # a smaller spot is a bronchus in the lung
 _RIM_MM = 4.0  # around gas: half air, half wall
 _CORE_MM = 2.5  # what is thinner beside gas is its rim, not lung
@@ -56,7 +56,7 @@ def gas_outside_lungs(
         return none
     x, y, _ = box[0]
     inner = (slice(max(x.start - 8, 0), x.stop + 8), slice(max(y.start - 8, 0), y.stop + 8), slice(None))
-    step = max(1, -(-max(labels.shape[:2]) // _PLANE))
+    step = step_of(labels.shape)
     z_step = max(1, -(-labels.shape[2] // _SLICES))
     small, coarse = _smaller(image[inner], step, z_step), labels[inner][::step, ::step, ::z_step]
     called = coarse > 0
@@ -104,30 +104,42 @@ def _walled_bodies(small: NDArray, called: NDArray, limits: tuple[float, float],
     limit, dim = limits
     reach = _pixels(_WALL_MM, size)
     least = _LEAST_MM2 / (size[0] * size[1])
-    kept = np.zeros(called.shape, dtype=bool)
-    rims, walls = np.zeros(called.shape, np.uint8), np.zeros(called.shape, np.uint8)
+    kept, wall = np.zeros(called.shape, dtype=bool), ~called
     for z in range(called.shape[2]):
         plane = called[:, :, z]
         tissue = (small[:, :, z] > _TISSUE) & ~plane  # consolidated lung around a bronchus is no wall
-        near = isotropic_dilation(tissue, reach) if plane.any() else tissue
+        if plane.any() and tissue.any():
+            wall[:, :, z] |= isotropic_dilation(tissue, reach)
         for where, part in _parts((small[:, :, z] < dim) & plane, least, reach + 1):
-            if (small[where[0], where[1], z][part] < limit).mean() < _GAS_SHARE:
-                continue
+            gas = (small[where[0], where[1], z][part] < limit).mean()
+            part = ndimage.binary_fill_holes(ndimage.binary_closing(part)) & plane[where]  # noise
             rim = isotropic_dilation(part, 1) & ~part
-            wall = rim & near[where]
-            if wall.sum() >= _WALLED_SLICE * rim.sum():
+            if gas >= _GAS_SHARE and wall[where[0], where[1], z][rim].mean() >= _WALLED_SLICE:
                 kept[where[0], where[1], z] |= part
-                rims[where[0], where[1], z] |= rim.astype(np.uint8)
-                walls[where[0], where[1], z] |= wall.astype(np.uint8)
     bodies, _ = ndimage.label(kept)
-    for k, where in enumerate(ndimage.find_objects(bodies), start=1):
-        body = bodies[where] == k
-        x, y, z = where
-        around = (slice(max(x.start - reach, 0), x.stop + reach), slice(max(y.start - reach, 0), y.stop + reach), z)
-        walled = walls[around].sum() >= _WALLED * rims[around].sum()
-        if not walled or body.sum() * np.prod(size) < 1000 * _LEAST_ML:
-            kept[where] &= ~body
+    for k, (x, y, z) in enumerate(ndimage.find_objects(bodies), start=1):
+        box = (_wider(x), _wider(y), _wider(z))
+        body = bodies[box] == k
+        if body.sum() * np.prod(size) < 1000 * _LEAST_ML or _walled_share(body, wall[box], size) < _WALLED:
+            kept[box] &= ~body
     return kept
+
+
+def _walled_share(body: NDArray[np.bool_], wall: NDArray[np.bool_], size: NDArray) -> float:
+    """The part of a body's surface that has a wall; above and below too, where a bulla opens into lung."""
+    areas = size[1] * size[2], size[0] * size[2], size[0] * size[1]
+    total = walled = 0.0
+    for axis, area in enumerate(areas):
+        for way in (1, -1):
+            outside = np.roll(body, way, axis=axis) & ~body  # the box is wider than the body, but at the scan's ends
+            outside[(slice(None),) * axis + (0 if way == 1 else -1,)] = False
+            total += area * outside.sum()
+            walled += area * (outside & wall).sum()
+    return float(walled / total) if total else 1.0
+
+
+def _wider(span: slice) -> slice:
+    return slice(max(span.start - 1, 0), span.stop + 1)
 
 
 def _parts(mask: NDArray, least: float, margin: int) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:

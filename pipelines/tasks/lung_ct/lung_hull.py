@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image, isotropic_dilation
 
+from pipelines.tasks.lung_ct.coarse import coarser, finer, step_of
+
 MARGIN = 0.02  # of a slice's longer side, added around each lung's convex hull
 LITTLE_LUNG = 0.02  # of a part of lung and lesion: one with less of it called lung is lesion alone
 LONE_LUNG = 0.2  # of the largest part: lesion alone that is larger may be a lung without air
-_PLANE = 256  # pixels a side at which volumes are looked at
 
 
 def lesion_away_from_lungs(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -32,7 +33,7 @@ def lesion_away_from_lungs(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     away = np.zeros(labels.shape, dtype=bool)
     if not ((labels == 2).any() and (labels == 1).any()):
         return away
-    step = 1 if labels.shape[2] == 1 else max(1, -(-max(labels.shape[:2]) // _PLANE))
+    step = 1 if labels.shape[2] == 1 else step_of(labels.shape)
     called, lung = coarser(labels > 0, step), coarser(labels == 1, step)
     parts, count = ndimage.label(called, structure=np.ones((3, 3, 3), dtype=bool))
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
@@ -59,17 +60,3 @@ def _hulls(lungs: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
     for k, where in enumerate(ndimage.find_objects(sides), start=1):
         hulls[where] |= convex_hull_image(sides[where] == k)
     return isotropic_dilation(hulls, margin) if hulls.any() else hulls
-
-
-def coarser(mask: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
-    """A mask (X, Y, Z) in pixels of ``step`` by ``step``, True where any of them is."""
-    if step == 1:
-        return mask
-    padded = np.pad(mask, [(0, -mask.shape[0] % step), (0, -mask.shape[1] % step), (0, 0)])
-    x, y, z = padded.shape
-    return np.asarray(padded.reshape(x // step, step, y // step, step, z).any(axis=(1, 3)))
-
-
-def finer(plane: NDArray[np.bool_], step: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """A plane of ``coarser`` at its first size (X, Y)."""
-    return plane.repeat(step, axis=0).repeat(step, axis=1)[: shape[0], : shape[1]]

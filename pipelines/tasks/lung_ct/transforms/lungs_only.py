@@ -13,6 +13,7 @@ from monai.utils import convert_data_type, convert_to_dst_type
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipelines.tasks.lung_ct.coarse import coarser, finer, step_of
 from pipelines.tasks.lung_ct.gas import gas_outside_lungs
 from pipelines.tasks.lung_ct.lung_hull import lesion_away_from_lungs
 
@@ -88,14 +89,16 @@ class LungsOnlyd(MapTransform):
         if not count:
             return 0
         labels[gas] = 0
-        parts, found = ndimage.label(labels > 0)
+        step = step_of(labels.shape)
+        parts, found = ndimage.label(coarser(labels > 0, step))
         if found > 1:  # what was held to the lungs by the gas alone
             sizes = np.bincount(parts.ravel())
             small = sizes < self.fraction * sizes[1:].max()
             small[0] = False
-            left = small[parts]
-            count += int(left.sum())
-            labels[left] = 0
+            for z in range(labels.shape[2]):
+                left = finer(small[parts[:, :, z]], step, labels.shape[:2]) & (labels[:, :, z] > 0)
+                count += int(left.sum())
+                labels[:, :, z][left] = 0
         return count
 
 
