@@ -27,6 +27,10 @@ _LEAST_CONTRAST = 0.03  # between air and lung (40 HU): in an emphysema with les
 _TISSUE = 0.45  # of the lung window (-370 HU): more is a wall
 _WALL_MM = 4.0  # how far around gas its wall is looked for
 _WALLED_SLICE, _WALLED = 0.5, 0.78  # of the rim, in one slice and of the whole body: less is a bulla
+_LEAST_WALL = 0.35  # of the rim, whatever the rest borders on
+_FILLED = 1.3  # holes may make gas so much larger
+_CALLED = 0.1  # of the gas called lung: with less there is nothing to take out, and its rim is lung's rim
+_NEITHER, _WALL, _OPEN = 0, 1, 2
 _LEAST_MM2, _LEAST_ML = 30.0, 0.4  # a smaller spot is a bronchus in the lung
 _RIM_MM = 4.0  # around gas: half air, half wall
 _CORE_MM = 2.5  # what is thinner beside gas is its rim, not lung
@@ -64,7 +68,7 @@ def gas_outside_lungs(
     if limits is None:
         return none
     size = _true_spacing(spacing, labels.shape) * (step, step, z_step)
-    bodies = _walled_bodies(small, called, limits, size)
+    bodies = _walled_bodies(small, coarse, limits, size)
     if not bodies.any():
         return none
     found = _with_rim(bodies, called, size)
@@ -99,43 +103,77 @@ def _limits(small: NDArray, lung: NDArray, hounsfield: bool) -> tuple[float, flo
     return (air + _GAS * contrast, air + _DIM * contrast) if contrast >= _LEAST_CONTRAST else None
 
 
-def _walled_bodies(small: NDArray, called: NDArray, limits: tuple[float, float], size: NDArray) -> NDArray[np.bool_]:
-    """Gas with a wall in each of its slices and as a whole."""
+def _walled_bodies(small: NDArray, coarse: NDArray, limits: tuple[float, float], size: NDArray) -> NDArray[np.bool_]:
+    """Gas with a wall in each of its slices and as a whole, of which some is called lung."""
     limit, dim = limits
     reach = _pixels(_WALL_MM, size)
     least = _LEAST_MM2 / (size[0] * size[1])
-    kept, wall = np.zeros(called.shape, dtype=bool), ~called
-    for z in range(called.shape[2]):
-        plane = called[:, :, z]
-        tissue = (small[:, :, z] > _TISSUE) & ~plane  # consolidated lung around a bronchus is no wall
-        if plane.any() and tissue.any():
-            wall[:, :, z] |= isotropic_dilation(tissue, reach)
-        for where, part in _parts((small[:, :, z] < dim) & plane, least, reach + 1):
-            gas = (small[where[0], where[1], z][part] < limit).mean()
-            part = ndimage.binary_fill_holes(ndimage.binary_closing(part)) & plane[where]  # noise
+    kept = np.zeros(coarse.shape, dtype=bool)
+    surface = np.zeros(coarse.shape, dtype=np.uint8)
+    for z in range(coarse.shape[2]):
+        plane, called = small[:, :, z], coarse[:, :, z]
+        if not called.any():
+            continue
+        surface[:, :, z] = _surface(plane > _TISSUE, called, reach)
+        for where, part in _parts(plane < dim, least, reach + 1):
+            if not called[where][part].any() or (plane[where][part] < limit).mean() < _GAS_SHARE:
+                continue
+            part = _without_noise(part)
             rim = isotropic_dilation(part, 1) & ~part
-            if gas >= _GAS_SHARE and wall[where[0], where[1], z][rim].mean() >= _WALLED_SLICE:
+            counts = np.bincount(surface[:, :, z][where][rim], minlength=3)
+            if _is_walled(counts, _WALLED_SLICE):
                 kept[where[0], where[1], z] |= part
     bodies, _ = ndimage.label(kept)
     for k, (x, y, z) in enumerate(ndimage.find_objects(bodies), start=1):
         box = (_wider(x), _wider(y), _wider(z))
         body = bodies[box] == k
-        if body.sum() * np.prod(size) < 1000 * _LEAST_ML or _walled_share(body, wall[box], size) < _WALLED:
+        seen = (coarse[box] > 0)[body].mean() >= _CALLED and body.sum() * np.prod(size) >= 1000 * _LEAST_ML
+        if not seen or not _is_walled(_surface_areas(body, surface[box], size), _WALLED):
             kept[box] &= ~body
     return kept
 
 
-def _walled_share(body: NDArray[np.bool_], wall: NDArray[np.bool_], size: NDArray) -> float:
-    """The part of a body's surface that has a wall; above and below too, where a bulla opens into lung."""
-    areas = size[1] * size[2], size[0] * size[2], size[0] * size[1]
-    total = walled = 0.0
-    for axis, area in enumerate(areas):
+def _without_noise(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A part of a plane with its small holes filled; the air around a body is no part with a hole."""
+    closed = ndimage.binary_closing(part) | part
+    filled = np.asarray(ndimage.binary_fill_holes(closed))
+    return filled if filled.sum() <= _FILLED * closed.sum() else closed
+
+
+def _surface(tissue: NDArray[np.bool_], called: NDArray, reach: int) -> NDArray[np.uint8]:
+    """What gas in a slice borders on: ``_WALL``, ``_OPEN`` lung, or ``_NEITHER``.
+
+    Consolidated lung around a bronchus or a cavity is no wall; nor is it lung that gas opens into, since the wall of
+    the bowel is called lesion too.
+    """
+    found = np.where(called > 0, _OPEN, _NEITHER).astype(np.uint8)
+    for mask, value in ((tissue & (called == 2), _NEITHER), (tissue & (called == 0), _WALL)):
+        if mask.any():
+            found[isotropic_dilation(mask, reach)] = value
+    return found
+
+
+def _is_walled(areas: NDArray, least: float) -> bool:
+    """Whether so much of what is wall or open is wall, and enough of the whole.
+
+    Args:
+        areas: of the surface: ``_NEITHER``, ``_WALL``, ``_OPEN``.
+        least: 0..1.
+    """
+    return bool(
+        areas[_WALL] >= least * (areas[_WALL] + areas[_OPEN]) and areas[_WALL] >= _LEAST_WALL * max(areas.sum(), 1)
+    )
+
+
+def _surface_areas(body: NDArray[np.bool_], surface: NDArray, size: NDArray) -> NDArray[np.float64]:
+    """A body's surface in mm2 by what it borders on; above and below too, where a bulla opens into lung."""
+    areas = np.zeros(3)
+    for axis, area in enumerate((size[1] * size[2], size[0] * size[2], size[0] * size[1])):
         for way in (1, -1):
             outside = np.roll(body, way, axis=axis) & ~body  # the box is wider than the body, but at the scan's ends
             outside[(slice(None),) * axis + (0 if way == 1 else -1,)] = False
-            total += area * outside.sum()
-            walled += area * (outside & wall).sum()
-    return float(walled / total) if total else 1.0
+            areas += area * np.bincount(surface[outside], minlength=3)
+    return areas
 
 
 def _wider(span: slice) -> slice:
