@@ -93,7 +93,8 @@ class LungsOnlyd(MapTransform):
         parts, found = ndimage.label(coarser(labels > 0, step))
         if found > 1:  # what was held to the lungs by the gas alone
             sizes = np.bincount(parts.ravel())
-            small = sizes < self.fraction * sizes[1:].max()
+            beside = np.bincount(parts[ndimage.binary_dilation(coarser(gas, step))], minlength=found + 1) > 0
+            small = beside & (sizes < self.fraction * sizes[1:].max())
             small[0] = False
             for z in range(labels.shape[2]):
                 left = finer(small[parts[:, :, z]], step, labels.shape[:2]) & (labels[:, :, z] > 0)
