@@ -137,6 +137,10 @@ class EncodedClassifier(nn.Module):
         """Logits of codes."""
         return self.classifier(features)
 
+    def decode(self, features: Tensor) -> Tensor:
+        """What the autoencoder makes of codes again: B x in_channels x 16 h x 16 w, 0..1."""
+        return self.autoencoder.decode(features)
+
     def forward(self, x: Tensor, encoded: bool = False) -> Tensor:
         """Logits (B x out_channels, or B x 2) of B x in_channels x H x W, float, any size, 0..1; or, where they are
         ``encoded``, of their codes."""

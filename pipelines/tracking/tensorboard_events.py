@@ -264,13 +264,22 @@ class TensorBoardEvents:
 
         def draw() -> None:
             for given, output in zip(inputs, outputs, strict=True):
-                item = {**given, **output}
+                item = self._seen({**given, **output})
                 name = case_name(item, len(self._pictures))
                 picture = shown_case(item, name, self.names) if len(self._pictures) < _CASES else None
                 if picture is not None:
                     self._pictures[name] = picture
 
         self._look(draw)
+
+    def _seen(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An item with a picture in the place of a code of it: the one that the network decodes it to."""
+        code, decode = item.get(CommonKeys.IMAGE), getattr(self.network, "decode", None)
+        if decode is None or not isinstance(code, torch.Tensor) or code.shape[0] <= 3:
+            return item
+        with torch.no_grad():
+            picture = decode(code[None].to(next(self.network.parameters()).device).float())[0]  # type: ignore[union-attr]
+        return {**item, CommonKeys.IMAGE: picture.cpu()}
 
     def _validated(self, _: Engine) -> None:
         epoch = self._trainer.state.epoch

@@ -106,3 +106,12 @@ def test_what_inference_draws_is_marked(bundle: Bundle, env: dict[str, str], tra
     found = read_synthetic(tmp_path / "drawn")
     assert [each.seed for each in found] == list(generate(trained.checkpoint, 5).seeds)
     python(words, tmp_path, env, code=None if "overwrite" not in bundle.config("inference") else 1)
+
+
+def test_fewer_pictures_than_a_batch_are_a_batch(bundle: Bundle, phantoms: Path, tmp_path: Path) -> None:
+    workflow = bundle.workflow("train", "train", dataset_dir=phantoms, ckpt_dir=tmp_path, batch_size=10_000)
+    workflow.initialize()
+    parser = workflow.parser
+    loader = parser.get_parsed_content("train#dataloader")
+    assert len(loader) == 1
+    assert next(iter(loader))["image"].shape[0] == len(parser.get_parsed_content("train#dataset")) > 1

@@ -17,6 +17,7 @@ from tiny_training import runs, tiny_training
 import pipelines.tracking.run_handler
 from pipelines.errors import ConfigError
 from pipelines.files import safe_name
+from pipelines.networks import EncodedClassifier
 from pipelines.tracking import RunTracker
 from pipelines.tracking.event_folders import event_folders, events_of, events_root
 
@@ -210,3 +211,17 @@ def test_a_note_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def warnings_are_caught(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
+
+
+def test_a_code_is_shown_as_the_picture_that_it_is_decoded_to(tmp_path: Path) -> None:
+    from pipelines.tracking.tensorboard_events import TensorBoardEvents  # it imports TensorBoard
+
+    torch.manual_seed(0)
+    network = EncodedClassifier().eval()
+    events = TensorBoardEvents(tmp_path, network=network)
+    code = network.features(torch.rand(1, 1, 32, 48))[0]
+    seen = events._seen({"image": code, "label": 1})
+    assert seen["image"].shape == (1, 32, 48)
+    torch.testing.assert_close(seen["image"], network.autoencoder.decode(code[None])[0])
+    coloured = {"image": torch.rand(3, 32, 48), "label": 1}
+    assert events._seen(coloured) is coloured
