@@ -130,7 +130,7 @@ def test_what_a_bundle_does_not_record_is_null_and_a_dash(
     assert entry["headline"] is None
     assert {each["parameters"] for each in entry["networks"]} == {None}
     assert main(["list", "--bundles", str(tmp_path)]) == 0
-    assert "* encoder_unet          –     none\n" in capsys.readouterr().out
+    assert "* encoder_unet           –     none\n" in capsys.readouterr().out
 
 
 def test_a_damaged_record_is_named(capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path) -> None:
