@@ -16,6 +16,7 @@ from pipelines.commands import (
     cross_validate,
     data,
     demo,
+    export,
     label,
     listen,
     new,
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    trained = (compare, promote, card, tune, cross_validate, sync, package)
+    trained = (compare, promote, card, tune, cross_validate, sync, package, export)
     for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():
