@@ -1,11 +1,11 @@
 """Time of a network by each runtime, as ratios to eager float32, and how its answers agree with it.
 
-    python benchmarks/runtimes.py [--scan FILE] [--picture FILE] [--rounds 20] [--threads N] [--compiled]
+    python benchmarks/runtimes.py [--scans PATH] [--pictures PATH] [--rounds 20] [--threads N] [--compiled]
 
 Two networks with their shipped weights: BasicUNet on one 512 x 512 slice, MobileNetV2 on one 224 x 224 X-ray; of a
-phantom where no file is given. The runtimes take turns within one run, so that what else the machine does meets all of
+phantom where nothing is given. The runtimes take turns within one run, so that what else the machine does meets all of
 them; "time" is the median of each round's ratio, behind it the quarter and three quarter points. The answers compared
-are of a few slices, or of the picture.
+are of up to 16 slices or pictures.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scan", type=Path, help="a CT scan (default: a phantom)")
-    parser.add_argument("--picture", type=Path, help="a chest X-ray (default: a phantom)")
+    parser.add_argument("--scans", type=Path, help="CT, a file or folder (default: a phantom)")
+    parser.add_argument("--pictures", type=Path, help="chest X-rays, a file or folder (default: a phantom)")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compiled", action="store_true", help="torch.compile too: a minute more")
@@ -51,9 +51,9 @@ def main() -> None:
     )
     print(f"torch {torch.__version__}, {said}, monai {version('monai')}; {args.rounds} rounds.\n")
     with tempfile.TemporaryDirectory() as folder:
-        scan = args.scan or phantom("covid_ct", Path(folder) / "ct", size=512, file_format="nifti")
+        scan = args.scans or phantom("covid_ct", Path(folder) / "ct", size=512, file_format="nifti")
         measure("covid_ct_lesion_segmentation", scan, args, slice_size=[512, 512], flips=False, scales=[1.0])
-        picture = args.picture or phantom("chest_xray", Path(folder) / "xray", size=512)
+        picture = args.pictures or phantom("chest_xray", Path(folder) / "xray", size=512)
         measure("chest_xray_pneumonia_classification", picture, args)
 
 
@@ -67,7 +67,7 @@ def measure(name: str, source: Path, args: argparse.Namespace, **options: Any) -
     device = torch.device("cpu")
     workflow = open_inference(PROJECT / "bundles" / name, device=device, amp=False, input=str(source), **options)
     network = workflow.parser.get_parsed_content("network").eval()
-    cases = look_for_cases(source)[0][:1]
+    cases = look_for_cases(source)[0]
     images = network_inputs(cases, workflow.preprocessing, workflow.inferer, network)
     one = images[:1]
     ways = forwards(network, args.compiled, one)
