@@ -66,8 +66,8 @@ class RuntimeNetwork(torch.nn.Module):
         network: (B, C, …) to logits.
         runtime: "eager", "compiled" (``torch.compile``; half a minute to begin with), "onnxruntime", "openvino", or
             "auto": the fastest of eager, onnxruntime and OpenVINO that is installed and agrees with eager in float32,
-            measured on the first inputs of each shape. The decision is kept for this machine, these versions and
-            weights in ``XDG_CACHE_HOME/imaging-bundles``. On a GPU "auto" is eager.
+            measured on the first inputs of each shape; classifiers run in float32 there. The decision is kept for this
+            machine, these versions and weights in ``XDG_CACHE_HOME/imaging-bundles``. On a GPU "auto" is eager.
         precision: "fp32", "bf16", or "auto": what the caller computes in (bfloat16 under autocast), or more exact.
         cache: the folder of decisions; None for that one.
 
@@ -176,6 +176,8 @@ class RuntimeNetwork(torch.nn.Module):
         if before is not None and (before["runtime"], before["precision"]) in [("eager", asked), *others]:
             return Choice(before["runtime"], before["precision"], f"{before.get('why', '')} (decided before: {path})")
         exact, agreed, said = self._exact(inputs), [("eager", asked)], []
+        if exact.ndim == 2:  # one picture cannot show how far bfloat16 moves the probabilities of others
+            others = [each for each in others if each[1] == "fp32"]
         for runtime, precision in others:
             try:
                 found = self._agreement(shape, runtime, precision, inputs, exact)

@@ -208,3 +208,18 @@ def test_agreement_by_hand() -> None:
     assert (one.dice, one.same_labels) == (None, 0.0)
     nothing = Agreement.of(first, torch.full_like(first, float("nan")))
     assert not Tolerance.of("bf16", True).holds(nothing)
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_bfloat16_is_for_masks_and_held_to_their_dice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a decision of one precision is none of another."""
+    slower(monkeypatch, onnxruntime_fp32=0.5, openvino_fp32=0.3, openvino_bf16=0.1)
+    monkeypatch.setattr(Tolerance, "holds", lambda self, found: True)
+    for build, due in ((tiny, "openvino bf16"), (SeverityShuffleNet, "openvino fp32")):
+        network = RuntimeNetwork(build().eval(), "auto", cache=tmp_path).eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            call(network, pictures(2, 1, 32, 32))
+        assert network.used == {due}
+        exact = RuntimeNetwork(network.network, "auto", "fp32", cache=tmp_path).eval()
+        call(exact, pictures(2, 1, 32, 32))
+        assert exact.used == {"openvino fp32"}
