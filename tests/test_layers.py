@@ -30,7 +30,7 @@ FLOORS = [
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
-    {"exporting", "labelling", "model_card", "packaging"},
+    {"exporting", "labelling", "model_card", "packaging", "synthetic_audit"},
     {"commands"},
     {"__main__"},
 ]
