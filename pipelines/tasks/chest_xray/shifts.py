@@ -21,14 +21,14 @@ from skimage.exposure import equalize_adapthist, equalize_hist
 
 from pipelines.errors import ConfigError
 
-Plane = NDArray[np.float32]
+Plane = NDArray[Any]  # float32 (W, H)
 SHIFT = "shift"  # the key of an item that names its shift
 
 
 def contrasted(plane: Plane, factor: float) -> Plane:
     """Greys moved from or to their mean."""
     middle = plane.mean()
-    return np.clip((plane - middle) * factor + middle, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((plane - middle) * factor + middle, 0, 1), dtype=np.float32)
 
 
 def compressed(plane: Plane, quality: int) -> Plane:
