@@ -215,3 +215,57 @@ class LungFramedClassifier(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features."""
         return self.classifier.classify(features)
+
+
+class TwoViewClassifier(LungFramedClassifier):
+    """Two ``TransferClassifier``, of the frame around the lungs and of the whole picture; their logits are averaged.
+
+    The one cannot be led by what lies beside the lungs, the other sees the lungs in their place; they err on different
+    pictures.
+
+    Args:
+        **arguments: as ``LungFramedClassifier``; what is said of the encoder holds for both.
+
+    Raises:
+        ValueError, UnreadableFileError, WeightsError: as ``LungFramedClassifier``.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "mobilenet_v2",
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        dropout: float = 0.2,
+        pretrained: bool | str | Path = False,
+        freeze_encoder: bool | int = False,
+        hold_norm: bool = False,
+        lungs: str | Path | None = None,
+        margin: float = 0.06,
+        mask: bool = False,
+    ) -> None:
+        super().__init__(
+            architecture, spatial_dims, in_channels, out_channels, dropout, lungs=lungs, margin=margin, mask=mask
+        )
+        framed = self.classifier
+        del self.classifier
+        self.whole = TransferClassifier(architecture, spatial_dims, in_channels, out_channels, dropout)
+        self.classifier = framed  # the last of the two: Grad-CAM shows its last features
+        self.prepare_encoder(pretrained, freeze_encoder, hold_norm)
+
+    def prepare_encoder(
+        self, pretrained: bool | str | Path = False, freeze_encoder: bool | int = False, hold_norm: bool = False
+    ) -> TwoViewClassifier:
+        """As ``TransferClassifier.prepare_encoder``, of both."""
+        for network in (self.whole, self.classifier):
+            network.prepare_encoder(pretrained, freeze_encoder, hold_norm)
+        return self
+
+    def features(self, x: Tensor) -> Tensor:
+        """The flat features (B x 2 N) of the frame and of the whole of B x in_channels x W x H, float, 0..1."""
+        return torch.cat([self.classifier.features(self.frame(x)), self.whole.features(x)], 1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits of features."""
+        framed, whole = features.chunk(2, 1)
+        return (self.classifier.classify(framed) + self.whole.classify(whole)) / 2

@@ -62,6 +62,15 @@ NETWORKS = {
         volumes=False,
         other_in_channels=3,
     ),
+    "TwoViewClassifier": Promise(
+        pipelines.networks.TwoViewClassifier,
+        parameters=4_941_109,
+        out_channels=2,
+        smallest=32,
+        dense=False,
+        volumes=False,
+        other_in_channels=3,
+    ),
     "ChestCNN": Promise(
         pipelines.networks.ChestCNN,
         parameters=2_524_033,
