@@ -5,10 +5,12 @@
 
 The view of the frame around the lungs is one run of `train.yaml` with the knobs below, on the training and the test
 part (the official test set lies elsewhere), but for a patient of each class, whom a datalist must keep. The view of the
-whole picture is the network of version 0.2, whose weights are in the bundle (`mobilenet_v2`). Built for pictures that
-differ from these: the first seven layers stay as ImageNet left them, training is short, every picture is changed as another
-scanner would change it, and temperature and threshold are chosen on shifted validation pictures
-(`tasks/chest_xray/shifts.py`). The last epoch's weights are taken. Other knobs of `train.yaml` may follow; they win.
+whole picture is the network of version 0.2, whose weights are in the bundle (`mobilenet_v2`).
+
+Built for pictures that differ from these: the first seven layers stay as ImageNet left them, training is short, every
+picture is changed as another scanner would change it, and temperature and threshold are chosen on shifted validation
+pictures (`tasks/chest_xray/shifts.py`). The last epoch's weights are taken. Other knobs of `train.yaml` may follow;
+they win.
 """
 
 from __future__ import annotations
