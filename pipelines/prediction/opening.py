@@ -21,14 +21,18 @@ def network_overlays(bundle: Path) -> dict[str, Path]:
 
 def inference_overlays(bundle: Path) -> dict[str, Path]:
     """The configs that may be laid over ``inference.yaml``: those whose ids with ``#`` or ``+`` (or, without such,
-    all of whose ids) it has. Training's are not."""
+    all of whose ids) it has. Training's are not, nor is one that runs something else (``export.yaml``)."""
     base = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml"))
     found = {}
     for path in sorted((bundle / "configs").glob("*.yaml")):
         overlay = ConfigParser.load_config_file(str(path))
         ids = [key.lstrip("+") for key in overlay if "#" in key or key.startswith("+")]
         own = ids or [key for key in overlay if key not in ("imports", "run", "initialize", "finalize")]
-        if path.stem not in ("inference", "train") and all(key.split("#")[0] in base for key in own):
+        if (
+            path.stem not in ("inference", "train")
+            and "run" not in overlay
+            and all(key.split("#")[0] in base for key in own)
+        ):
             found[path.stem] = path
     return found
 
