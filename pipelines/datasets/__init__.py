@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.datasets.balancing import balanced_sampler, balanced_weights
 from pipelines.datasets.cached_codes import CachedCodes
 from pipelines.datasets.caching import cached_dataset
 from pipelines.datasets.classified_pictures import ClassifiedPictures, EncoderFeatures
@@ -14,6 +15,8 @@ __all__ = [
     "ClassifiedPictures",
     "EncoderFeatures",
     "RatedSlices",
+    "balanced_sampler",
+    "balanced_weights",
     "cached_dataset",
     "cases_to_segment",
     "class_weights",

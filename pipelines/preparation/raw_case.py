@@ -28,6 +28,8 @@ class RawCase:
         official_validation: it belongs to the validation set that the dataset came with, and that is to stay.
         label: the class of the whole image, in datasets of classes.
         subtype: of the class, in lower case; None where it is not known.
+        source: the dataset that it is of; None for the layout's name.
+        form: in which form of it the images lie, where there are several; None elsewhere.
     """
 
     case: str
@@ -39,6 +41,8 @@ class RawCase:
     official_validation: bool = False
     label: int | None = None
     subtype: str | None = None
+    source: str | None = None
+    form: str | None = None
 
 
 @dataclass(frozen=True)
