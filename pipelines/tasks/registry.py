@@ -119,7 +119,9 @@ DATASETS = {
                 "--clear-cut": Option("clear_cut", bool, "no slice near a threshold of severity"),
             },
         ),
-        Dataset("isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016", prepare_options=_JOINED),
+        Dataset(
+            "isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016", prepare_options=_JOINED
+        ),
         Dataset("ph2", "dermoscopy", _SKIN, ("ph2",), prepare_options=_JOINED),
         Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",), prepare_options=_JOINED),
         Dataset(

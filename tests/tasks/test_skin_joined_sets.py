@@ -115,9 +115,7 @@ def test_what_looks_like_a_named_test_picture_is_tested_too(skin: Path, tmp_path
     more = tmp_path / "more"
     copied(skin, "L05", more, (56, 42))
     (tmp_path / "names.txt").write_text("L05\nL02\n")
-    prepare_skin_lesions(
-        "skin_lesions", skin, tmp_path / "out", further_raw=[more], test_names=tmp_path / "names.txt"
-    )
+    prepare_skin_lesions("skin_lesions", skin, tmp_path / "out", further_raw=[more], test_names=tmp_path / "names.txt")
     tested = {name for name, item in items_of(tmp_path / "out").items() if item["section"] == "test"}
     assert tested == {"L05", "L02", "X01"}
 
@@ -127,14 +125,17 @@ def test_an_official_test_set_stays_what_it_is_and_its_likes_are_reported(isic: 
     picture = isic / "ISBI2016_ISIC_Part1_Test_Data" / "ISIC_0000009.jpg"
     for kind in ("images", "masks"):
         (more / kind).mkdir(parents=True)
-    size = Image.open(picture).size
-    Image.open(picture).resize((size[0] * 7 // 8, size[1] * 7 // 8)).save(more / "images" / "X01.jpg")
+    Image.open(picture).resize((56, 42)).save(more / "images" / "X01.jpg")
     mask = isic / "ISBI2016_ISIC_Part1_Test_GroundTruth" / "ISIC_0000009_Segmentation.png"
-    Image.open(mask).resize((size[0] * 7 // 8, size[1] * 7 // 8), Image.Resampling.NEAREST).save(more / "masks" / "X01.png")
+    Image.open(mask).resize((56, 42), Image.Resampling.NEAREST).save(
+        more / "masks" / "X01.png"
+    )
     out = tmp_path / "out"
     prepare_skin_lesions("skin_lesions", isic, out, further_raw=[more], seed=1)
     items = items_of(out)
-    assert {name for name, item in items.items() if item["section"] == "test"} == {f"ISIC_{i:07d}" for i in range(8, 12)}
+    assert {name for name, item in items.items() if item["section"] == "test"} == {
+        f"ISIC_{i:07d}" for i in range(8, 12)
+    }
     assert "X01" in (out / "report.md").read_text().split("## Cases")[0]
 
 

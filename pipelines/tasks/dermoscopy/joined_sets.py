@@ -37,9 +37,7 @@ def joined_sets(folders: Sequence[Path], sets: Sequence[RawFolder]) -> RawFolder
         if both:
             what = f"two of the raw folders are called {min(both)}, and what is of which could not be told"
             raise UsageError(what, where=folders[number], how="rename one of them")
-    notes = [
-        f"{'/'.join(names)}: {note}" for names, found in zip(sources, sets, strict=True) for note in found.notes
-    ]
+    notes = [f"{'/'.join(names)}: {note}" for names, found in zip(sources, sets, strict=True) for note in found.notes]
     return RawFolder(
         " and ".join(dict.fromkeys(found.layout for found in sets)),
         [case for found in sets for case in found.cases],

@@ -49,10 +49,9 @@ def find_isic2016(raw: Path) -> RawFolder | None:
             continue
         pairs = pair_pictures(images, masks, faults, endings=("_segmentation",), any_case=True)
         name = _ISIC_TABLE.format(part)
-        if own is not None and not (raw / name).is_file():
+        table = _table(raw / name, read_isic_truth)
+        if table is None and own is not None:
             table, name = own, DIAGNOSES
-        else:
-            table = _table(raw / name, read_isic_truth)
         pictured = {picture_key(path.name) for path in visible_files(images, PICTURES)}
         notes += _differences(table, pictured, name, unknown=table is not own)
         cases += [_case(image, mask, table, part == "Test", source="ISIC 2016") for image, mask in pairs]
@@ -137,9 +136,7 @@ def _case(
 ) -> RawCase:
     known = _known(table, name or image.name)
     case = safe_name(name or image.stem)
-    return RawCase(
-        case, known.patient or case, image, {LESION: mask}, official_test, known.diagnosis, source=source
-    )
+    return RawCase(case, known.patient or case, image, {LESION: mask}, official_test, known.diagnosis, source=source)
 
 
 def _only(folder: Path) -> Path:

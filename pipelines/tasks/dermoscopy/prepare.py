@@ -127,7 +127,7 @@ class SkinLesions(Preparation[RawFolder, CheckedPicture]):
             shown = "; ".join(" and ".join(names) for names in self.likes[:_SHOWN_LIKES])
             more = ", ..." if len(self.likes) > _SHOWN_LIKES else ""
             found.append(
-                f"{sum(map(len, self.likes))} pictures look like another; the {len(self.likes)} groups of them are each "
+                f"{sum(map(len, self.likes))} pictures look like another; each of their {len(self.likes)} groups is "
                 f"taken as one patient's: {shown}{more}"
             )
         return found
