@@ -10,6 +10,7 @@ setup(
         "pipelines.packaging": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],
+        "pipelines.synthetic_audit": ["*.j2"],
         "pipelines.starting": [
             "templates/*/*", "templates/*/*/*", "templates/*/*/*/*", "templates/every_kind/models/.gitignore",
         ],

@@ -10,12 +10,14 @@ import sys
 
 from pipelines.bundle import BUNDLES, Project, find_project
 from pipelines.commands import (
+    audit_synthetic,
     bundles,
     card,
     compare,
     cross_validate,
     data,
     demo,
+    export,
     label,
     listen,
     new,
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    trained = (compare, promote, card, tune, cross_validate, sync, package)
+    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export)
     for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():

@@ -120,3 +120,9 @@ class StaleCacheError(PipelinesError):
     """What was computed before and kept is of other data, preprocessing or weights than are asked for now."""
 
     exit_code = 22
+
+
+class DisagreementError(PipelinesError):
+    """A network that was exported, or is run by another runtime, does not answer as it does in PyTorch."""
+
+    exit_code = 23

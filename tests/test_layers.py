@@ -22,7 +22,7 @@ FLOORS = [
     {"weights"},
     {"browser", "bundle", "key_figures", "networks", "predicted", "readers", "sigterm", "warm"},
     {"model_pt", "preparation"},
-    {"transforms", "inferers"},
+    {"transforms", "inferers", "runtimes"},
     {"datasets", "evaluation"},
     {"handlers", "tracking"},
     {"dicom_writing", "generation", "tasks"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"catalogue", "demo", "prediction", "registered"},
     {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
-    {"labelling", "model_card", "packaging"},
+    {"exporting", "labelling", "model_card", "packaging", "synthetic_audit"},
     {"commands"},
     {"__main__"},
 ]

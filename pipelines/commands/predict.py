@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections import Counter
@@ -46,6 +47,13 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
     )
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
+    predict.add_argument(
+        "--runtime",
+        choices=("auto", "eager", "compiled", "onnxruntime", "openvino"),
+        help="by what the network is run (default auto: where there is enough to do, the fastest that is installed and"
+        " agrees with eager)",
+    )
+    predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the runtime (default auto)")
     predict.add_argument(
         "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
     )
@@ -109,11 +117,13 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     from tqdm import tqdm
 
     from pipelines.loading import chosen
-    from pipelines.prediction import fast_options, predict
+    from pipelines.prediction import fast_options, predict, runtime_options
 
     bundle = named_bundle(args.bundle, project.bundles)
     refuse_generating(bundle, "predict")
     overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
+    overrides |= runtime_options(bundle, args.runtime, args.precision)
+    logging.getLogger("pipelines.runtimes").setLevel(logging.INFO)  # which one is taken, and why
     faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:
         shown = _Shown(bar)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,7 +80,11 @@ def read_cases(store: Store, run: Run) -> CaseTable | None:
 
 def read_items(store: Store, run: Run) -> ItemTable | None:
     """The table of a classification's slices or pictures; None where it is gone, or is not one."""
-    rows = next((rows for rows in (_rows(store, run, name) for name in ITEMS) if rows), [])
+    return item_table(next((rows for rows in (_rows(store, run, name) for name in ITEMS) if rows), []))
+
+
+def item_table(rows: Sequence[Mapping[str, str]]) -> ItemTable | None:
+    """The items in the rows of such a table; None where it has none, or they are no classification's."""
     if not rows or not {"case", "patient", "label", "predicted"} <= rows[0].keys():
         return None
     names = tuple(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))

@@ -19,7 +19,7 @@ from pipelines.comparison.cases import CaseTable, ItemTable, in_order_of
 from pipelines.comparison.pairing import same_cases, same_items
 from pipelines.comparison.ranking import Ranking
 from pipelines.comparison.statistics import delong, holm, signed_rank
-from pipelines.evaluation import bootstrap_interval, mcnemar
+from pipelines.evaluation import Interval, bootstrap_interval, mcnemar
 from pipelines.evaluation.metric_names import bounds, has_order, higher_is_better
 from pipelines.evaluation.resampling import PatientResamples, Resampled
 
@@ -225,6 +225,74 @@ def classification_contests(
             contest.notes.append("Of a row with several seeds the run of the lowest seed is tested, not their mean.")
         contests.append(_finished(contest, head.patients))
     return contests, chosen
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Classifications, each trained with several seeds and measured on the same items.
+
+    Attributes:
+        contests: one a metric.
+        estimates: for each row, each metric's mean over seeds, with its interval over patients.
+        by_seed: for each row, each metric of each seed.
+    """
+
+    contests: list[Contest]
+    estimates: list[dict[str, Interval]]
+    by_seed: list[dict[str, list[float]]]
+
+
+def repeated_contests(
+    metrics: Sequence[str], rows: Sequence[Sequence[ItemTable]], pairs: Sequence[tuple[int, int]]
+) -> Repeated:
+    """Paired tests of the means over seeds, between the pairs of rows that were decided on beforehand.
+
+    Of accuracy it is Wilcoxon's signed-rank test on patients, of an area or a balanced accuracy the paired bootstrap.
+    Neither knows that another seed would have given another network: how far seeds lie apart is ``by_seed``.
+
+    Args:
+        metrics: of "accuracy", "balanced_accuracy", "auc" (and "sensitivity", "specificity" of two classes).
+        rows: of each, the items of each seed. pairs: places in it.
+
+    Raises:
+        ValueError: items differ, or a metric is unknown.
+    """
+    head = rows[0][0]
+    ordered = [[in_order_of(table, head) for table in row] for row in rows]
+    tables = [[table for table in row if table is not None] for row in ordered]
+    if any(len(found) < len(row) for found, row in zip(tables, rows, strict=True)):
+        raise ValueError("the rows were measured on different items")
+    resamples = PatientResamples(head.patients)
+    scores = [[_scores(table, resamples) for table in row] for row in tables]
+    if set(metrics) - scores[0][0].keys():
+        raise ValueError(f"metrics are {', '.join(scores[0][0])}, got {', '.join(metrics)}")
+    means = {
+        place: {name: Resampled.mean([each[name] for each in row]) for name in metrics}
+        for place, row in enumerate(scores)
+    }
+    right = [np.mean([table.right for table in row], axis=0) for row in tables]
+    contests = []
+    for metric in metrics:
+        tested = metric == "accuracy"
+        found = []
+        for first, second in pairs:
+            p_value = signed_rank(right[first], right[second], head.patients) if tested else None
+            both = {first: tables[first][0], second: tables[second][0]}
+            found.append(
+                _pair(
+                    first, second, means, metric, resamples, both, None if p_value is None else lambda *_, p=p_value: p
+                )
+            )
+        name = "Wilcoxon's signed-rank test" if tested else BOOTSTRAP
+        contest = Contest(metric, name, list(range(len(rows))), found, [], len(head.items), resamples.n_patients)
+        contests.append(_finished(contest, head.patients))
+    counts = len(head.items), resamples.n_patients
+    estimates = [
+        {name: Interval(each.estimate, *resamples.interval(each, bounds(name)), *counts) for name, each in row.items()}
+        for row in means.values()
+    ]
+    by_seed = [{name: [each[name].estimate for each in row] for name in metrics} for row in scores]
+    return Repeated(contests, estimates, by_seed)
 
 
 def _pair(

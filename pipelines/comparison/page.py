@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from pipelines.comparison.ranking import Row, Scope, shown_metrics
 from pipelines.comparison.runs import Run
@@ -80,10 +80,7 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         OutputError: a file cannot be written.
     """
     make_folder(out)
-    environment = Environment(
-        loader=PackageLoader("pipelines.comparison", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = environment_of("pipelines.comparison")
     parts = [_part(number, each, comparison) for number, each in enumerate(comparison.sections, start=1)]
     html = environment.get_template("page.html.j2").render(
         comparison=comparison,
@@ -101,6 +98,12 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         paths.append(out / f"comparison.{ending}")
         write_file(paths[-1], text(content))
     return paths
+
+
+def environment_of(package: str) -> Environment:
+    """Jinja's environment of a page: the package's templates, then those that pages share (style, tables)."""
+    loader = ChoiceLoader([PackageLoader(each, ".") for each in dict.fromkeys((package, "pipelines.comparison"))])
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _part(number: int, section: Section, comparison: Comparison) -> _Part:
@@ -202,7 +205,7 @@ def _markdown(comparison: Comparison, parts: Sequence[_Part]) -> str:
     if not parts:
         lines += ["There is nothing to rank: no run has test metrics on data that it names.", ""]
     if len(parts) > 1:
-        lines += [APART, "", *_markdown_table(_scopes(comparison.sections))]
+        lines += [APART, "", *markdown_table(_scopes(comparison.sections))]
     for part in parts:
         lines += [f"## {part.number}. {markdown_cell(part.title)}", ""]
         lines += [f"**{PHANTOM}**", ""] if part.phantom else []
@@ -211,17 +214,18 @@ def _markdown(comparison: Comparison, parts: Sequence[_Part]) -> str:
         if part.differing:
             lines += [DIFFERING, "", *(f"- {markdown_cell(each)}" for each in part.differing), ""]
         for each in part.tables:
-            lines += _markdown_table(each)
+            lines += markdown_table(each)
         for grid, pairs, notes in part.contests:
-            lines += [*_markdown_table(grid), *_markdown_table(pairs), *(f"- {markdown_cell(n)}" for n in notes), ""]
+            lines += [*markdown_table(grid), *markdown_table(pairs), *(f"- {markdown_cell(n)}" for n in notes), ""]
         lines += [*(f"- {markdown_cell(note)}" for note in part.notes), ""]
     left_out = _left_out(comparison.left_out)
     if left_out is not None:
-        lines += ["## In no ranking", "", *_markdown_table(left_out)]
+        lines += ["## In no ranking", "", *markdown_table(left_out)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _markdown_table(each: Table) -> list[str]:
+def markdown_table(each: Table) -> list[str]:
+    """The lines of a table, its caption before it."""
     lines = [markdown_cell(each.caption), "", f"| {' | '.join(map(markdown_cell, each.head))} |"]
     lines.append("|---" * len(each.head) + "|")
     return [*lines, *(f"| {' | '.join(map(markdown_cell, row))} |" for row in each.rows), ""]

@@ -279,7 +279,7 @@ class _Details:
         self, figure: Figure, title: str, caption: str, alt: str, *, as_svg: bool = True, command: str = ""
     ) -> None:
         words = f"{title}. {alt}" if title else alt
-        self.section.plots.append(Plot(title, caption, words, _data_uri(figure, as_svg), command))
+        self.section.plots.append(Plot(title, caption, words, data_uri(figure, as_svg), command))
 
 
 def _watched(rows: Sequence[Row], metric: str) -> list[str]:
@@ -304,7 +304,8 @@ def _listed(drawn: Sequence[plots.Drawn], words: Sequence[str]) -> str:
     return "; ".join(f"{row.label}: {word}" if word else row.label for row, word in zip(drawn, words, strict=True))
 
 
-def _data_uri(figure: Figure, as_svg: bool) -> str:
+def data_uri(figure: Figure, as_svg: bool) -> str:
+    """A figure as the source of a page's image."""
     buffer = io.BytesIO()
     kind = "svg" if as_svg else "png"
     engine = figure.get_layout_engine()

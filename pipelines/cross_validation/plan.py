@@ -103,6 +103,23 @@ class CrossValidation:
         except Exception as error:
             raise ConfigError(f"the config cannot be read ({error})", where=self.train_files[0]) from error
 
+    def parser(self) -> ConfigParser:
+        """MONAI's parser of the training's config, with its overlays and knobs, its imports done.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        parser = ConfigParser()
+        try:
+            parser.read_config([str(path) for path in self.train_files])
+            parser["bundle_root"] = str(self.bundle)
+            for word, value in zip(self.knobs[::2], self.knobs[1::2], strict=True):
+                parser[word.removeprefix("--")] = _literal(value)
+            parser.get_parsed_content("imports")
+        except Exception as error:
+            raise ConfigError(f"the config cannot be read ({error})", where=self.train_files[0]) from error
+        return parser
+
     @property
     def name(self) -> str:
         """What the network is called."""
@@ -238,14 +255,10 @@ def image_reader(plan: CrossValidation) -> Callable[[Item], NDArray]:
     Raises:
         ConfigError: the bundle's config says no ``validate#deterministic_transforms``.
     """
-    parser = ConfigParser()
-    parser.read_config([str(path) for path in plan.train_files])
-    parser["bundle_root"] = str(plan.bundle)
-    for word, value in zip(plan.knobs[::2], plan.knobs[1::2], strict=True):
-        parser[word.removeprefix("--")] = _literal(value)
     try:
-        parser.get_parsed_content("imports")
-        load = parser.get_parsed_content("validate#deterministic_transforms#0")
+        load = plan.parser().get_parsed_content("validate#deterministic_transforms#0")
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(
             f"how images are loaded cannot be found out ({error})", where=plan.train_files[0],

@@ -30,10 +30,12 @@ class Processes:
 
     Args:
         settings: of their environment, where it does not say otherwise.
+        python: stands in for this interpreter in the commands (``pipelines.warm``); None for itself.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None, python: str | None = None) -> None:
         self._settings = dict(settings or {})
+        self._python = python
         self._running: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -67,7 +69,9 @@ class Processes:
                 if self._stopped:
                     raise Stopped("not begun", where=log)
                 environ = run_environment(**self._settings) | dict(environment or {})
-                process = subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT)
+                own = self._python is not None and command[0] == sys.executable
+                words = [str(self._python), *command[1:]] if own else command
+                process = subprocess.Popen(words, env=environ, stdout=file, stderr=subprocess.STDOUT)
                 self._running.add(process)
         told = 0
         while process.poll() is None:

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from pipelines.cross_validation.folds import Extra, Fold, near_duplicates, read_
 from pipelines.cross_validation.plan import CrossValidation, Say, image_reader, same_settings
 from pipelines.cross_validation.pooling import fold_estimates, folds_table, pool
 from pipelines.cross_validation.processes import Processes, Stopped
+from pipelines.cross_validation.steps import note_done, train_and_measure
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.evaluation import Interval
 from pipelines.evaluation.report import flatten
 from pipelines.files import make_folder, text, write_file
 from pipelines.sigterm import SigtermUnwinds, Terminated
-from pipelines.tracking import PARENT_RUN, log_evaluation
+from pipelines.tracking import log_evaluation
 from pipelines.tracking.run_contents import commit, log_data, versions
 from pipelines.tracking.run_file import RunRecord, read_run_file, write_run_file
 from pipelines.tracking.run_writer import RunWriter
@@ -33,7 +33,7 @@ from pipelines.tracking.store import open_store, redact
 
 logger = logging.getLogger(__name__)
 KEPT = "kept.json"  # in the folder of all: which folds are in the run
-TRAINED, MEASURED = "trained.json", "measured.json"  # in a fold's folder, once the step is done
+MEASURED = "measured.json"  # in a fold's folder, once it is
 _OF_FOLD = ("data_", "dataset_dir", "datalist", "ckpt_dir", "resume", "pretrained", "epoch_length")
 
 
@@ -132,40 +132,29 @@ def _run_fold(
     say: Say,
 ) -> None:
     folder, name = _folder(plan, fold), f"fold {fold.number}"
-    environment = {PARENT_RUN: parent} if parent else {}
     sections = {key: fold.content[key] for key in ("training", "validation", "test")}
     data = write_fold(folder / "data", plan.prepared, fold.content, sections, extras, leave)
     content = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
     dropped = len(leave & {item["case"] for item in sections["training"] + (sections["validation"] if extras else [])})
+    goes_on = " (going on from its checkpoint)" if (folder / "last.pt").is_file() else ""
+    without = f", {dropped} dropped that nearly equal one left out" if dropped else ""
+    training = f"training on {len(content['training'])} cases{without}{goes_on}"
+    measuring = f"measuring {len(content['test'])} cases"
     try:
-        if not (folder / TRAINED).is_file():
-            goes_on = " (going on from its checkpoint)" if (folder / "last.pt").is_file() else ""
-            without = f", {dropped} dropped that nearly equal one left out" if dropped else ""
-            say(f"{name}: training on {len(content['training'])} cases{without}{goes_on}")
-            begun = time.monotonic()
-            command = plan.training(data, folder, f"{plan.name}-fold{fold.number}")
-            processes.run(
-                command, folder / "train.log", environment, plan.progress(lambda line: say(f"{name}: {line}"))
-            )
-            if not (folder / "last.pt").is_file():
-                raise UsageError("the training left no last.pt", where=folder, how="read train.log")
-            _done(folder / TRAINED, seconds=round(time.monotonic() - begun, 1))
-        say(f"{name}: measuring {len(content['test'])} cases")
-        processes.run(plan.evaluation(data, folder), folder / "evaluate.log", environment)
+        train_and_measure(
+            plan, data, folder, f"{plan.name}-fold{fold.number}", processes, parent,
+            say=lambda line: say(f"{name}: {line}"), training=training, measuring=measuring,
+        )  # fmt: skip
         estimates = fold_estimates(folder / "evaluation")
     except UsageError as error:
         raise UsageError(f"{name}: {error.what}", where=error.where, how=error.how) from error
-    _done(folder / MEASURED, cases=len(content["test"]))
+    note_done(folder / MEASURED, cases=len(content["test"]))
     metric = plan.key_metric if plan.key_metric in estimates else next(iter(estimates), "")
     say(f"{name}: done, {metric.removeprefix('test_')} {estimates.get(metric, math.nan):.4f}")
 
 
 def _folder(plan: CrossValidation, fold: Fold) -> Path:
     return plan.out / f"fold{fold.number}"
-
-
-def _done(path: Path, **facts: float) -> None:
-    write_file(path, text(json.dumps(facts) + "\n"))
 
 
 def _check_start(start: Path, numbers: Sequence[int]) -> None:

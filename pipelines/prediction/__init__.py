@@ -6,7 +6,14 @@ from pipelines.predicted import MANIFEST, Outcome, read_outcomes
 from pipelines.prediction.folder import predict
 from pipelines.prediction.manifest import INTERRUPTED
 from pipelines.prediction.model import Model, Result
-from pipelines.prediction.opening import fast_options, inference_overlays, network_overlays, open_inference
+from pipelines.prediction.opening import (
+    fast_options,
+    fault_behind,
+    inference_overlays,
+    network_overlays,
+    open_inference,
+)
+from pipelines.prediction.running import runtime_options
 
 __all__ = [
     "INTERRUPTED",
@@ -15,9 +22,11 @@ __all__ = [
     "Outcome",
     "Result",
     "fast_options",
+    "fault_behind",
     "inference_overlays",
     "network_overlays",
     "open_inference",
     "predict",
     "read_outcomes",
+    "runtime_options",
 ]

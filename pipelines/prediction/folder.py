@@ -99,6 +99,7 @@ def predict(
         if report is not None:
             report(None, len(kept), total)
         made = (_predict_case(model, item, each, progress) for item, each in rest)
+        model.cases = max(1, len(rest))
         for outcome, code in chain(unusable, made):
             manifest.add(outcome)
             outcomes.append((outcome, code))

@@ -116,7 +116,7 @@ _PARTED = (".hdr", ".img", ".mhd", ".nhdr")  # whose voxels lie in a file beside
 
 def recipe_of(bundle: Path, handlers: Iterable[Any], asked: Mapping[str, Any]) -> str:
     """A name for how answers are made: the bundle's configs, the weights and what lies beside them, the options, and
-    the version of this package. Where they were made (the device) does not count.
+    the version of this package. Where and by what they were made (device, runtime) does not count.
 
     Args:
         bundle: its folder.
@@ -129,7 +129,7 @@ def recipe_of(bundle: Path, handlers: Iterable[Any], asked: Mapping[str, Any]) -
             weights = Path(handler.path)
             beside = sorted(weights.parent.glob(f"{glob.escape(weights.stem)}.*json"))  # a calibration
             digests += [file_digest(each) for each in (weights, *beside)]
-    options = {key: str(value) for key, value in asked.items() if key not in ("device", "checkpoint")}
+    options = {key: str(value) for key, value in asked.items() if key not in ("device", "checkpoint", "runtime")}
     with contextlib.suppress(PackageNotFoundError):
         digests.append(version("imaging-bundles"))
     whole = json.dumps([digests, options], sort_keys=True)

@@ -23,6 +23,7 @@ from PIL import Image
 from pipelines.errors import SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
 from pipelines.prediction.opening import fault_behind, open_inference
+from pipelines.prediction.running import running
 from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import on_grid_of
 
@@ -97,6 +98,8 @@ class Model:
 
     Attributes:
         bundle: its folder.
+        cases: how many there are to do, where that is known: with ``runtime="auto"`` much to do is done by the fastest
+            runtime, and little by eager.
 
     Raises:
         UsageError, ConfigError, WeightsError, UnreadableFileError: as ``open_inference``.
@@ -106,6 +109,7 @@ class Model:
         self, bundle: Path, network: str | None = None, overlays: Sequence[str] = (), **overrides: Any
     ) -> None:
         self.bundle = bundle
+        self.cases = 1
         self._lock = threading.RLock()
         # cases come one by one, and random numbers are the caller's
         own: dict[str, Any] = {"dataset#data": [{}], "initialize": []}
@@ -207,7 +211,10 @@ class Model:
             with contextlib.suppress(AttributeError):
                 workflow.inferer.progress = progress
             try:
-                with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                with (
+                    torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+                    running(workflow, workflow.dataset.data[0]["image"], self.cases) as used,
+                ):
                     workflow.evaluator.run()
             except BaseException as error:
                 with torch.random.fork_rng(devices=[]):
@@ -226,13 +233,20 @@ class Model:
         files = {
             kind: (ending, functools.partial(self._draw, write)) for kind, (ending, write) in finding.files.items()
         }
-        return replace(finding, draw=draw, files=files)
+        fast = sorted(used - {"eager"})
+        report = {**finding.report, "runtime": ", ".join(fast)} if fast else finding.report
+        return replace(finding, report=report, draw=draw, files=files)
 
     def _make_engine(self) -> None:
         """The evaluator, made now and not within the first call; its loader draws from no one else's numbers."""
         if "dataloader" in self._workflow.parser:
             self._workflow.parser.get_parsed_content("dataloader").generator = torch.Generator()
-        _ = self._workflow.evaluator
+        try:
+            _ = self._workflow.evaluator
+        except RuntimeError as error:  # MONAI's, of a fault within the config
+            if (fault := fault_behind(error)) is not None:
+                raise fault from None
+            raise
 
     def _draw(self, draw: Callable[[IO[bytes]], object], file: IO[bytes]) -> None:
         with self._lock:  # a class-activation picture runs the network

@@ -54,6 +54,7 @@ def open_inference(
     overlays: Sequence[str] = (),
     *,
     more: Mapping[str, Any] | None = None,
+    beyond: Sequence[Path] = (),
     **overrides: Any,
 ) -> ConfigWorkflow:
     """A bundle's inference workflow, parsed, its weights loaded.
@@ -62,6 +63,7 @@ def open_inference(
         bundle: its folder.
         network: an overlay of ``configs/networks``; None for the bundle's default.
         overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
+        beyond: further config files, laid over all of these.
         more: ids of the config that are no top-level ones, such as ``dataset#data``, and their values.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
@@ -87,6 +89,7 @@ def open_inference(
             how = f"choose from {', '.join(known)}" if known else "this bundle has none"
             raise UsageError(f"there is no overlay {name!r} for inference", where=bundle, how=how)
         configs.append(str(known[name]))
+    configs += map(str, beyond)
     unknown = sorted(set(overrides) - set(ConfigParser.load_config_files(configs)))
     if unknown:
         raise ConfigError(f"{unknown} are not ids of the config", where=config)

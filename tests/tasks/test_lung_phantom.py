@@ -95,3 +95,12 @@ def test_clear_cut_phantoms_have_no_slice_near_a_threshold() -> None:
         assert (phantom.label > 0).sum() == (plain.label > 0).sum(), "the same lungs"
         seen.append(not np.array_equal(plain.label, phantom.label))
     assert any(seen)
+
+
+def test_bowel_gas_is_drawn_under_the_diaphragm_and_leaves_the_lungs_as_they_are() -> None:
+    plain, full = (make_lung_phantom(4, 128, 24, 0.1, bowel_gas=gas) for gas in (False, True))
+    assert np.array_equal(plain.label, full.label)
+    assert np.array_equal(plain.array[..., 14:], full.array[..., 14:])
+    more = (full.array < -900) & (plain.array > -200)
+    assert more.sum() * np.prod(np.linalg.norm(full.affine[:3, :3], axis=0)) / 1000 > 150  # mL
+    assert not more[full.label > 0].any()

@@ -77,7 +77,7 @@ def _ramp(z: float, low: float, high: float) -> float:
     return t * t * (3 - 2 * t)
 
 
-def draw_slice(body: Body, x: Field, y: Field, z: float, texture: Field) -> Slice:
+def draw_slice(body: Body, x: Field, y: Field, z: float, texture: Field, bowel_gas: bool = False) -> Slice:
     """Draw one slice.
 
     Args:
@@ -85,6 +85,7 @@ def draw_slice(body: Body, x: Field, y: Field, z: float, texture: Field) -> Slic
         x, y: (X, Y) coordinates of the pixel centres in mm.
         z: height of the slice in mm, 0..HEIGHT_MM.
         texture: (X, Y) smooth noise of about unit variance, which places fat among the soft tissues.
+        bowel_gas: the colon is full of gas and stool, up to under the diaphragm; else there is little in it.
     """
     cos, sin = np.cos(body.tilt), np.sin(body.tilt)
     x, y = x - body.offset[0], y - body.offset[1]
@@ -114,6 +115,8 @@ def draw_slice(body: Body, x: Field, y: Field, z: float, texture: Field) -> Slic
     lung = np.maximum(left, right)
     _mediastinum(body, hu, x, y, z, cavity, lung, texture)
     _abdomen(body, hu, x, y, z, cavity, lung, texture)
+    if bowel_gas:
+        _colon(body, hu, x, y, z, (cavity > 2) & (lung <= -4), texture)
     _bones(body, hu, x, y, z, cavity, angle, depth - fat, back, half_depth, neck)
     _airways(hu, x, y, z, depth)
     inside = lung > 0
@@ -194,6 +197,20 @@ def _abdomen(body: Body, hu: Field, x: Field, y: Field, z: float, cavity: Field,
             hu[inside & (np.hypot(x - at[0], y - at[1]) < radius)] = -940
         for sign in (-1, 1):
             hu[inside & (_ellipse(x, y, (sign * 62, 48), (22, 26)) > 0)] = 35  # kidneys
+
+
+def _colon(body: Body, hu: Field, x: Field, y: Field, z: float, room: NDArray[np.bool_], texture: Field) -> None:
+    """Colon full of gas, with stool at its back: across the front, and up on both sides to under the diaphragm."""
+    for sign, dome in ((1, body.domes[0]), (-1, body.domes[1])):
+        roof = np.maximum(dome - 0.0105 * ((x - sign * 66) ** 2 + (y + 12) ** 2), 46) - 6
+        side = 24 - np.hypot(x - sign * 92, y + 18)
+        across = 21 - np.hypot(y + 58, z - 38 - 0.002 * x**2)
+        tube = np.minimum(np.maximum(side, across), roof - z) + 2.0 * np.cos(z / 6.0)  # haustra
+        tube = np.where(room & (sign * x > -1), tube, -9)
+        hu[tube > -3] = 38
+        hu[tube > 0] = -965
+        stool = (tube > 0) & (side > 0) & (y > -8)
+        hu[stool] = (-250 + 260 * texture)[stool]
 
 
 def _bones(

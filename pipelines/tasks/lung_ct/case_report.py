@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,28 @@ def extent_notes(shape: tuple[int, ...], spacing: tuple[float, float, float] | N
             "volumes with it"
         )
     return found
+
+
+def removed_notes(removed: Mapping[str, Any] | None) -> list[str]:
+    """What a report says of what ``LungsOnlyd`` took out of a mask, with its size; nothing where that is nothing.
+
+    Args:
+        removed: what that transform left under its ``removed_key``; None where it was not run.
+    """
+    if not removed:
+        return []
+    whats = {
+        "gas_px": "called lung is gas with a wall around it (airways, stomach or bowel), and was taken out",
+        "lesion_px": "called lesion lies away from the lungs, and was taken out",
+    }
+    notes = []
+    for key, what in whats.items():
+        if not removed[key]:
+            continue
+        ml = removed["voxel_ml"]
+        much = f"{removed[key]} pixels" if ml is None else f"{removed[key] * ml:.3g} mL ({removed[key]} voxels)"
+        notes.append(f"{much} of what was {what}")
+    return notes
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, intensity: str) -> np.ndarray:

@@ -76,6 +76,7 @@ def make_lung_phantom(
     extent: float = 0.1,
     consolidation: float | None = None,
     clear_cut: bool = False,
+    bowel_gas: bool = False,
 ) -> Phantom:
     """Draw one phantom.
 
@@ -87,6 +88,8 @@ def make_lung_phantom(
         consolidation: wanted part of the lesion voxels that is consolidated, 0..1; drawn if None.
         clear_cut: no slice lies near a threshold of severity (none between 0 and 2 %, nor 18 and 32 %): lesions of
             such slices are taken away or grown, so that `extent` is met only about.
+        bowel_gas: the colon is full of gas and stool, up to under the diaphragm, which a slice alone does not tell from
+            lung. (Trachea, main bronchi and a bubble in the stomach are always there.)
 
     Raises:
         UsageError: a size, number of slices, extent or part that cannot be drawn.
@@ -101,7 +104,7 @@ def make_lung_phantom(
     body = Body.drawn(rng)
     spacing = np.array([_FIELD_OF_VIEW_MM / size, _FIELD_OF_VIEW_MM / size, HEIGHT_MM / slices])
     origin = np.array([-(size - 1) / 2 * spacing[0], -(size - 1) / 2 * spacing[1], spacing[2] / 2])
-    hu, left, right = _draw_chest(rng, body, (size, size, slices), spacing, origin)
+    hu, left, right = _draw_chest(rng, body, (size, size, slices), spacing, origin, bowel_gas)
     depth = np.maximum(left, right)
     lung = depth > 0
     lungs = np.where(left > 0, 1, np.where(right > 0, 2, 0)).astype(np.uint8)
@@ -146,6 +149,7 @@ def _draw_chest(
     shape: tuple[int, int, int],
     spacing: NDArray[np.float64],
     origin: NDArray[np.float64],
+    bowel_gas: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     hu, left, right = (np.empty(shape, np.float32) for _ in range(3))
     x, y = np.meshgrid(
@@ -155,7 +159,7 @@ def _draw_chest(
     )
     texture = _smooth_noise(rng, shape, spacing, 14.0)
     for k in range(shape[2]):
-        drawn = draw_slice(body, x, y, float(origin[2] + spacing[2] * k), texture[:, :, k])
+        drawn = draw_slice(body, x, y, float(origin[2] + spacing[2] * k), texture[:, :, k], bowel_gas)
         hu[:, :, k], left[:, :, k], right[:, :, k] = drawn.hu, drawn.left, drawn.right
     return hu, left, right
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from numpy.typing import NDArray
 from skimage.morphology import convex_hull_image
 
@@ -13,6 +16,8 @@ MOST_LESION = 0.9
 # lung that is nearly white, has more (the next 0.32, the median 0.00); negatives of them have 0.63 in the median.
 MOST_OUTSIDE = 0.35
 
+# Of what was called lesion: more than that away from the lungs, and the rest is not to be believed either.
+MOST_AWAY = 0.3
 
 _PLANE, _SLICES = 256, 32  # pixels a side and slices that suffice to see it
 
@@ -43,6 +48,18 @@ def implausible(mask: NDArray, image: NDArray | None) -> list[str]:
                 "as far as grey values show them"
             )
     return found
+
+
+def away_from_lungs(removed: Mapping[str, Any] | None) -> list[str]:
+    """Whether most lesion lay where no lung is, in words; nothing where it did not.
+
+    Args:
+        removed: what ``LungsOnlyd`` took out of the mask and left under its ``removed_key``; None where it was not run.
+    """
+    if not removed or removed["lesion_px"] <= MOST_AWAY * removed["lesion_before_px"]:
+        return []
+    share = removed["lesion_px"] / removed["lesion_before_px"]
+    return [f"{100 * share:.0f} % of what was called lesion lay away from the lungs, and the rest is doubtful with it"]
 
 
 def _outside(mask: NDArray, plane: NDArray) -> int:

@@ -11,9 +11,16 @@ from PIL import Image
 from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage
-from pipelines.tasks.lung_ct.case_report import extent_notes, measure_case, overlay, volume_notes, volume_overlay
+from pipelines.tasks.lung_ct.case_report import (
+    extent_notes,
+    measure_case,
+    overlay,
+    removed_notes,
+    volume_notes,
+    volume_overlay,
+)
 from pipelines.tasks.lung_ct.intensity import placed
-from pipelines.tasks.lung_ct.plausibility import implausible
+from pipelines.tasks.lung_ct.plausibility import away_from_lungs, implausible
 from pipelines.tasks.lung_ct.window import Window
 
 EXTENT = {"key": "extent", "title": "extent", "kind": "share"}
@@ -24,7 +31,8 @@ class LungMaskWriter(CaseWriter):
     """For each case of an evaluator: ``NAME_mask.nii.gz`` or ``.png``, ``NAME_overlay.png``, ``NAME_report.json``.
 
     The mask lies on the input's grid with its affine: NIfTI (uint8) for volumes, an 8-bit PNG of label values (0, 1, 2)
-    for pictures. The prediction is a label map (1, X, Y, Z) on the original grid. See ``CaseWriter``.
+    for pictures. The prediction is a label map (1, X, Y, Z) on the original grid; the report says what ``LungsOnlyd``
+    took out of it (``removed``). See ``CaseWriter``.
     """
 
     def find(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> Finding:
@@ -36,19 +44,25 @@ class LungMaskWriter(CaseWriter):
         stored = Image.fromarray(np.ascontiguousarray(mask[:, :, 0].T)) if case.kind == "picture" else None
         return Finding(
             name,
-            self.report(case, mask),
+            self.report(case, mask, item.get("removed")),
             mask_image(mask, case, 2) if stored is None else stored,
             draw=lambda file: Image.fromarray(render(case, mask)).save(file, "PNG"),
         )
 
-    def report(self, case: CaseImage, mask: np.ndarray) -> dict[str, Any]:
-        """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given."""
+    def report(self, case: CaseImage, mask: np.ndarray, removed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given.
+
+        Args:
+            case: the input.
+            mask: its label map, on its grid.
+            removed: what ``LungsOnlyd`` took out of it before; None: nothing.
+        """
         image, window = placed(case) if case.intensity == "display" else (None, Window(None))
         measured = measure_case(case.axial(mask), case.spacing)
-        doubts = implausible(case.axial(mask), image)
+        doubts = [*implausible(case.axial(mask), image), *away_from_lungs(removed)]
         about_window = [window.note] if window.note else []
         sizes = [*extent_notes(case.axial(mask).shape, case.axial_spacing), *volume_notes(measured["lung_ml"])]
-        notes = [*case.notes, *about_window, *sizes, *doubts]
+        notes = [*case.notes, *about_window, *sizes, *removed_notes(removed), *doubts]
         if window.doubtful and window.note:
             doubts.insert(0, window.note)
         if doubts:
