@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from pipelines.cross_validation import Processes, bundle_command
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--network", default="skips")
     parser.add_argument("--encoder_weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--average", type=Path, help="the --out of an earlier leg: the mean of its weights and these")
     parser.add_argument("--earlier", type=Path, help="weights to compare with")
     parser.add_argument("--earlier_network", default="skips")
     parser.add_argument("--earlier_size", type=int, default=128)
@@ -50,7 +52,8 @@ def main() -> None:
         resume = ["--resume", "True"] if (out / "last.pt").is_file() else []
         bundle_run(["train", f"networks/{args.network}"], [*words, *own, *resume], out / "train.log")
         (out / "trained").touch()
-    weights = half_precision(out / "last.pt", out / f"{args.network}.safetensors", data)
+    legs = [out / "last.pt", *([args.average / "last.pt"] if args.average else [])]
+    weights = half_precision(legs, out / f"{args.network}.safetensors", data)
     rows = measured(args.network, [*words, "--checkpoint", str(weights)], out / "evaluation")
     text = table({"these weights": rows})
     if args.earlier:
@@ -65,13 +68,15 @@ def main() -> None:
         shutil.copyfile(weights, BUNDLE / "models" / weights.name)
 
 
-def half_precision(trained: Path, path: Path, data: Path) -> Path:
-    """Writes weights as they are shipped: tensors of more than one dimension in half precision."""
+def half_precision(trained: Sequence[Path], path: Path, data: Path) -> Path:
+    """Writes the mean of weights as they are shipped: tensors of more than one dimension in half precision."""
     content = json.loads((data / "datalist.json").read_text())
-    state = {
-        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
-        for key, value in read_weights(trained).items()
-    }
+    states = [read_weights(each) for each in trained]
+    state = {}
+    for key, value in states[0].items():
+        if value.is_floating_point():
+            value = torch.stack([each[key] for each in states]).mean(dim=0)
+        state[key] = (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
     note = {
         "data": f"{content['name']}, {len(content['training'])} pictures", "fingerprint": content["fingerprint"],
         "use": "research only; data: docs/data_license.txt",

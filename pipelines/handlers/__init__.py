@@ -1,6 +1,7 @@
 """Ignite handlers for MONAI's engines: reproducible epochs, checkpoints that survive a kill, fitted calibrations,
 written predictions."""
 
+from pipelines.handlers.averaging import AveragedWeights
 from pipelines.handlers.calibration import CalibrationFit, calibrated
 from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Finding, publish
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
@@ -14,6 +15,7 @@ from pipelines.handlers.reconstructions import ReconstructionPicture
 __all__ = [
     "NOT_FOR_CARE",
     "WRITING",
+    "AveragedWeights",
     "CalibrationFit",
     "CaseWriter",
     "CodeStatistics",

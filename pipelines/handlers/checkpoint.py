@@ -47,7 +47,7 @@ class TrainingCheckpoint:
     Args:
         save_dir: folder of the two files.
         state: what ``last.pt`` holds beside the trainer's epoch: ``{"network": …, "optimizer": …, "lr_scheduler": …,
-            "early_stopping": …}``, each with ``state_dict`` and ``load_state_dict``.
+            "early_stopping": …}``, each with ``state_dict`` and ``load_state_dict``; None for what there is not.
         network: whose weights ``model.pt`` holds (under DistributedDataParallel, its ``module``).
         evaluator: whose key metric decides what is best (larger is better); None where nothing does, as with a GAN:
             ``model.pt`` holds the weights of the last epoch then.
@@ -70,7 +70,7 @@ class TrainingCheckpoint:
         save: bool = True,
     ) -> None:
         self.folder = Path(save_dir)
-        self.state = dict(state)
+        self.state = {name: item for name, item in state.items() if item is not None}
         self.network = network
         self.evaluator = evaluator
         self.interval = interval

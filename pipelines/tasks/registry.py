@@ -109,7 +109,8 @@ DATASETS = {
             prepare_options={
                 "--mask-values": Option(
                     "mask_values", str, "DICOM series: what the values of the masks mean", ("lung-lesion", "lesion")
-                )
+                ),
+                "--further-raw": Option("further_raw", list, "raw folders whose cases join those of --raw"),
             },
             phantom_options={
                 "--slices": Option("slices", int, "of each scan (default 24)"),

@@ -96,7 +96,7 @@ def test_the_table_fits_and_has_every_name(capsys: pytest.CaptureFixture[str]) -
             bounded = bundle["headline"]["low"] is not None  # a generator's figure has no interval
             assert f"{bundle['headline']['estimate']:.3f}{' (' if bounded else ','}" in text
     assert all(f"Dataset {each['name']}:" in text for each in found["datasets"])
-    assert "* basic_unet    1,978,499  7.94 MB  0.728 (0.682 to 0.759), 50 of covid_ct\n" in text
+    assert "* encoder_unet   4,730,867  9.75 MB  0.623 (0.471 to 0.774), 173 of covid_ct\n" in text
 
 
 @pytest.mark.parametrize(("name", "word"), [(BUNDLE, "severity: Severity by way of"), ("ph2", "PH2_dataset.txt")])
@@ -130,7 +130,7 @@ def test_what_a_bundle_does_not_record_is_null_and_a_dash(
     assert entry["headline"] is None
     assert {each["parameters"] for each in entry["networks"]} == {None}
     assert main(["list", "--bundles", str(tmp_path)]) == 0
-    assert "* basic_unet            –     none\n" in capsys.readouterr().out
+    assert "* encoder_unet           –     none\n" in capsys.readouterr().out
 
 
 def test_a_damaged_record_is_named(capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path) -> None:

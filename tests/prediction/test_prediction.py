@@ -179,7 +179,7 @@ def test_a_network_without_shipped_weights_names_those_that_have_some(project, t
     words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path / "slice.png")]
     code = main([*words, "--out", str(tmp_path / "out"), "--network", "lesion_unet"])
     assert code == UnreadableFileError.exit_code
-    assert "choose --network basic_unet or tiny_unet" in capsys.readouterr().err
+    assert "choose --network basic_unet, encoder_unet or tiny_unet" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.exposure import equalize_adapthist
 
 from pipelines.__main__ import main
 from pipelines.commands.predict import EXIT_SOME_NOT_DONE
@@ -66,3 +67,33 @@ def test_a_wide_window_gets_nearly_the_mask_of_a_lung_window(project: Path, tmp_
         assert main(words) == 0
         masks.append(np.asarray(Image.open(tmp_path / f"{name}_mask.png")))
     assert (masks[0] == masks[1]).mean() > 0.9
+
+
+def test_equalised_contrast_is_segmented_by_networks_that_know_it_and_negatives_are_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    phantom = make_lung_phantom(5, size=192, slices=8, extent=0.2)
+    grey = np.clip((phantom.array[:, :, 4].T + 1000.0) / 1400, 0, 1)
+    equalised = np.rint(255 * equalize_adapthist(grey, clip_limit=0.03)).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    for name, picture in {"equalised": equalised, "negative": 255 - equalised}.items():
+        Image.fromarray(picture).save(tmp_path / "in" / f"{name}.png")
+    bundle = project / "bundles" / "covid_ct_lesion_segmentation"
+    answers = {}
+    for network in ("encoder_unet", "tiny_unet"):
+        out = tmp_path / network
+        words = ["predict", str(bundle), str(tmp_path / "in"), "--out", str(out), "--fast", "--network", network]
+        assert main(words) in (EXIT_SOME_NOT_DONE, IntensityError.exit_code)
+        lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+        answers[network] = {Path(line["input"]).stem: line for line in lines}
+    found = answers["encoder_unet"]
+    assert found["equalised"]["status"] == "done", found["equalised"]["error"]
+    report = json.loads(Path(found["equalised"]["report"]).read_text())
+    assert any("contrast was equalised" in note for note in report["notes"])
+    lung = np.asarray(Image.open(tmp_path / "encoder_unet" / "equalised_mask.png")) > 0
+    truth = phantom.label[:, :, 4].T > 0
+    assert 2 * (lung & truth).sum() / (lung.sum() + truth.sum()) > 0.85
+    assert answers["tiny_unet"]["equalised"]["status"] == "refused"
+    for each in answers.values():
+        assert each["negative"]["status"] == "refused"
+        assert "a negative" in each["negative"]["error"]

@@ -37,7 +37,7 @@ def windowed(scan: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.rint(np.clip((scan - low) / (high - low), 0, 1) * 255).astype(np.float32)
 
 
-def scaled(grey: np.ndarray, **options: bool) -> np.ndarray:
+def scaled(grey: np.ndarray, **options: float) -> np.ndarray:
     image = MetaTensor(grey[None], meta={"intensity": "display", "filename_or_obj": "slice.png"})
     return np.asarray(ScaleCTd("image", **options)({"image": image})["image"])[0]
 
@@ -173,8 +173,30 @@ def test_real_pictures_of_equalised_contrast_are_refused(chosen: dict[str, list[
     assert EQUALISED in str(judge_window(255 * again[:, :, None]).fault)
 
 
+def test_equalised_pictures_are_taken_as_they_are_where_a_network_knows_them(
+    chosen: dict[str, list[np.ndarray]],
+) -> None:
+    for grey in chosen["equalised"]:
+        found = judge_window(grey)
+        assert found.equalised
+        assert "taken as it is" in str(found.note)
+        assert np.array_equal(scaled(grey.astype(np.float32), equalised=True), grey.astype(np.float32) / 255)
+        with pytest.raises(IntensityError, match=EQUALISED):
+            scaled(grey.astype(np.float32))
+        with pytest.raises(IntensityError, match=NEGATIVE):
+            scaled(255 - grey.astype(np.float32), equalised=True)
+
+
+def test_the_soft_tissue_of_a_wide_window_goes_where_it_is_told(scan: np.ndarray) -> None:
+    tissue = np.abs(scan - 40) < 60
+    grey = windowed(scan, (-1000, 1500))
+    assert float(np.median(scaled(grey, wide_tissue=0.5)[tissue])) == pytest.approx(0.5, abs=0.03)
+    lung = windowed(scan, (-1000, 400))
+    assert np.array_equal(scaled(lung, wide_tissue=0.5), scaled(lung))
+
+
 def test_real_negatives_are_refused(chosen: dict[str, list[np.ndarray]]) -> None:
-    for grey in chosen["plain"]:
+    for grey in chosen["plain"] + chosen["equalised"]:
         assert NEGATIVE in str(judge_window(255 - grey).fault)
 
 

@@ -44,6 +44,7 @@ class CheckedCase:
     contact sheet."""
 
     raw: RawCase
+    source: str
     kind: str
     intensity: str
     shape: tuple[int, int, int]
@@ -105,6 +106,7 @@ def check_case(raw_set: RawSet, raw: RawCase) -> CheckedCase:
     tile, tile_label = _tile(scaled[:, :, shown], label[:, :, shown])
     return CheckedCase(
         raw=raw,
+        source=raw.source or raw_set.layout,
         kind=image.kind,
         intensity=image.intensity,
         shape=label.shape,

@@ -57,13 +57,14 @@ def anchor_soft_tissue(scaled: np.ndarray) -> np.ndarray:
     return np.clip(scaled * (SOFT_TISSUE / float(np.median(bright))), 0.0, 1.0).astype(np.float32)
 
 
-def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
+def stretch_wide_window(scaled: np.ndarray, window: Window, wide_tissue: float = SOFT_TISSUE) -> np.ndarray:
     """Changes a picture made in a wide window, as a whole, until its soft tissue lies where it is expected, and where
     the lungs are too light for a lung window, the darkest of them too.
 
     Args:
         scaled: (…), 0..1.
         window: of the picture.
+        wide_tissue: where the soft tissue of a wide window goes; that of the others goes to where a lung window has it.
 
     Returns:
         float32 of the same shape, 0..1; unchanged where the window is not wide.
@@ -73,7 +74,7 @@ def stretch_wide_window(scaled: np.ndarray, window: Window) -> np.ndarray:
         return np.clip(DARKEST_LUNG + (scaled - window.lung / 255) * slope, 0.0, 1.0).astype(np.float32)
     if not window.wide or window.tissue is None:
         return scaled
-    return np.clip(scaled * (SOFT_TISSUE * 255 / window.tissue), 0.0, 1.0).astype(np.float32)
+    return np.clip(scaled * (wide_tissue * 255 / window.tissue), 0.0, 1.0).astype(np.float32)
 
 
 def placed(case: CaseImage) -> tuple[np.ndarray, Window]:

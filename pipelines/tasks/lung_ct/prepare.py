@@ -1,4 +1,4 @@
-"""Lung CT with COVID-19 lesions: raw folders in four layouts, or phantoms, to a prepared folder."""
+"""Lung CT with COVID-19 lesions: raw folders in six layouts, or phantoms, to a prepared folder."""
 
 from __future__ import annotations
 
@@ -21,36 +21,49 @@ from pipelines.tasks.lung_ct.ct_seg_layout import find_ct_seg
 from pipelines.tasks.lung_ct.dicom_layout import MASK_VALUES, find_dicom
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom, plan_extents
 from pipelines.tasks.lung_ct.phantom_files import write_ct_seg_case, write_dicom_case
-from pipelines.tasks.lung_ct.raw_set import RawSet
+from pipelines.tasks.lung_ct.raw_set import RawSet, joined_sets
 from pipelines.tasks.lung_ct.report import case_table, counts, section_tables
 from pipelines.tasks.lung_ct.semi_seg_layout import find_semi_seg
 from pipelines.tasks.lung_ct.severity import MASK_LABELS
+from pipelines.tasks.lung_ct.slices_layout import find_slices
 
 NAME = "covid_ct"
 PHANTOM_FORMATS = ("nifti", "dicom", "both")
 # Okabe and Ito's palette: told apart by colour-blind readers, and both stand out on grey.
 LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
 _LAYOUTS = (
-    "ct_scans/ with lung_mask/ and infection_mask/ (COVID-19-CT-Seg); LungInfection-Train/ and LungInfection-Test/, "
-    f"or images/ with masks/ (COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
+    "ct_scans/ with lung_mask/ and infection_mask/ (COVID-19-CT-Seg); slices.csv with FORM/images/, FORM/lung_masks/ "
+    "and FORM/lesion_masks/ (its slices); LungInfection-Train/ and LungInfection-Test/, or images/ with masks/ "
+    f"(COVID-SemiSeg); {KNOWN}; DICOM series folders with NIfTI masks of the same names"
 )
 
 
 class CovidCT(Preparation[RawSet, CheckedCase]):
-    """Lung CT with lung and lesion masks; `mask_values` says what DICOM masks mean, see `find_dicom`."""
+    """Lung CT with lung and lesion masks.
+
+    Args:
+        mask_values: what DICOM masks mean, see `find_dicom`.
+        further_raw: raw folders in any of the layouts, whose cases are prepared together with those of the first.
+    """
 
     name = NAME
     about = "Lung CT with COVID-19 lesions."
     labels = MASK_LABELS
     sought = "lesions"
-    words: ClassVar[Mapping[str, Sequence[str]]] = {"lung": ("reference", "derived")}
+    words: ClassVar[Mapping[str, Sequence[str]]] = {
+        "lung": ("reference", "derived"),
+        "source": (),
+        "form": (),
+    }
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 
-    def __init__(self, mask_values: str | None = None) -> None:
+    def __init__(self, mask_values: str | None = None, further_raw: Sequence[Path] = ()) -> None:
         self.mask_values = mask_values
+        self.further_raw = further_raw
 
     def find(self, raw: Path) -> RawSet:
-        return find_layout(raw, self.mask_values)
+        folders = [raw, *(Path(folder).absolute() for folder in self.further_raw)]
+        return joined_sets(folders, [find_layout(folder, self.mask_values) for folder in folders])
 
     def check(self, folder: RawSet, raw: RawCase) -> CheckedCase:
         return check_case(folder, raw)
@@ -68,11 +81,16 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     def facts(self, checked: CheckedCase) -> dict[str, Any]:
         severity = checked.severity
         return {
+            "source": checked.source,
+            "form": checked.raw.form or checked.kind,
             "lung": checked.lung,
             "severity": severity.volume,
             "extent": None if severity.extent is None else round(severity.extent, 6),
             "slice_severity": severity.slices,
         }
+
+    def stratum(self, checked: CheckedCase) -> str:
+        return checked.source
 
     def counts(self, checked: Mapping[str, CheckedCase], split: Split) -> dict[str, dict[str, Any]]:
         return counts(checked, split)
@@ -95,18 +113,20 @@ def prepare_covid_ct(
     skip_bad: bool = False,
     force: bool = False,
     mask_values: str | None = None,
+    further_raw: Sequence[str | Path] = (),
 ) -> Prepared:
     """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
     Args:
-        raw: a folder in one of the four layouts.
+        raw: a folder in one of the layouts.
         out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`.
         mask_values: what DICOM masks mean, see `find_dicom`.
+        further_raw: further folders, each in one of the layouts, whose cases join; a patient of two of them is one.
 
     Raises:
         PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
     """
-    return CovidCT(mask_values).run(
+    return CovidCT(mask_values, [Path(folder) for folder in further_raw]).run(
         raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
     )
 
@@ -188,7 +208,7 @@ def find_layout(raw: Path, mask_values: str | None = None) -> RawSet:
     """
     if mask_values is not None and mask_values not in MASK_VALUES:
         raise UsageError(f"mask values {mask_values!r} are not known", how=f"choose one of {', '.join(MASK_VALUES)}")
-    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_semi_seg, find_corrected_ct)
+    finders: tuple[Callable[[Path], RawSet | None], ...] = (find_ct_seg, find_slices, find_semi_seg, find_corrected_ct)
     found = matching_layouts(raw, finders)
     if not found:
         dicom = find_dicom(raw, mask_values)

@@ -4,13 +4,15 @@ A network that knows the lung window takes whatever is mid-grey for lesion. What
 judged from what must be true of any chest, whoever windowed it:
 
 - soft tissue (fat to muscle, some 160 HU) is a narrow part of the way from lung to soft tissue (some 900 HU). In a
-  picture whose contrast was equalised place by place it is not, and one density has many greys;
+  picture whose contrast was equalised place by place it is not, and one density has many greys: for networks that were
+  trained on such pictures only;
 - lungs hold blood and vessels: where they are black throughout, the window cut them off (mediastinal, soft tissue,
   bone), and what is in them is lost;
 - what is thin in a chest is denser than what is around it (vessels in lung, ribs, the table in air): in a negative,
-  thin things are dark.
+  thin things are dark, and air and lungs are light.
 
-A window that is merely wide is no fault: the greys are stretched until soft tissue lies where it belongs. Nor is a lung
+A window that is merely wide is no fault: the greys are stretched until soft tissue lies where a lung window has it, or
+where a network expects it of a wide one. Nor is a lung
 window that begins far below air (-1400..200), in which the darkest of the lungs is grey, and lung passes for ground
 glass: the greys are stretched until both lie where they belong. Every other picture of COVID-SemiSeg, made to such a
 one: lesion Dice of TinyUNet 0.30, and 0.51 stretched (0.52 as they are); of BasicUNet 0.61 and 0.71 (0.70). As they
@@ -45,6 +47,11 @@ _EQUALISED = (0.29, 0.31)
 _UNEVEN = (0.26, 0.28)
 _NEGATIVE, _SURELY_NEGATIVE = -0.9, -2.0  # skewness of details; the median of pictures in lung windows is 1.8
 _LIGHT = 0.31  # of soft tissue's grey: the darkest of the lungs; COVID-SemiSeg's have 0.30 but for one, medians 0.13
+# Of a negative of the whole body, also an equalised one: the air around is bright along so much of the rim, and so much
+# of the slice is bright with no way to the rim (lungs); of pictures cropped to the chest the largest such part is a
+# vessel or an opacity. Thin things are dark then, or at least not
+# clearly light while the lungs add to the greys of what is bright.
+_AIR_RIM, _ISLAND, _UNLIT, _SPREAD = 0.8, 0.03, 0.35, 0.1
 _MOSTLY_BRIGHT = 0.66  # of a slice: where more is bright, thin dark things are bronchi in a lung that is nearly white
 
 
@@ -58,6 +65,7 @@ class Window:
         note: what is doubtful, or what is done about it, where the picture can be used; or None.
         doubtful: the note says that the result may be wrong.
         lung: grey of the darkest of the lungs, 0..255, where it is lighter than in a lung window; else None.
+        equalised: the fault is that contrast was equalised.
     """
 
     tissue: float | None
@@ -65,6 +73,7 @@ class Window:
     note: str | None = None
     doubtful: bool = False
     lung: float | None = None
+    equalised: bool = False
 
     @property
     def wide(self) -> bool:
@@ -84,6 +93,7 @@ class SliceGreys:
         details: skewness of what is thin, at two sizes: negative where thin things are dark.
         bright: the part of the slice that is bright.
         lung: the darkest 2 % of the lungs, as a part of ``tissue``; None as for ``black``.
+        lit: whether what is bright lies as air and lungs do: all around, and in an island.
     """
 
     tissue: float
@@ -94,6 +104,7 @@ class SliceGreys:
     details: tuple[float, float]
     bright: float
     lung: float | None
+    lit: bool
 
 
 def judge_window(array: NDArray) -> Window:
@@ -126,11 +137,16 @@ def judge_window(array: NDArray) -> Window:
         )
     if (details < (_NEGATIVE if bright < _MOSTLY_BRIGHT else _SURELY_NEGATIVE)).all():
         return Window(tissue, "vessels and ribs are darker than what is around them: a negative, with lungs light")
+    lit = 2 * sum(each.lit for each in measured) > len(measured)
+    if lit and ((details < _NEGATIVE).all() or ((details < _UNLIT).all() and half > _SPREAD)):
+        return Window(tissue, "air and lungs are light, and the body is dark: a negative, with lungs light")
     if half > _EQUALISED[0] and middle > _EQUALISED[1]:
         return Window(
             tissue,
             "soft tissue has many greys where a CT window gives it few: the contrast was equalised (CLAHE, "
             "histogram equalisation), and grey says nothing of density any more",
+            "the contrast was equalised place by place (CLAHE), and grey says nothing of density: taken as it is",
+            equalised=True,
         )
     if half > _UNEVEN[0] and middle > _UNEVEN[1]:
         return Window(tissue, None, "soft tissue has more greys than a lung window gives it (equalised?)", True)
@@ -143,7 +159,7 @@ def judge_window(array: NDArray) -> Window:
         )
     if tissue < WIDE:
         return Window(
-            tissue, None, f"soft tissue is at grey {tissue:.0f} of 255 (a wide window): stretched to a lung window"
+            tissue, None, f"soft tissue is at grey {tissue:.0f} of 255 (a wide window): its greys were stretched"
         )
     floors = [each.lung for each in measured if each.lung is not None]
     if floors and np.median(floors) > _LIGHT:
@@ -177,7 +193,17 @@ def measure_slice(plane: NDArray) -> SliceGreys | None:
         black = float((look[inside] <= darkest + blackish).mean())
         floor = float(np.percentile(look[inside], 2)) / max(1.0, float(tissue))
     shares = half / way, float(high - low) / way
-    return SliceGreys(float(tissue), lung, *shares, black, _details(plane), bright.size / look.size, floor)
+    lit = _lit(ndimage.median_filter(look, 3) > threshold)
+    return SliceGreys(float(tissue), lung, *shares, black, _details(plane), bright.size / look.size, floor, lit)
+
+
+def _lit(bright: NDArray) -> bool:
+    """Whether the bright pixels of a slice run along its rim and hold an island too."""
+    parts, _ = ndimage.label(bright)
+    rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    sizes = np.bincount(parts.ravel())
+    sizes[np.union1d(rim, [0])] = 0
+    return bool((rim > 0).mean() > _AIR_RIM and sizes.max() > _ISLAND * bright.size)
 
 
 def _inside(dark: NDArray, nearly_air: NDArray) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """Dictionary transforms of lung CT: values into the lung window, the chest's frame, what lies in no lung, severity."""
 
+from pipelines.tasks.lung_ct.transforms.augmentation import RandEqualizeContrastd, RandWindowd
 from pipelines.tasks.lung_ct.transforms.chest import select_chest
 from pipelines.tasks.lung_ct.transforms.lungs_only import LungsOnlyd
 from pipelines.tasks.lung_ct.transforms.members import CountMembersd, SplitMembersd
@@ -10,6 +11,8 @@ from pipelines.tasks.lung_ct.transforms.stray import RemoveStrayLabelsd
 __all__ = [
     "CountMembersd",
     "LungsOnlyd",
+    "RandEqualizeContrastd",
+    "RandWindowd",
     "RemoveStrayLabelsd",
     "ScaleCTd",
     "SeverityLabeld",
