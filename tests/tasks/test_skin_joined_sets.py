@@ -127,9 +127,7 @@ def test_an_official_test_set_stays_what_it_is_and_its_likes_are_reported(isic: 
         (more / kind).mkdir(parents=True)
     Image.open(picture).resize((56, 42)).save(more / "images" / "X01.jpg")
     mask = isic / "ISBI2016_ISIC_Part1_Test_GroundTruth" / "ISIC_0000009_Segmentation.png"
-    Image.open(mask).resize((56, 42), Image.Resampling.NEAREST).save(
-        more / "masks" / "X01.png"
-    )
+    Image.open(mask).resize((56, 42), Image.Resampling.NEAREST).save(more / "masks" / "X01.png")
     out = tmp_path / "out"
     prepare_skin_lesions("skin_lesions", isic, out, further_raw=[more], seed=1)
     items = items_of(out)
