@@ -43,6 +43,7 @@ class CalibrationFit:
         save: False on every rank but 0.
         positive: of two classes, the one that an operating threshold is chosen for; None for none.
         sensitivity: the part of the positive validation items that shall be found at it.
+        least_temperature: a lower one is not taken: 1 lets what is right here make no answer surer than the network is.
 
     Raises:
         ConfigError: an operating point that cannot be chosen.
@@ -58,10 +59,12 @@ class CalibrationFit:
         save: bool = True,
         positive: str | None = None,
         sensitivity: float = 0.95,
+        least_temperature: float = 0.0,
     ) -> None:
         if positive is not None and (positive not in names or len(names) != 2 or not 0 < sensitivity <= 1):
             raise ConfigError(f"an operating point for {positive!r} at {sensitivity} of {list(names)} cannot be chosen")
         self.positive, self.sensitivity = positive, sensitivity
+        self.least_temperature = least_temperature
         self.evaluator = evaluator
         self.names, self.thresholds = list(names), list(thresholds)
         self.checkpoint = Path(checkpoint)
@@ -109,6 +112,7 @@ class CalibrationFit:
             weights_digest(self.checkpoint),
             positive=self.positive,
             sensitivity=self.sensitivity,
+            least_temperature=self.least_temperature,
         )
         path = calibration_path(self.checkpoint)
         try:
@@ -127,6 +131,7 @@ def calibrated(
     *,
     positive: str | None = None,
     sensitivity: float = 0.95,
+    least_temperature: float = 0.0,
 ) -> Calibration:
     """What items that the network was not trained on say of its confidence.
 
@@ -134,9 +139,14 @@ def calibrated(
         probabilities: (N, classes), without a temperature. labels: (N,) true classes.
         names, thresholds: of the classes.
         weights: the digest of those that answered.
-        positive, sensitivity: as ``CalibrationFit``.
+        positive, sensitivity, least_temperature: as ``CalibrationFit``.
     """
     temperature, note = fit_temperature(probabilities, labels)
+    if temperature < least_temperature:
+        note = "; ".join(
+            filter(None, [note, f"fitted: {temperature:.3f}, and no less than {least_temperature:g} taken"])
+        )
+        temperature = least_temperature
     return Calibration(
         temperature=temperature,
         ece_before=calibration_error(probabilities, labels),

@@ -129,16 +129,12 @@ class PictureClassWriter(CaseWriter):
             pixels: (C, W, H), 0..255, C 1 or 3.
             index: of the class.
         """
-        network = self.network
-        assert network is not None and self.target_layer is not None  # noqa: PT018 - see find
+        assert self.network is not None
         given = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32) / 255)[None]
-        given = given.to(next(network.parameters()).device)
+        given = given.to(next(self.network.parameters()).device)
         if self.image_size is not None:
             given = torch.nn.functional.interpolate(given, self.image_size, mode="bilinear", antialias=True)
-        # MONAI's own scaling to 0..1 shows the whole picture as a reason where nothing speaks for the class
-        cam = GradCAM(nn_module=network, target_layers=self.target_layer, postprocessing=lambda heat: heat)
-        with torch.enable_grad():
-            heat = torch.as_tensor(cam(given.requires_grad_(), class_idx=index)).detach().cpu()
+        heat = self.heat(given, index)
         strength = torch.nn.functional.interpolate(heat, pixels.shape[1:], mode="bilinear")[0, 0].numpy().T
         if strength.max() > 0:
             strength = strength / strength.max()
@@ -152,6 +148,14 @@ class PictureClassWriter(CaseWriter):
             left[:, :, channel] = np.rint(plain)
             right[:, :, channel] = np.rint(plain + weight * (colours[:, :, channel] - plain))
         return drawn
+
+    def heat(self, given: torch.Tensor, index: int) -> torch.Tensor:
+        """Grad-CAM of a class on the CPU, 1 x 1 x W x H, as it comes, of a picture 1 x C x W x H, 0..1."""
+        assert self.network is not None and self.target_layer is not None  # noqa: PT018 - see find
+        # MONAI's own scaling to 0..1 shows the whole picture as a reason where nothing speaks for the class
+        cam = GradCAM(nn_module=self.network, target_layers=self.target_layer, postprocessing=lambda heat: heat)
+        with torch.enable_grad():
+            return torch.as_tensor(cam(given.requires_grad_(), class_idx=index)).detach().cpu()
 
 
 def last_spatial_layer(network: torch.nn.Module) -> str:

@@ -10,6 +10,7 @@ from pipelines.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pipelines.networks.efficientnet_lite import EfficientNetLite0
 from pipelines.networks.encoder_unet import EncoderUNet
 from pipelines.networks.lesion_unet import LesionUNet
+from pipelines.networks.lung_frame import LungFrame, LungFramedClassifier, TwoViewClassifier
 from pipelines.networks.mobilenetv2_unet import MobileNetV2UNet
 from pipelines.networks.pretrained import parameter_groups, prepare_encoder
 from pipelines.networks.severity_resnet import SeverityResNet
@@ -28,12 +29,15 @@ __all__ = [
     "EncodedClassifier",
     "EncoderUNet",
     "LesionUNet",
+    "LungFrame",
+    "LungFramedClassifier",
     "MobileNetV2UNet",
     "SeverityResNet",
     "SeverityShuffleNet",
     "SmallAlexNet",
     "TinyUNet",
     "TransferClassifier",
+    "TwoViewClassifier",
     "VGG16Transfer",
     "parameter_groups",
     "prepare_encoder",

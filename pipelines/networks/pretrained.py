@@ -64,7 +64,7 @@ def hold_still(encoder: nn.Module, frozen: bool, hold_norm: bool) -> None:
 def prepare_encoder(
     network: nn.Module,
     pretrained: bool | str | Path = False,
-    freeze_encoder: bool | None = None,
+    freeze_encoder: bool | int | None = None,
     hold_norm: bool = False,
 ) -> nn.Module:
     """The network's own ``prepare_encoder`` for configs; a network without an encoder from elsewhere is left as it is.
@@ -72,7 +72,8 @@ def prepare_encoder(
     Args:
         network: the network, which is returned.
         pretrained: ImageNet weights of the encoder: True fetches them, a path reads them, False is none.
-        freeze_encoder: the encoder does not learn; None: as the network was designed (its ``frozen_by_design``).
+        freeze_encoder: the encoder does not learn, or so many of its first layers; None: as the network was designed
+            (its ``frozen_by_design``).
         hold_norm: the encoder's norm layers keep their statistics while the rest of it learns.
 
     Raises:

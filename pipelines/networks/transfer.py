@@ -102,7 +102,8 @@ class TransferClassifier(nn.Module):
         dropout: before the last layer (VGG-19: within its classifier), 0 (none) to below 1.
         pretrained: ImageNet weights of the encoder: True fetches torchvision's, False is random, or the path of a file
             with torchvision's keys (its classifier is not used).
-        freeze_encoder: the encoder does not learn.
+        freeze_encoder: the encoder does not learn; or how many of its first layers do not (MobileNetV2 has 19: of 7,
+            which see no more than eighths of the picture's size, a step takes a third of its time).
         hold_norm: the encoder's norm layers keep their statistics while the rest of it learns.
 
     Raises:
@@ -118,7 +119,7 @@ class TransferClassifier(nn.Module):
         out_channels: int = 2,
         dropout: float = 0.2,
         pretrained: bool | str | Path = False,
-        freeze_encoder: bool = False,
+        freeze_encoder: bool | int = False,
         hold_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -137,12 +138,12 @@ class TransferClassifier(nn.Module):
             else known.head(network, out_channels, dropout)
         )
         add_statistics(self)
-        self.freeze_encoder = False
+        self.freeze_encoder: bool | int = False
         self.hold_norm = False
         self.prepare_encoder(pretrained, freeze_encoder, hold_norm)
 
     def prepare_encoder(
-        self, pretrained: bool | str | Path = False, freeze_encoder: bool = False, hold_norm: bool = False
+        self, pretrained: bool | str | Path = False, freeze_encoder: bool | int = False, hold_norm: bool = False
     ) -> TransferClassifier:
         """Set what the constructor's arguments of these names say, on a network that is there; returns it."""
         known = ARCHITECTURES[self.architecture]
@@ -151,15 +152,28 @@ class TransferClassifier(nn.Module):
             network = known.build()
             _load(network, state, self.architecture, known.url if pretrained is True else str(pretrained))
             self.encoder.load_state_dict(known.encoder(network).state_dict())
+        layers = self._layers()
+        if freeze_encoder is not True and not 0 <= freeze_encoder <= len(layers):
+            raise ValueError(f"freeze_encoder must be true, false or 0 to {len(layers)} layers, got {freeze_encoder}")
         self.freeze_encoder = freeze_encoder
         self.hold_norm = hold_norm
-        self.encoder.requires_grad_(not freeze_encoder)
+        self.encoder.requires_grad_(freeze_encoder is not True)
+        for layer in layers[: int(freeze_encoder)]:
+            layer.requires_grad_(False)
         return self.train(self.training)
+
+    def _layers(self) -> list[nn.Module]:
+        """The encoder's layers from the picture on."""
+        first = next(self.encoder.children())
+        return [*(first.children() if isinstance(first, nn.Sequential) else self.encoder.children())]
 
     def train(self, mode: bool = True) -> TransferClassifier:
         """As ``nn.Module.train``, but what is frozen or held stays in evaluation mode."""
         super().train(mode)
-        hold_still(self.encoder, self.freeze_encoder, self.hold_norm)
+        hold_still(self.encoder, self.freeze_encoder is True, self.hold_norm)
+        if self.freeze_encoder is not True:
+            for layer in self._layers()[: int(self.freeze_encoder)]:
+                hold_still(layer, True, self.hold_norm)
         return self
 
     def features(self, x: Tensor) -> Tensor:

@@ -74,3 +74,18 @@ def test_weights_that_are_there_are_calibrated_by_an_evaluator_alone(trained):
     assert found.items == 35
     wrong = trained.probabilities[0].argmax(axis=1)[5:] != trained.labels[0][5:]
     assert found.mistakes == wrong.sum()
+
+
+def test_no_answer_is_made_surer_where_the_least_temperature_forbids_it(trained):
+    flat = softmax(np.log(trained.probabilities[0]) / 8, axis=1)  # far less sure than it is right
+    for least in (0.0, 1.0):
+        torch.save(TinyUNet().state_dict(), trained.path)
+        evaluator = Engine(lambda engine, batch: [{"pred": torch.from_numpy(flat.T)}])
+        fit = CalibrationFit(None, str(trained.path), ["a", "b", "c"], [], least_temperature=least)
+        fit.attach(evaluator)
+        evaluator.run([[{"label": torch.from_numpy(trained.labels[0])}]])
+        found = read_calibration(trained.path)
+        assert found is not None
+        assert (found.temperature == 1.0) == bool(least)
+        assert ("no less than 1 taken" in found.note) == bool(least)
+        assert found.temperature == 1.0 or found.temperature < 0.9

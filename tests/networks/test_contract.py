@@ -53,6 +53,24 @@ NETWORKS = {
         pipelines.networks.MobileNetV2UNet, parameters=9_653_057, out_channels=1, in_channels=3, volumes=False
     ),
     "EncoderUNet": Promise(pipelines.networks.EncoderUNet, parameters=4_730_867, volumes=False, other_in_channels=3),
+    "LungFramedClassifier": Promise(
+        pipelines.networks.LungFramedClassifier,
+        parameters=2_714_675,
+        out_channels=2,
+        smallest=32,
+        dense=False,
+        volumes=False,
+        other_in_channels=3,
+    ),
+    "TwoViewClassifier": Promise(
+        pipelines.networks.TwoViewClassifier,
+        parameters=4_941_109,
+        out_channels=2,
+        smallest=32,
+        dense=False,
+        volumes=False,
+        other_in_channels=3,
+    ),
     "ChestCNN": Promise(
         pipelines.networks.ChestCNN,
         parameters=2_524_033,
@@ -122,9 +140,14 @@ NETWORKS = {
     "BasicUNet": Promise(_basic_unet, parameters=1_978_499, smallest=16, any_size_when_traced=False),
 }
 NOT_OURS = {"BasicUNet"}
-# No images in or no classes out: test_dcgan.py, test_encoder_unet.py
-OF_ANOTHER_KIND = {"DCGANDiscriminator", "DCGANGenerator", "EfficientNetLite0"}
-LONG_EXPORTS = {"EncoderUNet", "MobileNetV2UNet", "TransferClassifier"}  # half a minute with free sizes
+# No images in or no classes out: test_dcgan.py, test_encoder_unet.py, test_lung_frame.py
+OF_ANOTHER_KIND = {"DCGANDiscriminator", "DCGANGenerator", "EfficientNetLite0", "LungFrame"}
+LONG_EXPORTS = {
+    "EncoderUNet",
+    "LungFramedClassifier",
+    "MobileNetV2UNet",
+    "TransferClassifier",
+}  # half a minute with free sizes
 
 every_network = pytest.mark.parametrize("promise", NETWORKS.values(), ids=NETWORKS.keys())
 our_networks = pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_OURS))

@@ -74,6 +74,24 @@ def test_a_frozen_encoder_changes_in_nothing() -> None:
     assert not any(layer.training for layer in network.encoder.modules())
 
 
+@pytest.mark.parametrize(("architecture", "named"), [("mobilenet_v2", "0.0 0.1 0.2"), ("resnet34", "0 1 2")])
+def test_so_many_of_the_first_layers_hold_still(architecture: str, named: str) -> None:
+    network = TransferClassifier(architecture, freeze_encoder=3).train()
+    network(torch.rand(2, 1, 64, 64)).square().mean().backward()
+    still = tuple(f"encoder.{each}." for each in named.split())
+    learns = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert learns == {name for name, _ in network.named_parameters() if not name.startswith(still)}
+    assert learns >= {"classifier.1.weight"}
+    trained = {name for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d) and layer.training}
+    assert trained
+    assert not any(f"{name}.".startswith(still) for name in trained)
+
+
+def test_more_layers_than_there_are_cannot_be_frozen() -> None:
+    with pytest.raises(ValueError, match="0 to 19 layers, got 20"):
+        TransferClassifier(freeze_encoder=20)
+
+
 @pytest.mark.parametrize("build", [ChestCNN, VGG16Transfer], ids=lambda each: each.__name__)
 def test_one_logit_as_two_classes_has_the_same_probability(build: type[nn.Module]) -> None:
     torch.manual_seed(0)

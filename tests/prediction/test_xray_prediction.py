@@ -22,7 +22,7 @@ from pipelines.errors import (
     UsageError,
     WeightsError,
 )
-from pipelines.networks import ChestCNN, TransferClassifier
+from pipelines.networks import ChestCNN, TwoViewClassifier
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest
@@ -36,11 +36,11 @@ PLANE = np.asarray(Image.fromarray(make_chest_xray_phantom(2, 120, pneumonia=Tru
 def weights(folder: Path, pneumonia: float) -> Path:
     """Random ones, but of the last layer: after the temperature, every picture has this probability of pneumonia."""
     torch.manual_seed(0)
-    network = TransferClassifier("mobilenet_v2")
-    last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    network = TwoViewClassifier()
     with torch.no_grad():
-        last.weight.mul_(1e-6)
-        last.bias.copy_(torch.tensor([0.0, TEMPERATURE * np.log(pneumonia / (1 - pneumonia))]))
+        for last in (layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)):  # of each view
+            last.weight.mul_(1e-6)
+            last.bias.copy_(torch.tensor([0.0, TEMPERATURE * np.log(pneumonia / (1 - pneumonia))]))
     path = folder / f"says_{pneumonia:g}.safetensors"
     save_weights(network, path)
     point = OperatingPoint("pneumonia", THRESHOLD, 0.95, 0.96, 0.9)
@@ -84,7 +84,7 @@ def test_the_class_follows_the_stored_threshold_and_refer_the_probability_of_wha
     assert (report["class"], report["refer"]) == (name, refer)
     assert report["operating_point"]["threshold"] == THRESHOLD
     assert report["temperature"] == TEMPERATURE
-    assert (report["network"], report["weights"]) == ("mobilenet_v2", f"says_{pneumonia:g}.safetensors")
+    assert (report["network"], report["weights"]) == ("two_views", f"says_{pneumonia:g}.safetensors")
 
 
 def test_the_overlay_is_the_picture_twice(project: Path, tmp_path: Path, sure: Path) -> None:
@@ -125,7 +125,7 @@ def test_every_way_to_store_a_picture_gets_the_same_answer(project: Path, tmp_pa
         Image.fromarray(PLANE).convert(mode).save(folder / f"{mode}.png")
     Image.fromarray(PLANE).convert("CMYK").save(folder / "CMYK.tif")
     torch.manual_seed(1)
-    network = TransferClassifier("mobilenet_v2")
+    network = TwoViewClassifier()
     with torch.no_grad():
         [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1].weight.mul_(50)
     save_weights(network, tmp_path / "w.safetensors")

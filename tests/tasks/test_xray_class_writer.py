@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
-from pipelines.networks import ChestCNN, SmallAlexNet, TransferClassifier
+from pipelines.networks import ChestCNN, LungFramedClassifier, SmallAlexNet, TransferClassifier
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.chest_xray.writer import XrayClassWriter
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
@@ -171,3 +171,25 @@ def test_every_kind_of_network_has_a_layer_to_show(tmp_path: Path, picture: Path
 def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no layer"):
         XrayClassWriter(str(tmp_path), NAMES, network=ChestCNN(), target_layer="encoder.0")
+
+
+def test_what_a_framed_network_looked_at_is_reported_and_shown_there(tmp_path: Path, chest: Path) -> None:
+    network = LungFramedClassifier().eval()
+    found = torch.zeros(1, 1, 96, 96)
+    found[0, 0, 24:44, 24:72] = found[0, 0, 52:72, 24:72] = 1
+    network.frame.lungs = lambda x: found  # type: ignore[method-assign]
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="auto", image_size=(224, 224))
+    assert report(writer, chest, 0.99)["lungs_frame_px"] == pytest.approx([20, 14, 70, 47], abs=2)
+    heat = writer.heat(torch.rand(1, 1, 96, 96), 1)[0, 0]
+    assert heat[:18].abs().max() == heat[78:].abs().max() == heat[:, :16].abs().max() == heat[:, 80:].abs().max() == 0
+    assert heat[30:66, 30:66].abs().max() > 0
+
+
+def test_a_picture_without_lungs_is_looked_at_whole_and_referred(tmp_path: Path, chest: Path) -> None:
+    network = LungFramedClassifier().eval()
+    network.frame.lungs = lambda x: torch.zeros(1, 1, 96, 96)  # type: ignore[method-assign]
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, image_size=(224, 224))
+    said = report(writer, chest, 0.99)
+    assert said["lungs_frame_px"] is None
+    assert said["refer"] is True
+    assert "no two lungs were found" in said["reason"]
