@@ -1,11 +1,13 @@
 """The experiments of the ISIC 2016 study on a prepared folder, cross-validated and compared case by case.
 
-    python -m pipelines data prepare ph2 --raw RAW --out data/ph2 --folds 5
-    python benchmarks/skin_experiments.py data/ph2 --encoder_weights mobilenet_v2.pth --out skin --stress
+    python -m pipelines data prepare isic2016 --raw RAW --out data/isic2016 --folds 4
+    python benchmarks/skin_experiments.py data/isic2016 --encoder_weights mobilenet_v2.pth --out skin --folds 0 \\
+        --shift data/ph2
 
 Each experiment is a `python -m pipelines cross-validate` of its own, whose runs `compare` takes too: what is done is
 kept, and done once. `--stress` measures the left-out pictures again with colours, hairs, dark corners, rulers and glare
-drawn as the default augmentation draws them: it shows what is lost to these, and is no other clinic.
+drawn as the default augmentation draws them: it shows what is lost to these, and is no other clinic. `--shift` measures
+all pictures but two of another prepared folder, of which nothing was trained on: that is one.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ EXPERIMENTS: dict[str, tuple[str, list[str], list[str]]] = {
     "frozen": ("skips", [], ["--freeze_encoder", "True"]),
     "last_feature": ("last_feature", [], []),
     "interpolating": ("interpolating", [], []),
+    "bce": ("skips", ["bce"], []),
+    "frozen_last_feature": ("last_feature", [], ["--freeze_encoder", "True"]),
     "reference_augmentation": ("skips", ["reference_augmentation"], []),
 }
 METRICS = ("dice", "iou", "thresholded_iou", "sensitivity", "specificity", "accuracy", "hd95_px")
@@ -53,6 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, each with its share of the processor")
     parser.add_argument("--folds", type=int, nargs="*", default=[], help="only these")
+    parser.add_argument("--shift", type=Path, help="a prepared folder of other pictures that are measured too")
     parser.add_argument("--stress", action="store_true", help="measure the left-out pictures with artefacts too")
     args, knobs = parser.parse_known_args()
     rows: dict[str, list[dict]] = {}
@@ -63,6 +68,8 @@ def main() -> None:
         for fold in chosen:
             folder = plan.out / f"fold{fold}"
             rows.setdefault(name, []).extend(cases(folder / "evaluation"))
+            if args.shift:
+                rows.setdefault(f"{name}, {args.shift.name}", []).extend(shift(plan, folder, args.shift.absolute()))
             if args.stress:
                 rows.setdefault(f"{name}, stressed", []).extend(stress(plan, folder, fold))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -95,10 +102,39 @@ def stress(plan: CrossValidation, folder: Path, fold: int) -> list[dict]:
     """The rows of a fold's pictures with artefacts; measured where they are not there. No run keeps these figures."""
     if not (folder / "stressed" / "cases.csv").is_file():
         data = stressed(folder / "stressed_data", folder / "data", fold)
-        command = [*plan.evaluation(data, folder, "stressed"), "--track", "False"]
-        with Processes() as processes:
-            processes.run(command, folder / "stressed.log")
+        measure(plan, data, folder, "stressed")
     return cases(folder / "stressed")
+
+
+def shift(plan: CrossValidation, folder: Path, prepared: Path) -> list[dict]:
+    """The rows of all pictures but two of another prepared folder. No run keeps these figures."""
+    name = f"shift_{prepared.name}"
+    if not (folder / name / "cases.csv").is_file():
+        measure(plan, all_tested(prepared, folder / f"{name}_data"), folder, name)
+    return cases(folder / name)
+
+
+def measure(plan: CrossValidation, data: Path, folder: Path, output: str) -> None:
+    with Processes() as processes:
+        processes.run(
+            [*plan.evaluation(data, folder, output), "--track", "False"], (folder / output).with_suffix(".log")
+        )
+
+
+def all_tested(prepared: Path, folder: Path) -> Path:
+    """A folder of links to a prepared one's files, all of whose cases but two are tested: those stand in the other
+    parts, which a datalist must have."""
+    content = json.loads((prepared / "datalist.json").read_text())
+    everyone = [item for section in ("training", "validation", "test") for item in content[section]]
+    for item in everyone:
+        for key in ("image", "label"):
+            target = folder / item[key]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            os.link(prepared / item[key], target)
+    content["training"], content["validation"], content["test"] = everyone[:1], everyone[1:2], everyone[2:]
+    (folder / "datalist.json").write_text(json.dumps(content, indent=1))
+    return folder
 
 
 def cases(evaluation: Path) -> list[dict]:
@@ -153,10 +189,10 @@ def table(rows: dict[str, list[dict]]) -> str:
 
 
 def comparisons(rows: dict[str, list[dict]]) -> str:
-    """Each experiment against the fine-tuned one with skips, case by case, in Dice."""
+    """Each experiment against the fine-tuned one with skips, case by case, in Dice, on the same pictures."""
     lines = ["| Dice of | less that of | difference | p (Wilcoxon) | better, worse |", "|---|---|---:|---:|---:|"]
     for name, cases in rows.items():
-        first = "finetuned, stressed" if name.endswith(", stressed") else "finetuned"
+        first = "finetuned" + name.removeprefix(name.split(", ")[0])
         if name == first or first not in rows:
             continue
         others = {row["case"]: row for row in cases}

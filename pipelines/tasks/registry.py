@@ -94,6 +94,10 @@ _SYNTHETIC = {
     ),
 }
 _SKIN = "prepare:prepare_skin_lesions"
+_JOINED = {
+    "--further-raw": Option("further_raw", list, "raw folders whose cases join those of --raw"),
+    "--test-names": Option("test_names", Path, "a file with the names of the cases that are tested, a line each"),
+}
 DATASETS = {
     each.name: each
     for each in (
@@ -116,9 +120,11 @@ DATASETS = {
                 "--clear-cut": Option("clear_cut", bool, "no slice near a threshold of severity"),
             },
         ),
-        Dataset("isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016"),
-        Dataset("ph2", "dermoscopy", _SKIN, ("ph2",)),
-        Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",)),
+        Dataset(
+            "isic2016", "dermoscopy", _SKIN, ("isic2016",), phantom="phantoms:phantom_isic2016", prepare_options=_JOINED
+        ),
+        Dataset("ph2", "dermoscopy", _SKIN, ("ph2",), prepare_options=_JOINED),
+        Dataset("skin_lesions", "dermoscopy", _SKIN, ("skin_lesions",), prepare_options=_JOINED),
         Dataset(
             "chest_xray",
             "chest_xray",

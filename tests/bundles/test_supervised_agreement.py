@@ -51,7 +51,7 @@ DIFFERENCES = {
     r"train: optimizer#params": "parts of a network may be frozen, or learn at a rate of their own",
     r"train: lr_scheduler#max_lr": "one for each group of parameters",
     r"inference: handlers#Writer#(?!output_dir|provenance).*": "what is written of a case is the task's",
-    r"evaluate: (calibration|network|track|keep_masks)": "of classes; a training may fetch weights; of masks",
+    r"evaluate: (calibration|network|track|keep_masks|group)": "of classes; a training may fetch weights; of masks",
     r"evaluate: validate#(dataset|key_metric).*": "the labels and the key metric are the task's",
     r"evaluate: validate#handlers#Report#(?!output_dir|prefix).*": "what is measured is the task's",
     r"evaluate: validate#handlers#EvaluationTracker#(_disabled_|label_rule|shown)": "what is tracked of it, too",

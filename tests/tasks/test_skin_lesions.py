@@ -54,7 +54,7 @@ def test_a_plain_folder_becomes_a_prepared_one(skin: Path, tmp_path: Path) -> No
     items = items_of(out)
     assert len(items) == 12
     for name, item in items.items():
-        assert set(item) == {"image", "label", "patient", "case", "diagnosis"}
+        assert set(item) == {"image", "label", "patient", "case", "diagnosis", "source"}
         assert Path(item["image"]).read_bytes() == (skin / "images" / f"{name}.jpg").read_bytes()
         label = Image.open(item["label"])
         mask = np.asarray(Image.open(skin / "masks" / f"{name}_lesion.png"))
@@ -223,7 +223,10 @@ def test_equal_pictures_are_refused_though_their_files_differ(skin: Path) -> Non
 
 
 def test_a_likeness_across_splits_is_reported(skin: Path, tmp_path: Path) -> None:
-    for i in range(12):  # each saved again, a little darker: some pair is torn apart
+    table = (skin / "diagnosis.csv").read_text().splitlines()[1:]
+    lines = [f"{line},{i}" for i, line in enumerate(table)] + [f"M{i:02d},,{i + 12}" for i in range(12)]
+    (skin / "diagnosis.csv").write_text("\n".join(["image,diagnosis,patient", *lines]) + "\n")
+    for i in range(12):  # each saved again, a little darker, and said to be another patient's: some pair is torn apart
         Image.open(skin / "images" / f"L{i:02d}.jpg").point(lambda v: v * 0.9).save(skin / "images" / f"M{i:02d}.jpg")
         shutil.copy(skin / "masks" / f"L{i:02d}_lesion.png", skin / "masks" / f"M{i:02d}.png")
     prepared = prepare_skin_lesions("skin_lesions", skin, tmp_path / "out")

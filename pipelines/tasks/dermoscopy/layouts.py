@@ -28,16 +28,18 @@ _SHOWN_NAMES = 5
 
 def find_isic2016(raw: Path) -> RawFolder | None:
     """ISIC 2016 part 1: ``ISBI2016_ISIC_Part1_Training_Data/`` with ``..._Training_GroundTruth/`` and, if it is there,
-    the same with Test, which stays the test set. Diagnoses are those of part 3, where its tables lie beside them.
+    the same with Test, which stays the test set. Diagnoses are those of part 3, where its tables lie beside them, or
+    of a ``diagnosis.csv`` in their place.
 
     Returns:
         None where there is no such folder of training pictures.
 
     Raises:
-        UnreadableFileError, DatalistError: a table that cannot be read (`read_isic_truth`).
+        UnreadableFileError, DatalistError: a table that cannot be read (`read_isic_truth`, `read_diagnoses`).
     """
     if not (raw / _ISIC.format("Training_Data")).is_dir():
         return None
+    own = _table(raw / DIAGNOSES, read_diagnoses)
     faults: list[PipelinesError] = []
     notes = [PATIENTS_UNKNOWN]
     cases: list[RawCase] = []
@@ -46,10 +48,13 @@ def find_isic2016(raw: Path) -> RawFolder | None:
         if not images.is_dir():
             continue
         pairs = pair_pictures(images, masks, faults, endings=("_segmentation",), any_case=True)
-        table = _table(raw / _ISIC_TABLE.format(part), read_isic_truth)
+        name = _ISIC_TABLE.format(part)
+        table = _table(raw / name, read_isic_truth)
+        if table is None and own is not None:
+            table, name = own, DIAGNOSES
         pictured = {picture_key(path.name) for path in visible_files(images, PICTURES)}
-        notes += _differences(table, pictured, _ISIC_TABLE.format(part))
-        cases += [_case(image, mask, table, part == "Test") for image, mask in pairs]
+        notes += _differences(table, pictured, name, unknown=table is not own)
+        cases += [_case(image, mask, table, part == "Test", source="ISIC 2016") for image, mask in pairs]
     return RawFolder("ISIC 2016", cases, False, faults, notes)
 
 
@@ -76,7 +81,7 @@ def find_ph2(raw: Path) -> RawFolder | None:
         except UnreadableFileError as fault:
             faults.append(fault)
             continue
-        cases.append(_case(image, mask, table, False, home.name))
+        cases.append(_case(image, mask, table, False, home.name, source="PH2"))
     notes = [PATIENTS_UNKNOWN, *_differences(table, {picture_key(home.name) for home in homes}, _PH2_TABLE)]
     return RawFolder("PH2", cases, False, faults, notes)
 
@@ -102,7 +107,7 @@ def find_plain(raw: Path) -> RawFolder | None:
     unknown = sorted(set(table or ()) - pictured)
     if unknown:
         faults.append(DatalistError(f"no picture for {_named(unknown, 'name')}", where=path, how="correct the table"))
-    cases = [_case(image, mask, table, False) for image, mask in pairs]
+    cases = [_case(image, mask, table, False, source=raw.name) for image, mask in pairs]
     own = sum(_known(table, image.name).patient is None for image, _ in pairs)
     notes = _differences(table, pictured, DIAGNOSES, unknown=False)
     if own == len(pairs):
@@ -121,11 +126,17 @@ def _known(table: Mapping[str, Known] | None, name: str) -> Known:
 
 
 def _case(
-    image: Path, mask: Path, table: Mapping[str, Known] | None, official_test: bool, name: str | None = None
+    image: Path,
+    mask: Path,
+    table: Mapping[str, Known] | None,
+    official_test: bool,
+    name: str | None = None,
+    *,
+    source: str,
 ) -> RawCase:
     known = _known(table, name or image.name)
     case = safe_name(name or image.stem)
-    return RawCase(case, known.patient or case, image, {LESION: mask}, official_test, known.diagnosis)
+    return RawCase(case, known.patient or case, image, {LESION: mask}, official_test, known.diagnosis, source=source)
 
 
 def _only(folder: Path) -> Path:
