@@ -144,7 +144,8 @@ def _no_weights(bundle: Path, path: Path) -> UnreadableFileError:
     configs, chosen = f"{folder}/configs", f"'{folder}/configs/networks/{network}.yaml'"
     default = ConfigParser.load_config_file(str(bundle / "configs" / "inference.yaml")).get("network_name")
     file = f"{configs}/train.yaml" if network == default else f"\"['{configs}/train.yaml',{chosen}]\""
-    others = f"; or choose --network {' or '.join(shipped)}, whose weights are here" if shipped else ""
+    named = " or ".join(filter(None, [", ".join(shipped[:-1]), *shipped[-1:]]))
+    others = f"; or choose --network {named}, whose weights are here" if shipped else ""
     what = f"no weights are shipped for the network {network}, and it is not trained yet"
     return UnreadableFileError(
         what if shipped else "the bundle is not trained yet",

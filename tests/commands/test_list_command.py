@@ -56,7 +56,7 @@ def test_bundles_say_what_their_own_records_say(capsys: pytest.CaptureFixture[st
         assert headline["estimate"] == card["metrics"][headline["metric"]]["estimate"]
         assert headline["of_shipped_weights"] == card["weights"]["measured"]
         assert headline["evidence"]
-    assert [each["name"] for each in found[BUNDLE]["overlays"]] == ["dicom", "severity"]
+    assert [each["name"] for each in found[BUNDLE]["overlays"]] == ["dicom", "export", "severity"]
 
 
 def test_datasets_are_those_of_data_prepare_and_those_that_bundles_have_cards_of(
