@@ -15,10 +15,8 @@ from pipelines.errors import ConfigError
 class AveragedWeights:
     """Keeps an exponential moving average of a network's weights, and of its norm layers' statistics.
 
-    ``network`` is a copy for validation and for ``model.pt``. At the end of the last epoch, before that epoch is
-    validated, the average becomes the trained network's own weights, so that ``last.pt`` holds it too.
-
-    Attach it to the trainer before the ValidationHandler.
+    ``network`` is a copy for validation and for ``model.pt``. After the last step, before that epoch is validated, the
+    average becomes the trained network's own weights, so that ``last.pt`` holds it too.
 
     Args:
         trained: the network that is trained (under DistributedDataParallel, its ``module`` is averaged).
@@ -49,7 +47,6 @@ class AveragedWeights:
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._average is None else self._average.state_dict()
@@ -66,10 +63,8 @@ class AveragedWeights:
     def _update(self, engine: Engine) -> None:
         if self._average is not None:
             self._average.update_parameters(_inner(self.trained))
-
-    def _finish(self, engine: Engine) -> None:
-        if engine.state.epoch == engine.state.max_epochs:
-            _inner(self.trained).load_state_dict(self.network.state_dict())
+            if engine.state.iteration == (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0):
+                _inner(self.trained).load_state_dict(self.network.state_dict())
 
 
 def _inner(network: torch.nn.Module) -> torch.nn.Module:

@@ -88,7 +88,8 @@ def test_prepared_data_carry_the_labels_that_the_transform_makes(tmp_path):
         assert content["counts"][section]["severity_cases"]["unrated"] == 0
     assert kinds == {"normal", "mild", "severe"}
     assert "normal < 0.1 %" in (tmp_path / "data" / "report.md").read_text()
-    assert set(files(tmp_path / "data", "datalist.json", "test")[0]) == {"image", "label", "patient", "case", "lung"}
+    item = files(tmp_path / "data", "datalist.json", "test")[0]
+    assert set(item) == {"image", "label", "patient", "case", "lung", "source", "form"}
 
 
 def test_phantoms_have_the_classes_in_about_the_reference_proportions():

@@ -31,7 +31,7 @@ def test_the_example_needs_onnxruntime_and_numpy_alone(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the extra `fast` is not installed")
     (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     bundle = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
-    assert main(["export", str(bundle), "--out", str(tmp_path / "export")]) == 0
+    assert main(["export", str(bundle), "--network", "basic_unet", "--out", str(tmp_path / "export")]) == 0
     x, y = np.mgrid[-1:1:512j, -1:1:512j]
     hu = np.where(x**2 + y**2 < 0.7, 40, -1000).astype(np.float32)
     hu[(abs(abs(x) - 0.4) < 0.25) & (abs(y) < 0.4)] = -860

@@ -58,7 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> CrossValidation:
-    return CrossValidation(BUNDLE, tmp_path, tmp_path, "sqlite:///none.db")
+    return CrossValidation(BUNDLE, tmp_path, tmp_path, "sqlite:///none.db", network="mobilenet_v2")
 
 
 def test_what_is_like_real_pictures_is_near_the_floor(pictures: Pictures, plan: CrossValidation) -> None:
