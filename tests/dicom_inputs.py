@@ -27,18 +27,21 @@ def write_series(
     orientation: tuple[float, ...] = AXIAL,
     spacing: tuple[float, float, float] = (0.8, 0.7, 2.0),
     backwards: bool = False,
+    hu: np.ndarray | None = None,
 ) -> Path:
     """A CT series; file names and InstanceNumbers go against the stack where it is written backwards.
 
     Args:
         shape: columns, rows, slices.
         spacing: between rows, columns and slices, in mm.
+        hu: what it shows, Hounsfield units (columns, rows, slices), in the place of a box with two holes.
     """
+    shape = shape if hu is None else hu.shape
     folder.mkdir(parents=True)
     study, series, frame = (generate_uid() for _ in range(3))
     normal = np.cross(orientation[:3], orientation[3:])
     for k in range(shape[2]):
-        dataset = _dataset(CTImageStorage, "CT", _values(shape, k))
+        dataset = _dataset(CTImageStorage, "CT", _values(shape, k) if hu is None else _stored(hu[..., k]))
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
         dataset.ImagePositionPatient = [float(v) for v in np.array([-14.0, -9.0, 100.0]) + normal * spacing[2] * k]
         dataset.ImageOrientationPatient = list(orientation)
@@ -54,10 +57,13 @@ def write_enhanced(
     shape: tuple[int, int, int] = (40, 36, 5),
     *,
     spacing: tuple[float, float, float] = (0.8, 0.7, 2.0),
+    hu: np.ndarray | None = None,
 ) -> Path:
-    """An enhanced CT in one file, whose frames are not in the order of space."""
+    """An enhanced CT in one file, whose frames are not in the order of space; arguments as of ``write_series``."""
+    shape = shape if hu is None else hu.shape
     order = np.random.default_rng(1).permutation(shape[2])
-    dataset = _dataset(EnhancedCTImageStorage, "CT", np.stack([_values(shape, int(k)) for k in order]))
+    planes = [_values(shape, int(k)) if hu is None else _stored(hu[..., k]) for k in order]
+    dataset = _dataset(EnhancedCTImageStorage, "CT", np.stack(planes))
     dataset.FrameOfReferenceUID, dataset.NumberOfFrames = generate_uid(), shape[2]
     orientation, measures, rescale = Dataset(), Dataset(), Dataset()
     orientation.ImageOrientationPatient = list(AXIAL)
@@ -101,6 +107,11 @@ def _values(shape: tuple[int, int, int], k: int) -> np.ndarray:
     plane[10 : rows - 10, 8 : columns // 2 - 2] = 174 + k % 7
     plane[10 : rows - 10, columns // 2 + 2 : columns - 8] = 164
     return plane
+
+
+def _stored(plane: np.ndarray) -> np.ndarray:
+    """uint16 (rows, columns) of Hounsfield units (columns, rows), 1024 above them."""
+    return np.ascontiguousarray(plane.T.astype(np.int32) + 1024).astype(np.uint16)
 
 
 def _dataset(sop_class: UID, modality: str, pixels: np.ndarray) -> FileDataset:

