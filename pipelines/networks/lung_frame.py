@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, max_pool2d
 
 from pipelines.errors import WeightsError
+from pipelines.networks.pretrained import hold_still
 from pipelines.networks.transfer import TransferClassifier
 from pipelines.weights import read_weights
 
@@ -72,9 +73,10 @@ class LungFrame(nn.Module):
             ) from error
 
     def train(self, mode: bool = True) -> LungFrame:
-        """It stays in evaluation mode."""
-        del mode
-        return super().train(False)
+        """As ``nn.Module.train``, but it stays in evaluation mode."""
+        super().train(mode)
+        hold_still(self, frozen=True, hold_norm=True)
+        return self
 
     def lungs(self, x: Tensor) -> Tensor:
         """Probability of lung, B x 1 x 96 x 96, of pictures B x 1 or 3 x W x H, 0..1."""
@@ -133,12 +135,28 @@ class LungFrame(nn.Module):
 
 def inverse_grid(box: Tensor, width: int, height: int) -> Tensor:
     """Where ``grid_sample`` finds the places of a picture in its frame: B x W x H x 2, beyond -1..1 outside."""
-    across = (torch.arange(width) + 0.5) / width
-    down = (torch.arange(height) + 0.5) / height
-    x = (across[None] - box[:, :1]) / (box[:, 1:2] - box[:, :1]).clamp(min=1e-6)
-    y = (down[None] - box[:, 2:3]) / (box[:, 3:] - box[:, 2:3]).clamp(min=1e-6)
-    grid = (y[:, None, :, None].expand(-1, width, -1, -1), x[:, :, None, None].expand(-1, -1, height, -1))
-    return torch.cat(grid, 3) * 2 - 1
+    return _grid(
+        (_places(width, box) - box[:, :1]) / (box[:, 1:2] - box[:, :1]).clamp(min=1e-6),
+        (_places(height, box) - box[:, 2:3]) / (box[:, 3:] - box[:, 2:3]).clamp(min=1e-6),
+    )
+
+
+def box_grid(box: Tensor, width: int, height: int) -> Tensor:
+    """Where ``grid_sample`` finds a box (B x 4, parts of the picture) of pictures: B x W x H x 2."""
+    return _grid(
+        box[:, :1] + _places(width, box) * (box[:, 1:2] - box[:, :1]),
+        box[:, 2:3] + _places(height, box) * (box[:, 3:] - box[:, 2:3]),
+    )
+
+
+def _places(number: int, box: Tensor) -> Tensor:
+    """The middles of a side's pixels, 1 x number, 0..1."""
+    return (torch.arange(number, device=box.device)[None] + 0.5) / number
+
+
+def _grid(x: Tensor, y: Tensor) -> Tensor:
+    """B x W and B x H of 0..1, as the places of W x H pixels that ``grid_sample`` takes."""
+    return torch.stack([y[:, None].expand(-1, x.shape[1], -1), x[:, :, None].expand(-1, -1, y.shape[1])], 3) * 2 - 1
 
 
 def between(lungs: Tensor) -> Tensor:
@@ -147,16 +165,6 @@ def between(lungs: Tensor) -> Tensor:
     begun = (area.cumsum(2) > 0).float()
     left = (area.sum(2, keepdim=True) - area.cumsum(2) + area > 0).float()
     return begun * left
-
-
-def box_grid(box: Tensor, width: int, height: int) -> Tensor:
-    """Where ``grid_sample`` finds a box (B x 4, parts of the picture) of pictures: B x W x H x 2."""
-    across = (torch.arange(width, device=box.device) + 0.5) / width
-    down = (torch.arange(height, device=box.device) + 0.5) / height
-    x = box[:, :1] + across[None] * (box[:, 1:2] - box[:, :1])
-    y = box[:, 2:3] + down[None] * (box[:, 3:] - box[:, 2:3])
-    grid = (y[:, None, :, None].expand(-1, width, -1, -1), x[:, :, None, None].expand(-1, -1, height, -1))
-    return torch.cat(grid, 3) * 2 - 1
 
 
 class LungFramedClassifier(nn.Module):

@@ -43,7 +43,7 @@ DIFFERENCES = {
     r"(train|evaluate): validate#dataloader#batch_size": "features are all of one size, pictures are not",
     r"train: train#handlers#RunTracker#params#.*": "each has its knobs; a test of their own looks for them",
     r"train: train#handlers#LrScheduleHandler#(epoch_level|step_transform)": "a schedule by epochs can be laid over",
-    r"train: train#handlers#(@averaged|TrainingCheckpoint#(network|state#average))": "an average is kept",
+    r"train: train#handlers#TrainingCheckpoint#(network|state#average)": "an average is kept",
     r"train: validate#evaluator#network": "weights averaged over steps are what is validated",
     r"evaluate: validate#handlers#WeightsLoader#network": "and what is measured",
     r"train: train#dataloader#drop_last": "batch norm over one picture is no training",
@@ -57,7 +57,7 @@ DIFFERENCES = {
     r"evaluate: validate#handlers#EvaluationTracker#(_disabled_|label_rule|shown)": "what is tracked of it, too",
     r"multi_gpu_train: (imports|network#module|train#sampler).*": "how the network begins, and how items are drawn",
 }
-ONE_HAS = ("@averaged",)  # members of a list that are stated above, so that the order of the others is still held
+ONE_HAS = ("$@averaged.attach(@train#trainer)",)  # what one runs beside what all do
 ROLES = re.compile(r"\w*(Writer|Report)$")
 
 
@@ -71,11 +71,11 @@ def flat(value: Any, id: str) -> Iterator[tuple[str, Any]]:
         names = [
             ROLES.sub(r"\1", each["_target_"].rsplit(".")[-1]) if isinstance(each, dict) else each for each in value
         ]
-        yield f"{id}#order", [name for name in names if name not in ONE_HAS]
+        yield f"{id}#order", names
         for name, each in zip(names, value, strict=True):
             yield from flat(each, f"{id}#{name}")
     else:
-        yield id, value
+        yield id, [each for each in value if each not in ONE_HAS] if isinstance(value, list) else value
 
 
 @cache

@@ -82,7 +82,8 @@ def test_round_trip_of_every_way_to_acquire_a_series(project, tmp_path) -> None:
     """predict, then the SEG read with highdicom: the voxels of the mask, in the place of the mask."""
     scans = tmp_path / "scans"
     phantom = make_lung_phantom(3, 96, 16, extent=0.15)
-    chest, (x, y, z) = phantom.array, np.abs(np.diag(phantom.affine))[:3].round(3)  # to the left, to the back, to the head
+    chest = phantom.array  # axes to the left, to the back, to the head
+    x, y, z = np.abs(np.diag(phantom.affine))[:3].round(3)
     write_series(scans / "three", hu=chest[..., 6:9], spacing=(y, x, z))
     write_series(scans / "reversed", hu=chest, spacing=(y, x, z), backwards=True)
     sagittal = chest.transpose(1, 2, 0)[:, ::-1, ::-1]  # to the back, to the feet, to the right
