@@ -54,10 +54,10 @@ def gas_outside_lungs(
     Returns:
         (X, Y, Z) bool, a part of ``labels > 0``. All False where none is found, or where lung is as dark as air.
     """
-    none = np.zeros(labels.shape, dtype=bool)
+    outside = np.zeros(labels.shape, dtype=bool)
     box = ndimage.find_objects((labels > 0).view(np.uint8))
     if not box or labels.shape[2] < _FEWEST:
-        return none
+        return outside
     x, y, _ = box[0]
     inner = (slice(max(x.start - 8, 0), x.stop + 8), slice(max(y.start - 8, 0), y.stop + 8), slice(None))
     step = step_of(labels.shape)
@@ -66,17 +66,17 @@ def gas_outside_lungs(
     called = coarse > 0
     limits = _limits(small, coarse == 1, hounsfield)
     if limits is None:
-        return none
+        return outside
     size = _true_spacing(spacing, labels.shape) * (step, step, z_step)
     bodies = _walled_bodies(small, coarse, limits, size)
     if not bodies.any():
-        return none
+        return outside
     found = _with_rim(bodies, called, size)
     found |= _mixed(found, called, small, limits[0])
-    whole = none[inner]
+    whole = outside[inner]  # a view
     for z in range(whole.shape[2]):
         whole[:, :, z] = finer(found[:, :, z // z_step], step, whole.shape[:2])
-    return none & (labels > 0)
+    return outside & (labels > 0)
 
 
 def _true_spacing(spacing: Sequence[float] | NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
