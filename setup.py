@@ -7,7 +7,8 @@ setup(
     package_dir={"pipelines.bundles": "bundles", "pipelines.data_cards": "data"},
     package_data={
         "pipelines.comparison": ["*.j2"],
-        "pipelines.networks": ["lungs.safetensors"],
+        "pipelines.evaluation": ["__init__.pyi"],
+        "pipelines.networks": ["__init__.pyi", "lungs.safetensors"],
         "pipelines.packaging": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],

@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args, knobs = parser.parse_known_args(argv)
     args.knobs = knobs
+    args.own_process = argv is None  # what it imports is nobody else's
     if args.knobs and not getattr(args, "takes_knobs", False):
         parser.error(f"unrecognized arguments: {' '.join(args.knobs)}")
     logging.basicConfig(

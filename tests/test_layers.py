@@ -20,7 +20,7 @@ FLOORS = [
     {"errors"},
     {"files"},
     {"weights"},
-    {"browser", "bundle", "key_figures", "networks", "predicted", "readers", "sigterm", "warm"},
+    {"browser", "bundle", "key_figures", "lean", "networks", "predicted", "readers", "sigterm", "warm"},
     {"model_pt", "preparation"},
     {"transforms", "inferers", "runtimes"},
     {"datasets", "evaluation"},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import PipelinesError, UsageError
+from pipelines.lean import import_monai
 from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _check_input(args: argparse.Namespace) -> None:
 def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     _check_input(args)
     print(f"looking at {args.input or 'the server'}", flush=True)  # the imports below take some seconds
+    if args.own_process:
+        import_monai()
     from tqdm import tqdm
 
     from pipelines.loading import chosen
