@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
-from monai.visualize import GradCAM
+from monai.networks.utils import eval_mode
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,7 +25,7 @@ class PictureClassWriter(CaseWriter):
     class that is said has less than ``refer_below`` (as where the positive one is likelier and yet short of the
     operating threshold), or because a subclass doubts the picture itself (``doubts``). The class follows the operating
     point that is stored with the weights. The overlay is the picture with Grad-CAM of the class that is said (Selvaraju
-    et al., https://arxiv.org/abs/1610.02391; monai.visualize): where the last features speak for it. It is no proof of
+    et al., https://arxiv.org/abs/1610.02391): where the last features speak for it. It is no proof of
     why.
 
     Args:
@@ -138,6 +137,8 @@ class PictureClassWriter(CaseWriter):
         strength = torch.nn.functional.interpolate(heat, pixels.shape[1:], mode="bilinear")[0, 0].numpy().T
         if strength.max() > 0:
             strength = strength / strength.max()
+        from matplotlib import colormaps  # not where nothing is drawn
+
         colours = colormaps["inferno"](np.rint(strength.clip(0, 1) * 255).astype(np.uint8), bytes=True)
         weight = np.float32(0.6) * strength
         width = pixels.shape[1]
@@ -150,12 +151,30 @@ class PictureClassWriter(CaseWriter):
         return drawn
 
     def heat(self, given: torch.Tensor, index: int) -> torch.Tensor:
-        """Grad-CAM of a class on the CPU, 1 x 1 x W x H, as it comes, of a picture 1 x C x W x H, 0..1."""
+        """Grad-CAM of a class on the CPU, 1 x 1 x W x H, as it comes, of a picture 1 x C x W x H, 0..1.
+
+        The same as monai.visualize.GradCAM's, which scales it to 0..1 besides and so shows the whole picture as a
+        reason where nothing speaks for the class, and leaves a hook in the network at each call. Gradients are taken
+        of what lies behind the layer and of no more: a third of the time.
+        """
         assert self.network is not None and self.target_layer is not None  # noqa: PT018 - see find
-        # MONAI's own scaling to 0..1 shows the whole picture as a reason where nothing speaks for the class
-        cam = GradCAM(nn_module=self.network, target_layers=self.target_layer, postprocessing=lambda heat: heat)
-        with torch.enable_grad():
-            return torch.as_tensor(cam(given.requires_grad_(), class_idx=index)).detach().cpu()
+        taken: list[torch.Tensor] = []
+
+        def take(layer: torch.nn.Module, given: Any, features: torch.Tensor) -> torch.Tensor:
+            torch.set_grad_enabled(True)
+            taken.append(features.detach().requires_grad_())
+            return taken[-1].clone()  # what follows may work in place
+
+        hook = self.network.get_submodule(self.target_layer).register_forward_hook(take)
+        try:
+            with eval_mode(self.network):  # and without gradients until the layer
+                said = self.network(given)[0, index]
+            (gradient,) = torch.autograd.grad(said, taken[-1])
+        finally:
+            hook.remove()
+        features = taken[-1].detach()
+        heat = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1, keepdim=True).relu()
+        return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
 
 
 def last_spatial_layer(network: torch.nn.Module) -> str:

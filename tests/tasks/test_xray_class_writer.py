@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.visualize import GradCAM
 from PIL import Image
 
 from pipelines.errors import ConfigError, UnreadableFileError, WeightsError
-from pipelines.networks import ChestCNN, LungFramedClassifier, SmallAlexNet, TransferClassifier
+from pipelines.handlers import PictureClassWriter
+from pipelines.networks import ChestCNN, LungFramedClassifier, SmallAlexNet, TransferClassifier, TwoViewClassifier
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.chest_xray.writer import XrayClassWriter
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
@@ -137,6 +139,30 @@ def test_overlay_shows_where_the_network_looked(tmp_path: Path, picture: Path) -
     assert changed[12:28, 52:78].mean() > changed[40:, :40].mean() + 20
 
 
+@pytest.mark.parametrize("architecture", ["mobilenet_v2", "resnet34", "densenet121", "googlenet", "alexnet", "framed"])
+def test_its_heat_is_that_of_monais_grad_cam(architecture: str, tmp_path: Path) -> None:
+    """MONAI's differentiates the whole network; and nothing is left behind in it."""
+    torch.manual_seed(1)
+    others = {"alexnet": SmallAlexNet, "framed": TwoViewClassifier}
+    network = others[architecture]() if architecture in others else TransferClassifier(architecture)
+    network.requires_grad_(architecture != "resnet34").train(architecture != "googlenet")  # whatever state it is in
+    writer = PictureClassWriter(str(tmp_path), NAMES, network=network, target_layer="auto")
+    layer = network.get_submodule(writer.target_layer or "")
+    picture = torch.rand(1, 1, 96, 64)
+    cam = GradCAM(nn_module=network, target_layers=writer.target_layer, postprocessing=lambda heat: heat)
+    expected = [torch.as_tensor(cam(picture.clone().requires_grad_(), class_idx=index)).detach() for index in (0, 1)]
+    layer._forward_hooks.clear()  # MONAI's stay, one a picture
+    training = [module.training for module in network.modules()]
+    with torch.no_grad():
+        found = [writer.heat(picture, index) for index in (0, 1)]
+        assert not torch.is_grad_enabled()
+    assert max(float(heat.max()) for heat in expected) > 0
+    for heat, monais in zip(found, expected, strict=True):
+        torch.testing.assert_close(heat, monais, rtol=1e-4, atol=1e-5 * float(monais.max()))
+    assert [module.training for module in network.modules()] == training
+    assert not layer._forward_hooks
+
+
 def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
     network = Bright()
     writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="encoder")
@@ -174,6 +200,7 @@ def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_framed_network_looked_at_is_reported_and_shown_there(tmp_path: Path, chest: Path) -> None:
+    torch.manual_seed(1)
     network = LungFramedClassifier().eval()
     found = torch.zeros(1, 1, 96, 96)
     found[0, 0, 24:44, 24:72] = found[0, 0, 52:72, 24:72] = 1

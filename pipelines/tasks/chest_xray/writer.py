@@ -29,6 +29,8 @@ class XrayClassWriter(PictureClassWriter):
     Arguments and errors are those of ``PictureClassWriter``.
     """
 
+    _framed: tuple[XrayPicture, tuple[list[float], bool]] | None = None  # the last case's, which several ask for
+
     def read(self, path: Path) -> XrayPicture:
         return read_xray(path)
 
@@ -61,9 +63,12 @@ class XrayClassWriter(PictureClassWriter):
     def _frame(self, case: XrayPicture) -> tuple[list[float], bool]:
         """The box of ``LungFrame.boxes``, and whether lungs were found."""
         assert isinstance(self.network, LungFramedClassifier)
+        if self._framed is not None and self._framed[0] is case:
+            return self._framed[1]
         plane = torch.from_numpy(np.ascontiguousarray(case.array, dtype=np.float32) / 255)[None, None]
         plane = plane if self.image_size is None else resampled(plane, self.image_size)
         frame = self.network.frame
         with torch.no_grad():
             box, found = frame.boxes(frame.lungs(plane.to(next(frame.parameters()).device)))
-        return box[0].tolist(), bool(found[0])
+        self._framed = case, (box[0].tolist(), bool(found[0]))
+        return self._framed[1]
