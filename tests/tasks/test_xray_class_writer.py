@@ -200,14 +200,14 @@ def test_a_layer_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_framed_network_looked_at_is_reported_and_shown_there(tmp_path: Path, chest: Path) -> None:
-    torch.manual_seed(1)
     network = LungFramedClassifier().eval()
     found = torch.zeros(1, 1, 96, 96)
     found[0, 0, 24:44, 24:72] = found[0, 0, 52:72, 24:72] = 1
     network.frame.lungs = lambda x: found  # type: ignore[method-assign]
     writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="auto", image_size=(224, 224))
     assert report(writer, chest, 0.99)["lungs_frame_px"] == pytest.approx([20, 14, 70, 47], abs=2)
-    heat = writer.heat(torch.rand(1, 1, 96, 96), 1)[0, 0]
+    given = torch.rand(1, 1, 96, 96)
+    heat = sum(writer.heat(given, index)[0, 0] for index in (0, 1))  # of one class a random network may have none
     assert heat[:18].abs().max() == heat[78:].abs().max() == heat[:, :16].abs().max() == heat[:, 80:].abs().max() == 0
     assert heat[30:66, 30:66].abs().max() > 0
 
