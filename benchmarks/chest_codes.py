@@ -27,11 +27,10 @@ import pandas as pd
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from pipelines.evaluation.intervals import bootstrap_scores
-from pipelines.weights import read_weights
+from pipelines.weights import read_weights, save_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODES, PICTURES = "chest_xray_encoded_classification", "chest_xray_pneumonia_classification"
@@ -71,7 +70,7 @@ def weights(out: Path, knobs: dict[str, Any], epochs: int) -> None:
         "use": "research; data CC BY 4.0 (Kermany et al. 2018)",
     }  # fmt: skip
     target = PROJECT / "bundles" / CODES / "models" / f"{NAME}.safetensors"
-    save_file({key: value.contiguous() for key, value in read_weights(out / NAME / "model.pt").items()}, target, note)
+    save_weights(read_weights(out / NAME / "model.pt"), target, note)
     shutil.copy(out / NAME / "model.calibration.json", target.with_name(f"{NAME}.calibration.json"))
     for split in SPLITS:
         measured = {"split": split, "output_dir": str(out / NAME / f"evaluation_{split}")}

@@ -21,10 +21,8 @@ import os
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from pipelines.cross_validation import Processes, bundle_command
-from pipelines.weights import read_weights
+from pipelines.weights import read_weights, save_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "chest_xray_pneumonia_classification"
@@ -93,7 +91,7 @@ def joined(framed: Path, whole: Path, path: Path, data: Path) -> Path:
     kept = {
         key: value.half() if value.is_floating_point() and value.ndim > 1 else value for key, value in state.items()
     }
-    save_file({key: value.contiguous() for key, value in kept.items()}, path, metadata=note)
+    save_weights(kept, path, note)
     return path
 
 

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import save_file
 from skimage.morphology import convex_hull_image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
@@ -34,6 +33,7 @@ from pipelines.evaluation.intervals import bootstrap_interval
 from pipelines.inferers import resampled, supports_bfloat16
 from pipelines.networks.lung_frame import LUNG_SIZE, lung_network, lung_picture
 from pipelines.readers import read_xray
+from pipelines.weights import save_weights
 
 IGNORED = 2  # in labels
 
@@ -56,7 +56,7 @@ def main() -> None:
     network = train(*learned[:2], args.epochs, args.batch, args.rate)
     state = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
     note = {"use": "research; masks: V7 (CC BY 4.0), NLM's Montgomery and Shenzhen sets", "seed": str(args.seed)}
-    save_file({k: v.contiguous() for k, v in state.items()}, args.out / "lungs.safetensors", metadata=note)
+    save_weights(state, args.out / "lungs.safetensors", note)
     network.load_state_dict({key: value.float() for key, value in state.items()})
     print_dice(network, *measured)
 

@@ -21,11 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from pipelines.cross_validation import Processes, bundle_command
 from pipelines.evaluation import bootstrap_interval, paired_difference
-from pipelines.weights import read_weights
+from pipelines.weights import read_weights, save_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "skin_lesion_segmentation"
@@ -76,12 +75,12 @@ def half_precision(trained: Sequence[Path], path: Path, data: Path) -> Path:
     for key, value in states[0].items():
         if value.is_floating_point():
             value = torch.stack([each[key] for each in states]).mean(dim=0)
-        state[key] = (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
+        state[key] = value.half() if value.is_floating_point() and value.ndim > 1 else value
     note = {
         "data": f"{content['name']}, {len(content['training'])} pictures", "fingerprint": content["fingerprint"],
         "use": "research only; data: docs/data_license.txt",
     }  # fmt: skip
-    save_file(state, path, metadata=note)
+    save_weights(state, path, note)
     return path
 
 

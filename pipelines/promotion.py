@@ -20,7 +20,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import _model_registry, _tracking_service
 from monai.bundle import ConfigParser
-from safetensors.torch import save_file
 
 from pipelines import registered
 from pipelines.bundle import description, input_shape, network_config, network_of_run, refuse_generating
@@ -29,7 +28,7 @@ from pipelines.errors import TrackingError, UnreadableFileError, UsageError
 from pipelines.tracking.entries import INCOMPLETE
 from pipelines.tracking.store import redact
 from pipelines.transforms import calibration_path
-from pipelines.weights import load_weights, read_weights
+from pipelines.weights import load_weights, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +230,7 @@ def _register(
 ) -> str:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / f"{run.network}.safetensors"
-        save_file(read_weights(checkpoint), weights, metadata={"run": run.run_id, "experiment": run.experiment})
+        save_weights(read_weights(checkpoint), weights, metadata={"run": run.run_id, "experiment": run.experiment})
         files = [weights]
         if calibration_path(checkpoint).is_file():
             files.append(calibration_path(weights))

@@ -119,7 +119,13 @@ def state_digest(state: Mapping[str, torch.Tensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def save_weights(network: torch.nn.Module, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes a network's weights as ``.safetensors`` with ``metadata`` (strings) in its head."""
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+def save_weights(
+    network: torch.nn.Module | Mapping[str, torch.Tensor], path: str | Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a network's weights, or a state dict, as ``.safetensors`` with ``metadata`` (strings) in its head.
+
+    They may lie in memory in any order (``torch.channels_last``).
+    """
+    given = network.state_dict() if isinstance(network, torch.nn.Module) else network
+    state = {key: value.detach().cpu().contiguous() for key, value in given.items()}
     safetensors.torch.save_file(state, path, metadata=metadata)

@@ -42,7 +42,8 @@ class Runs:
         torch.manual_seed(seed)
         checkpoint = self.folder / f"{name}{seed}" / "model.pt"
         checkpoint.parent.mkdir()
-        torch.save(TinyUNet(out_channels=3).state_dict(), checkpoint)
+        network = TinyUNet(out_channels=3).to(memory_format=torch.channels_last)  # as trainings leave it
+        torch.save(network.state_dict(), checkpoint)
         run = self.client.create_run(self.experiment, run_name=name, tags={"best_checkpoint": str(checkpoint)})
         self.client.log_param(run.info.run_id, "network", "tiny_unet")
         self.client.log_param(run.info.run_id, "slice_size", "[32, 32]")
