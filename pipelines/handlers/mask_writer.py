@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.evaluation.label_outlines import outlined_picture, outlined_slices
+from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage, ColourPicture, read_colour, read_volume
@@ -69,7 +70,7 @@ class MaskWriter(CaseWriter):
             name,
             self.report(case, mask),
             stored,
-            draw=lambda file: Image.fromarray(_overlay(case, mask)).save(file, "PNG"),
+            draw=lambda file: save_png(Image.fromarray(_overlay(case, mask)), file),
         )
 
     def report(self, case: CaseImage | ColourPicture, mask: NDArray[np.uint8]) -> dict[str, Any]:

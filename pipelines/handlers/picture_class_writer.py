@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import ConfigError
+from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import read_colour
 from pipelines.transforms import TemperatureScaled
@@ -117,9 +118,7 @@ class PictureClassWriter(CaseWriter):
         }
         if self.network is None or self.target_layer is None:
             return Finding(name, report)
-        return Finding(
-            name, report, draw=lambda file: Image.fromarray(self.overlay(pixels, predicted)).save(file, "PNG")
-        )
+        return Finding(name, report, draw=lambda file: save_png(Image.fromarray(self.overlay(pixels, predicted)), file))
 
     def overlay(self, pixels: NDArray, index: int) -> NDArray[np.uint8]:
         """The picture and, beside it, the picture with Grad-CAM of a class: uint8 (H, 2 W, 3).
@@ -168,13 +167,18 @@ class PictureClassWriter(CaseWriter):
         hook = self.network.get_submodule(self.target_layer).register_forward_hook(take)
         try:
             with eval_mode(self.network):  # and without gradients until the layer
-                said = self.network(given)[0, index]
+                said = self.logits(given)[0, index]
             (gradient,) = torch.autograd.grad(said, taken[-1])
         finally:
             hook.remove()
         features = taken[-1].detach()
         heat = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1, keepdim=True).relu()
         return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
+
+    def logits(self, given: torch.Tensor) -> torch.Tensor:
+        """What the heat is of, 1 x classes, of a picture 1 x C x W x H."""
+        assert self.network is not None
+        return self.network(given)
 
 
 def last_spatial_layer(network: torch.nn.Module) -> str:

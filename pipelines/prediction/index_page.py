@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipelines.errors import OutputError
-from pipelines.files import text, write_file
+from pipelines.files import save_png, text, write_file
 from pipelines.key_figures import figures, warnings
 from pipelines.predicted import Outcome
 
@@ -123,7 +123,7 @@ class IndexPage:
                 picture.draft("RGB", (_WIDTH, _HEIGHT))
                 small = picture.convert("RGB")
             small.thumbnail((_WIDTH, _HEIGHT))
-            write_file(target, lambda file: small.save(file, "PNG"))
+            write_file(target, lambda file: save_png(small, file))
         except (OSError, OutputError) as error:
             logger.warning("%s: %s", target, error)
             return None

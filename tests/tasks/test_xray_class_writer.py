@@ -212,6 +212,18 @@ def test_what_a_framed_network_looked_at_is_reported_and_shown_there(tmp_path: P
     assert heat[30:66, 30:66].abs().max() > 0
 
 
+def test_of_two_views_the_framed_one_is_run_for_the_heat_and_it_is_the_same(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = TwoViewClassifier().eval()
+    writer = XrayClassWriter(str(tmp_path), NAMES, network=network, target_layer="auto")
+    given = torch.rand(1, 1, 96, 96)
+    expected = [PictureClassWriter.logits(writer, given), PictureClassWriter.heat(writer, given, 0)]
+    writer.logits = lambda x: PictureClassWriter.logits(writer, x)  # type: ignore[method-assign]
+    whole = PictureClassWriter.heat(writer, given, 0)
+    assert not torch.allclose(expected[0], writer.network.classifier(network.frame(given)))
+    torch.testing.assert_close(expected[1] / expected[1].max(), whole / whole.max(), rtol=1e-4, atol=1e-5)
+
+
 def test_a_picture_without_lungs_is_looked_at_whole_and_referred(tmp_path: Path, chest: Path) -> None:
     network = LungFramedClassifier().eval()
     network.frame.lungs = lambda x: torch.zeros(1, 1, 96, 96)  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ import torch
 
 from pipelines.errors import ConfigError
 from pipelines.evaluation.familiarity import TITLES, beyond, measure
+from pipelines.files import save_png
 from pipelines.handlers import Finding
 from pipelines.handlers.reconstructions import beside, difference
 from pipelines.readers import XrayPicture
@@ -58,5 +59,5 @@ class EncodedXrayWriter(XrayClassWriter):
         }
         seen = [[each] for each in (found.picture, found.reconstruction)]
         columns = [*seen, [difference(found.picture, found.reconstruction)]]
-        drawn = ("reconstruction.png", lambda file: beside(columns).save(file, "PNG"))
+        drawn = ("reconstruction.png", lambda file: save_png(beside(columns), file))
         return replace(finding, report=report, files={**finding.files, "reconstruction": drawn})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.handlers import Finding, PictureClassWriter
 from pipelines.inferers import resampled
-from pipelines.networks import LungFramedClassifier
+from pipelines.networks import LungFramedClassifier, TwoViewClassifier
 from pipelines.readers import XrayPicture, read_xray
 from pipelines.tasks.chest_xray.quality import xray_doubts
 
@@ -59,6 +59,12 @@ class XrayClassWriter(PictureClassWriter):
         frame = self.network.frame
         with torch.no_grad():
             return frame.unframed(heat, frame.boxes(frame.lungs(given))[0].cpu())
+
+    def logits(self, given: torch.Tensor) -> torch.Tensor:
+        """Of the framed view alone, whose last features are shown: what the whole picture's says changes no ratio."""
+        if isinstance(self.network, TwoViewClassifier):
+            return self.network.classifier(self.network.frame(given))
+        return super().logits(given)
 
     def _frame(self, case: XrayPicture) -> tuple[list[float], bool]:
         """The box of ``LungFrame.boxes``, and whether lungs were found."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import ColourPicture, read_colour
 from pipelines.tasks.dermoscopy.lesion_shape import measure_lesion, outlined
@@ -48,5 +49,5 @@ class LesionWriter(CaseWriter):
             name,
             report,
             Image.fromarray(np.ascontiguousarray(mask.T)),
-            draw=lambda file: Image.fromarray(outlined(case.array, mask)).save(file, "PNG"),
+            draw=lambda file: save_png(Image.fromarray(outlined(case.array, mask)), file),
         )

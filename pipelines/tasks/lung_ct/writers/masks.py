@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipelines.files import save_png
 from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage
@@ -46,7 +47,7 @@ class LungMaskWriter(CaseWriter):
             name,
             self.report(case, mask, item.get("removed")),
             mask_image(mask, case, 2) if stored is None else stored,
-            draw=lambda file: Image.fromarray(render(case, mask)).save(file, "PNG"),
+            draw=lambda file: save_png(Image.fromarray(render(case, mask)), file),
         )
 
     def report(self, case: CaseImage, mask: np.ndarray, removed: Mapping[str, Any] | None = None) -> dict[str, Any]:
