@@ -33,9 +33,12 @@ def test_a_prediction_imports_neither_tracking_nor_plots_nor_a_compiler(tmp_path
 
 
 CHECKS = """
-import sys
-from pipelines.lean import LEFT_OUT, import_monai
-import_monai()
+import gc, sys
+from pipelines import lean
+from pipelines.lean import LEFT_OUT
+with lean.starting():
+    assert not gc.isenabled()
+assert gc.isenabled()
 assert not LEFT_OUT & set(sys.modules), LEFT_OUT & set(sys.modules)
 import torch
 from ignite.handlers import Checkpoint

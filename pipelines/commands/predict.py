@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -11,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipelines import lean
 from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import PipelinesError, UsageError
-from pipelines.lean import import_monai
 from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
@@ -115,12 +116,11 @@ def _check_input(args: argparse.Namespace) -> None:
 def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     _check_input(args)
     print(f"looking at {args.input or 'the server'}", flush=True)  # the imports below take some seconds
-    if args.own_process:
-        import_monai()
-    from tqdm import tqdm
+    with lean.starting() if args.own_process else contextlib.nullcontext():
+        from tqdm import tqdm
 
-    from pipelines.loading import chosen
-    from pipelines.prediction import fast_options, predict, runtime_options
+        from pipelines.loading import chosen
+        from pipelines.prediction import fast_options, predict, runtime_options
 
     bundle = named_bundle(args.bundle, project.bundles)
     refuse_generating(bundle, "predict")
