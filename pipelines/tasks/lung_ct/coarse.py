@@ -23,5 +23,5 @@ def coarser(mask: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
 
 
 def finer(plane: NDArray[np.bool_], step: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """A coarse plane at its first size (X, Y)."""
+    """A coarse plane (or planes, Z last) at its first size (X, Y)."""
     return plane.repeat(step, axis=0).repeat(step, axis=1)[: shape[0], : shape[1]]

@@ -104,7 +104,9 @@ def body_mask(image: np.ndarray) -> np.ndarray:
 
 def _body_slice(slice_: np.ndarray, threshold: float) -> np.ndarray:
     components, outside = _dark_components(slice_ < threshold)
-    body = ~np.isin(components, list(outside))
+    inside = np.ones(max(components.max(), *outside) + 1, dtype=bool)
+    inside[list(outside)] = False
+    body = inside[components]
     if body.all() or not body.any():  # an isotropic opening needs both
         return body
     return _largest_component(isotropic_opening(body, max(1.0, 0.008 * max(slice_.shape))))

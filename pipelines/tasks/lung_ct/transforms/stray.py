@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
+from pipelines.tasks.lung_ct.coarse import finer, step_of
 from pipelines.tasks.lung_ct.lungs import body_mask, gas_in_slice, is_whole_body
 
 _MOST_STRAY = 0.3  # of what is called lung or lesion: more is not stray, and the body was not found
@@ -51,14 +52,28 @@ class RemoveStrayLabelsd(MapTransform):
                 _clear_picture(labels[0], np.asarray(image)[0])
                 d[key] = convert_to_dst_type(labels, d[key])[0]
                 continue
-            _clear(labels[0], ~body_mask(np.asarray(image)[0]))
-            parts, count = ndimage.label(labels[0] > 0)
-            if count > 1:
-                sizes = np.bincount(parts.ravel())
-                sizes[0] = 0
-                labels[0][(sizes < self.fraction * sizes.max())[parts]] = 0
+            _clear(labels[0], ~_body(np.asarray(image)[0]))
+            for box in ndimage.find_objects(
+                (labels[0] > 0).view(np.uint8)
+            ):  # the box of all labels
+                _clear_small(labels[0][box], self.fraction)
             d[key] = convert_to_dst_type(labels, d[key])[0]
         return d
+
+
+def _body(volume: np.ndarray) -> np.ndarray:
+    """The body in a volume (X, Y, Z), looked for in pixels of half a centimetre at most: lungs end deeper than that."""
+    step = step_of(volume.shape)
+    return finer(body_mask(volume[::step, ::step]), step, volume.shape)
+
+
+def _clear_small(labels: np.ndarray, fraction: float) -> None:
+    """Clears in place the parts that are smaller than a fraction of the largest."""
+    parts, count = ndimage.label(labels > 0)
+    if count > 1:
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        labels[(sizes < fraction * sizes.max())[parts]] = 0
 
 
 def _clear(labels: np.ndarray, outside: np.ndarray) -> bool:
