@@ -121,7 +121,7 @@ def test_real_pictures(bundle: Bundle, shared_data: Path, tmp_path: Path) -> Non
 def renew(shared: Path) -> None:
     """Writes ``golden.json`` anew, of the pictures that it names."""
     content = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    for bundle in map(Bundle, BUNDLES):
+    for bundle in (each for each in map(Bundle, BUNDLES) if each.name in content):
         kept = content[bundle.name]
         with tempfile.TemporaryDirectory() as folder:
             sources = {PHANTOM: draw(bundle, Path(folder)), **{name: shared / name for name in kept["pictures"]}}
