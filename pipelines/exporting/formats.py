@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.errors import UsageError
-from pipelines.runtimes import installed, onnx_of, open_session
+from pipelines.runtimes import installed, onnx_of, open_session, signal_stack_kept
 
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".ts", "openvino": ".xml"}
 Run = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
@@ -80,5 +80,11 @@ def open_network(form: str, path: Path) -> Run:
         return open_session("onnxruntime" if "onnxruntime" in installed() else "openvino", path.read_bytes())
     import openvino
 
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: [np.array(each) for each in compiled(images).to_tuple()]
+    with signal_stack_kept():
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def infer(images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        with signal_stack_kept():
+            return [np.array(each) for each in compiled(images).to_tuple()]
+
+    return infer

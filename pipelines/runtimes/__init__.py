@@ -6,6 +6,7 @@ from pipelines.runtimes.agreement import Agreement, Tolerance, dice
 from pipelines.runtimes.graphs import onnx_of
 from pipelines.runtimes.network import PRECISIONS, RUNTIMES, RuntimeNetwork, enough_work
 from pipelines.runtimes.sessions import installed, open_session
+from pipelines.runtimes.signal_stack import signal_stack_kept
 
 __all__ = [
     "PRECISIONS",
@@ -18,4 +19,5 @@ __all__ = [
     "installed",
     "onnx_of",
     "open_session",
+    "signal_stack_kept",
 ]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.errors import UsageError
+from pipelines.runtimes.signal_stack import signal_stack_kept
 
 Session = Callable[[NDArray[np.float32]], list[NDArray[Any]]]
 PACKAGES = ("onnxruntime", "openvino")
@@ -76,6 +77,10 @@ class _OpenVINO:
         self._request: Any = None
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+        with signal_stack_kept():
+            return self._run(inputs)
+
+    def _run(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         given = len(inputs)
         if given > self._longest:
             self._model.reshape(list(inputs.shape))

@@ -53,9 +53,7 @@ class RemoveStrayLabelsd(MapTransform):
                 d[key] = convert_to_dst_type(labels, d[key])[0]
                 continue
             _clear(labels[0], ~_body(np.asarray(image)[0]))
-            for box in ndimage.find_objects(
-                (labels[0] > 0).view(np.uint8)
-            ):  # the box of all labels
+            for box in ndimage.find_objects((labels[0] > 0).view(np.uint8)):  # the box of all labels
                 _clear_small(labels[0][box], self.fraction)
             d[key] = convert_to_dst_type(labels, d[key])[0]
         return d
