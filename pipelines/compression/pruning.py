@@ -62,13 +62,14 @@ def pruned_channels(network: torch.nn.Module, image: torch.Tensor, share: float)
         if layer is last:
             continue
         axis = 1 if isinstance(layer, _TRANSPOSED) else 0
-        if 1 <= round(share * layer.weight.shape[axis]) < layer.weight.shape[axis]:
+        channels = int(dict(layer.named_parameters())["weight"].shape[axis])
+        if 1 <= round(share * channels) < channels:
             prune.ln_structured(layer, "weight", amount=share, n=2, dim=axis)
     return _made_plain(made)
 
 
 def _layers(network: torch.nn.Module) -> list[torch.nn.Module]:
-    found = [module for module in network.modules() if isinstance(module, _LAYERS)]
+    found: list[torch.nn.Module] = [module for module in network.modules() if isinstance(module, _LAYERS)]
     if not found:
         raise ConfigError("the network has no convolution and no linear layer", how="leave out the pruning steps")
     return found

@@ -113,9 +113,7 @@ def _counted(model: onnx.ModelProto) -> tuple[int, int, tuple[int, int]]:
     quantised = sum(node.input[1] in found for node in products)
     numbers = [*found.values()]
     # what stayed in float32: weights of nodes that are not quantised
-    numbers += [
-        numpy_helper.to_array(stored[name]) for node in products for name in node.input[1:] if name in stored
-    ]
+    numbers += [numpy_helper.to_array(stored[name]) for node in products for name in node.input[1:] if name in stored]
     return (
         sum(each.size for each in numbers),
         sum(int(np.count_nonzero(each)) for each in numbers),
