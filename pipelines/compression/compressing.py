@@ -110,16 +110,16 @@ class _Run:
             _Form("fp32", written.file, SessionNetwork(graph), graph, numbers, took),
         ]
         for step in dict.fromkeys(plan.steps):
-            self.say(f"{step}: made")
+            self.say(f"{step} is made")
             begun = time.monotonic()
             form = self._int8(graph, written.description) if step == "int8" else self._weights(step, image)
             form.seconds = time.monotonic() - begun
             forms.append(form)
         for form in forms:
             name = form.step if form is not forms[1] else "fp32-onnx"
-            self.say(f"{name}: measured on the test part")
+            self.say(f"{name} is measured on the test part")
             form.measured = measure(plan, form.network, self.checkpoint, plan.out / "evaluations" / name)
-        self.say("times and memory: measured")
+        self.say("times and memory are measured")
         rows = self._rows(forms, image.numpy())
         return write_page(rows, self._about(rows), plan.out)
 
