@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 
 from pipelines.errors import PipelinesError
 from pipelines.runtimes import open_session
+
+logger = logging.getLogger(__name__)
 
 Forward = Callable[[NDArray[np.float32]], Any]
 MIB = 2**20
@@ -69,7 +74,8 @@ def peak_memory(form: torch.nn.Module | bytes, images: NDArray[np.float32]) -> f
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_measured, form, images, torch.get_num_threads()).result()
-        except (OSError, PipelinesError):
+        except (OSError, PipelinesError, BrokenProcessPool, PicklingError, AttributeError) as error:
+            logger.warning("the peak memory could not be measured (%s)", error)
             return None
 
 
