@@ -1,9 +1,9 @@
-"""A bundle's network made smaller: int8, half precision, pruning, distillation; each file measured against fp32."""
+"""A bundle's network made smaller: int8, half precision, pruning, distillation; each file measured against fp32.
 
-from __future__ import annotations
+``__init__.pyi`` lists what is here. Each is imported when it is first asked for: a training asks for the loss alone,
+and a process that measures memory for nothing.
+"""
 
-from pipelines.compression.compressing import compress
-from pipelines.compression.distillation import DistillationLoss
-from pipelines.compression.plan import DEFAULT_STEPS, STEPS, Compression
+import lazy_loader
 
-__all__ = ["DEFAULT_STEPS", "STEPS", "Compression", "DistillationLoss", "compress"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
