@@ -172,12 +172,13 @@ class _Run:
             key: costs.eager_forward(form.network) if form.graph is None else open_session("onnxruntime", form.graph)
             for key, form in zip(keys, forms, strict=True)
         }
-        seconds = costs.median_seconds(ways, image)
+        seconds = costs.times_in_turns(ways, image)
         rows = []
         for key, form in zip(keys, forms, strict=True):
             own = keys[0] if form.graph is None else keys[1]
             peak = costs.peak_memory(form.network if form.graph is None else form.graph, image)
-            rows.append(_row(form, forms[0], peak, seconds[key] / seconds[keys[0]], seconds[key] / seconds[own]))
+            to_eager, to_same = (costs.ratio(seconds[key], seconds[other]) for other in (keys[0], own))
+            rows.append(_row(form, forms[0], peak, to_eager, to_same))
         return rows
 
     def _about(self, rows: list[Row]) -> Mapping[str, Any]:

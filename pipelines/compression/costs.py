@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 Forward = Callable[[NDArray[np.float32]], Any]
 MIB = 2**20
-ROUNDS = 30  # of measuring time
+ROUNDS = 100  # of measuring time, at most
+_LEAST, _LONG = 10, 30.0  # rounds, and seconds after which no more than these
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RUNS = 3  # before the peak is read
 
@@ -43,21 +43,32 @@ def eager_forward(network: torch.nn.Module) -> Forward:
     return forward
 
 
-def median_seconds(forms: Mapping[str, Forward], images: NDArray[np.float32], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of a call of each form. They take turns, so that what else the machine does meets all of them
-    alike; one round before is not counted.
+def times_in_turns(
+    forms: Mapping[str, Forward], images: NDArray[np.float32], rounds: int = ROUNDS
+) -> dict[str, NDArray[np.float64]]:
+    """Seconds of a call of each form in each round. They take turns, so that what else the machine does meets all of
+    them alike; one round before is not counted, and none is begun after half a minute once there are ten.
 
     Args:
         images: what each is called with.
+        rounds: at most.
     """
     seconds: dict[str, list[float]] = {name: [] for name in forms}
+    first = time.perf_counter()
     for number in range(rounds + 1):
+        if number > _LEAST and time.perf_counter() - first > _LONG:
+            break
         for name, forward in forms.items():
             begun = time.perf_counter()
             forward(images)
             if number:
                 seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+    return {name: np.array(each) for name, each in seconds.items()}
+
+
+def ratio(seconds: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """The median over rounds of one form's time as part of another's in the same round."""
+    return float(np.median(seconds / reference))
 
 
 def peak_memory(form: torch.nn.Module | bytes, images: NDArray[np.float32]) -> float | None:

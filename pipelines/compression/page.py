@@ -39,8 +39,8 @@ class Row:
         parameters, non_zero: numbers that are weights; of int8, those in the graph, into which norms are folded.
         bytes: of the file. packed: of the file in gzip.
         peak_mib: MiB that opening and running it adds to a process; None where the system does not tell.
-        time_to_eager, time_to_same: median time of an image, as part of that of fp32 by PyTorch, and by the same
-            runtime; measured in turns.
+        time_to_eager, time_to_same: time of an image, as part of that of fp32 by PyTorch, and by the same runtime; the
+            median over rounds in which all take turns.
         metric: the bundle's. estimate, low, high: of it, with the 95 % interval over patients. n: cases or items.
         compared: what the difference is of: the metric where it is one of cases, else accuracy.
         difference, difference_low, difference_high: this less fp32 by PyTorch, on the same cases, with its interval.
@@ -108,8 +108,8 @@ def markdown(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         "",
         f"{first.metric}: of the {first.n} test cases, one pass each (no averaging over flips and scales), in float32 "
         f"on the CPU, with the 95 % bootstrap interval over patients. Difference: {first.compared}, this less the "
-        "first row on the same cases, with its interval. Times: of one image, medians, "
-        "measured in turns within one run.",
+        "first row on the same cases, with its interval. Times: of one image, "
+        "medians over rounds in which all take turns.",
         "",
         f"| step | by | weights | not 0 | bytes | packed | peak, MiB | time to fp32 eager | to fp32 by the same | "
         f"{first.metric} | difference |",

@@ -7,15 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.compression.costs import eager_forward, median_seconds, parameters, peak_memory
+from pipelines.compression.costs import eager_forward, parameters, peak_memory, ratio, times_in_turns
 
 
 def test_forms_take_turns() -> None:
     called: list[str] = []
     forms = {name: lambda _, name=name: called.append(name) for name in "ab"}
-    found = median_seconds(forms, np.zeros((1, 1), np.float32), rounds=2)
+    found = times_in_turns(forms, np.zeros((1, 1), np.float32), rounds=2)
     assert called == ["a", "b"] * 3
-    assert found.keys() == {"a", "b"}
+    assert {name: len(each) for name, each in found.items()} == {"a": 2, "b": 2}
+    assert ratio(np.array([1.0, 4.0, 9.0]), np.array([2.0, 4.0, 3.0])) == 1.0
 
 
 def test_what_is_not_zero_is_counted() -> None:
