@@ -7,6 +7,7 @@ setup(
     package_dir={"pipelines.bundles": "bundles", "pipelines.data_cards": "data"},
     package_data={
         "pipelines.comparison": ["*.j2"],
+        "pipelines.compression": ["__init__.pyi"],
         "pipelines.evaluation": ["__init__.pyi"],
         "pipelines.networks": ["__init__.pyi", "lungs.safetensors"],
         "pipelines.packaging": ["*.j2"],

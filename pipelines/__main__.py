@@ -14,6 +14,7 @@ from pipelines.commands import (
     bundles,
     card,
     compare,
+    compress,
     cross_validate,
     data,
     demo,
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export)
+    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export, compress)
     for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():

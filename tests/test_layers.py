@@ -31,6 +31,7 @@ FLOORS = [
     {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
     {"loading"},
     {"exporting", "labelling", "model_card", "packaging", "synthetic_audit"},
+    {"compression"},
     {"commands"},
     {"__main__"},
 ]

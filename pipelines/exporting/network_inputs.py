@@ -31,6 +31,8 @@ def network_inputs(
     preprocessing: Callable[[Any], Any],
     inferer: Callable[..., Any],
     network: torch.nn.Module,
+    most_cases: int = _CASES,
+    most_items: int = _ITEMS,
 ) -> torch.Tensor:
     """Images (B, C, …) as the network gets them, of the first of some cases: of volumes a few slices of the middle.
 
@@ -39,12 +41,13 @@ def network_inputs(
         preprocessing: the bundle's.
         inferer: the bundle's, which brings images to the network's size.
         network: in evaluation mode.
+        most_cases, most_items: how many cases are read, and how many images of them are given, at most.
 
     Raises:
         UnreadableFileError: no case can be read.
     """
     listening, fault = _Listening(network).eval(), None
-    for case in cases[:_CASES]:
+    for case in cases[:most_cases]:
         try:
             image = preprocessing(dict(case))["image"]
         except Exception as error:
@@ -62,7 +65,7 @@ def network_inputs(
         raise _nothing(fault)
     first = listening.heard[0]
     same = torch.cat([each for each in listening.heard if each.shape[1:] == first.shape[1:]])
-    return same[torch.linspace(0, len(same) - 1, min(len(same), _ITEMS)).long()]  # of all cases some
+    return same[torch.linspace(0, len(same) - 1, min(len(same), most_items)).long()]  # of all cases some
 
 
 def _nothing(fault: PipelinesError | None) -> PipelinesError:

@@ -8,6 +8,7 @@ from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
 from pipelines.handlers.familiarity import CodeStatistics, FamiliarityFit
+from pipelines.handlers.held_zeros import HeldZeros
 from pipelines.handlers.mask_writer import MaskWriter
 from pipelines.handlers.picture_class_writer import PictureClassWriter
 from pipelines.handlers.reconstructions import ReconstructionPicture
@@ -22,6 +23,7 @@ __all__ = [
     "EpochSeed",
     "FamiliarityFit",
     "Finding",
+    "HeldZeros",
     "MaskWriter",
     "PictureClassWriter",
     "ReconstructionPicture",
