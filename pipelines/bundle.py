@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,6 +254,20 @@ def autoencoder_weights(bundle_root: str | Path, network: str) -> str:
     return str(shipped if shipped.is_file() and not trained.is_file() else trained)
 
 
+def read_configs(files: Sequence[Path]) -> dict[str, Any]:
+    """Configs laid over one another in this order, nothing in them evaluated.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    from monai.bundle import ConfigParser  # here: every command imports this module, and few need MONAI
+
+    try:
+        return dict(ConfigParser.load_config_files([str(path) for path in files]))
+    except Exception as error:
+        raise ConfigError(f"the config cannot be read ({error})", where=files[0]) from error
+
+
 def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:
     """The top-level ids of a bundle's ``train.yaml``, with one of its networks laid over it.
 
@@ -263,19 +277,18 @@ def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:
 
     Raises:
         UsageError: there is no such bundle, or it has no such network.
+        ConfigError: a config cannot be read.
     """
-    from monai.bundle import ConfigParser  # here: every command imports this module, and few need MONAI
-
     configs = bundles / name / "configs"
     files = [configs / "train.yaml", configs / "networks" / f"{network}.yaml"]
     if not _NAME.fullmatch(name) or not files[0].is_file():
         raise UsageError(f"no bundle {name} here", where=bundles)
     if not _NAME.fullmatch(network):
         raise UsageError(f"{network} is no name of a network here", where=configs)
-    content = ConfigParser.load_config_files([str(path) for path in files if path.is_file()])
+    content = read_configs([path for path in files if path.is_file()])
     if content.get("network_name") != network or "network_def" not in content:
         raise UsageError(f"{name} has no configs/networks/{network}.yaml", where=bundles)
-    return dict(content)
+    return content
 
 
 def network_of_run(content: Mapping[str, Any], params: Mapping[str, str]) -> dict[str, Any]:

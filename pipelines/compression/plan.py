@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from pipelines.bundle import weights_of
+from pipelines.bundle import read_configs, weights_of
 from pipelines.compression.pruning import check_share
 from pipelines.compression.quantising import check_quantiser
 from pipelines.cross_validation import bundle_command
@@ -116,10 +116,7 @@ class Compression:
         Raises:
             ConfigError: it cannot be read.
         """
-        try:
-            return dict(ConfigParser.load_config_files([str(path) for path in self.train_files]))
-        except Exception as error:
-            raise ConfigError(f"the config cannot be read ({error})", where=self.train_files[0]) from error
+        return read_configs(self.train_files)
 
     def evaluation(self, checkpoint: str, folder: Path) -> ConfigParser:
         """MONAI's parser of the bundle's evaluation on the test part, on the CPU in float32 and of one pass a case
@@ -187,7 +184,7 @@ class Compression:
         if step != "distil" or self.teacher is None:
             return {}
         files = [self.bundle / "configs" / "train.yaml", network_overlays(self.bundle)[self.teacher]]
-        teacher = dict(ConfigParser.load_config_files([str(path) for path in files]))["network_def"]
+        teacher = read_configs(files)["network_def"]
         return {
             "teacher_def": teacher,
             "supervised_loss": self.config["loss_function"],

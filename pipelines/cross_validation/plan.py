@@ -13,6 +13,7 @@ import numpy as np
 from monai.bundle import ConfigParser
 from numpy.typing import NDArray
 
+from pipelines.bundle import read_configs
 from pipelines.cross_validation.folds import Extra, Fold, Item
 from pipelines.cross_validation.processes import bundle_command
 from pipelines.errors import ConfigError, UsageError
@@ -98,10 +99,7 @@ class CrossValidation:
         Raises:
             ConfigError: it cannot be read.
         """
-        try:
-            return dict(ConfigParser.load_config_files([str(path) for path in self.train_files]))
-        except Exception as error:
-            raise ConfigError(f"the config cannot be read ({error})", where=self.train_files[0]) from error
+        return read_configs(self.train_files)
 
     def parser(self) -> ConfigParser:
         """MONAI's parser of the training's config, with its overlays and knobs, its imports done.
