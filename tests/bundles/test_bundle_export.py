@@ -119,6 +119,7 @@ def test_auto_takes_a_runtime_where_there_is_enough_to_do_and_eager_else(
     monkeypatch.setattr(
         RuntimeNetwork, "_seconds", lambda self, shape, ways, inputs: {way: float(way[0] == "eager") for way in ways}
     )
+    monkeypatch.setattr("pipelines.runtimes.network.SLICES", 1000)  # however many slices a phantom of the kind has
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     weights = tmp_path / "net.safetensors"
     save_weights(bundle.network(bundle.smallest), weights)
