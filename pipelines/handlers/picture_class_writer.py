@@ -154,7 +154,7 @@ class PictureClassWriter(CaseWriter):
 
         The same as monai.visualize.GradCAM's, which scales it to 0..1 besides and so shows the whole picture as a
         reason where nothing speaks for the class, and leaves a hook in the network at each call. Gradients are taken
-        of what lies behind the layer and of no more: a third of the time.
+        of what lies behind the layer and of no more.
         """
         assert self.network is not None and self.target_layer is not None  # noqa: PT018 - see find
         taken: list[torch.Tensor] = []

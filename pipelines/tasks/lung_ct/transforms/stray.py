@@ -60,7 +60,7 @@ class RemoveStrayLabelsd(MapTransform):
 
 
 def _body(volume: np.ndarray) -> np.ndarray:
-    """The body in a volume (X, Y, Z), looked for in pixels of half a centimetre at most: lungs end deeper than that."""
+    """The body in a volume (X, Y, Z), looked for at ``PLANE`` pixels a side at most: lungs lie deeper than such a pixel."""
     step = step_of(volume.shape)
     return finer(body_mask(volume[::step, ::step]), step, volume.shape)
 
