@@ -60,7 +60,7 @@ class RemoveStrayLabelsd(MapTransform):
 
 
 def _body(volume: np.ndarray) -> np.ndarray:
-    """The body in a volume (X, Y, Z), looked for at ``PLANE`` pixels a side at most: lungs lie deeper than such a pixel."""
+    """The body in a volume (X, Y, Z), looked for at 256 pixels a side at most: lungs lie deeper than such a pixel."""
     step = step_of(volume.shape)
     return finer(body_mask(volume[::step, ::step]), step, volume.shape)
 
