@@ -118,21 +118,29 @@ class PictureClassWriter(CaseWriter):
         }
         if self.network is None or self.target_layer is None:
             return Finding(name, report)
-        return Finding(name, report, draw=lambda file: save_png(Image.fromarray(self.overlay(pixels, predicted)), file))
+        known = self.known(case)
+        return Finding(
+            name, report, draw=lambda file: save_png(Image.fromarray(self.overlay(pixels, predicted, known)), file)
+        )
 
-    def overlay(self, pixels: NDArray, index: int) -> NDArray[np.uint8]:
+    def known(self, case: Any) -> Any:
+        """What the picture of a case is drawn by besides and need not be found again; a subclass knows."""
+        return None
+
+    def overlay(self, pixels: NDArray, index: int, known: Any = None) -> NDArray[np.uint8]:
         """The picture and, beside it, the picture with Grad-CAM of a class: uint8 (H, 2 W, 3).
 
         Args:
             pixels: (C, W, H), 0..255, C 1 or 3.
             index: of the class.
+            known: of the same case.
         """
         assert self.network is not None
         given = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32) / 255)[None]
         given = given.to(next(self.network.parameters()).device)
         if self.image_size is not None:
             given = torch.nn.functional.interpolate(given, self.image_size, mode="bilinear", antialias=True)
-        heat = self.heat(given, index)
+        heat = self.heat(given, index, known)
         strength = torch.nn.functional.interpolate(heat, pixels.shape[1:], mode="bilinear")[0, 0].numpy().T
         if strength.max() > 0:
             strength = strength / strength.max()
@@ -149,7 +157,7 @@ class PictureClassWriter(CaseWriter):
             right[:, :, channel] = np.rint(plain + weight * (colours[:, :, channel] - plain))
         return drawn
 
-    def heat(self, given: torch.Tensor, index: int) -> torch.Tensor:
+    def heat(self, given: torch.Tensor, index: int, known: Any = None) -> torch.Tensor:
         """Grad-CAM of a class on the CPU, 1 x 1 x W x H, as it comes, of a picture 1 x C x W x H, 0..1.
 
         The same as monai.visualize.GradCAM's, which scales it to 0..1 besides and so shows the whole picture as a
@@ -167,7 +175,7 @@ class PictureClassWriter(CaseWriter):
         hook = self.network.get_submodule(self.target_layer).register_forward_hook(take)
         try:
             with eval_mode(self.network):  # and without gradients until the layer
-                said = self.logits(given)[0, index]
+                said = self.logits(given, known)[0, index]
             (gradient,) = torch.autograd.grad(said, taken[-1])
         finally:
             hook.remove()
@@ -175,7 +183,7 @@ class PictureClassWriter(CaseWriter):
         heat = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1, keepdim=True).relu()
         return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
 
-    def logits(self, given: torch.Tensor) -> torch.Tensor:
+    def logits(self, given: torch.Tensor, known: Any = None) -> torch.Tensor:
         """What the heat is of, 1 x classes, of a picture 1 x C x W x H."""
         assert self.network is not None
         return self.network(given)

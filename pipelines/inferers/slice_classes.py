@@ -11,7 +11,7 @@ from monai.inferers import Inferer
 from torch.nn.functional import interpolate
 
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer
-from pipelines.inferers.slices import FLIPS
+from pipelines.inferers.views import FLIPS
 
 
 class SliceClassInferer(Inferer):

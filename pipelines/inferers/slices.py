@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
 from typing import Any, cast
 
 import torch
@@ -13,10 +13,9 @@ from monai.utils import convert_to_dst_type
 from torch.nn.functional import interpolate
 
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer
+from pipelines.inferers.views import FLIPS, labels_of, settled, view_order
 
-FLIPS: tuple[tuple[int, ...], ...] = tuple(
-    c for n in range(3) for c in combinations((2, 3), n)
-)  # none, rows, columns, both
+_GROUP = 4  # batches of slices that are looked at together, so that those which need more views fill batches
 
 
 class VolumeSliceInferer(Inferer):
@@ -36,6 +35,9 @@ class VolumeSliceInferer(Inferer):
             is None): small lesions show at the larger, large ones at the smaller.
         amp: bfloat16 autocast.
         members: return also what each flip at each scale says by itself, for ``SplitMembersd``; a byte a voxel each.
+        view_tolerance: of volumes, a slice gets no more views (flips at scales) once those that are due are expected to
+            change no more than this part of any label's pixels in it (``settled``): one view is enough where nothing
+            is, two or four where all agree. None: all views, which pictures and ``members`` get anyway.
 
     Attributes:
         progress: where set, called with how many slices of a case are done, and how many there are.
@@ -53,6 +55,7 @@ class VolumeSliceInferer(Inferer):
         scales: Sequence[float] = (1.0,),
         amp: bool = False,
         members: bool = False,
+        view_tolerance: float | None = None,
     ) -> None:
         super().__init__()
         self.slice_size = None if slice_size is None else tuple(slice_size)
@@ -62,6 +65,7 @@ class VolumeSliceInferer(Inferer):
         self.flips = FLIPS if flips else FLIPS[:1]
         self.scales = tuple(scales)
         self.members = members
+        self.view_tolerance = view_tolerance
         self.progress: Callable[[int, int], object] | None = None
         self.seen: Callable[[int, int, torch.Tensor], object] | None = None
         self._forward = MixedPrecisionInferer(amp)
@@ -84,24 +88,67 @@ class VolumeSliceInferer(Inferer):
         channels = 1 + self.members * len(self.flips) * len(self.scales)
         shape = (volume.shape[0], channels, *volume.shape[2:])
         labels = torch.zeros(shape, dtype=torch.uint8, device=volume.device)
+        few = self.view_tolerance is not None and not self.members and volume.shape[-1] > 1
+        step = self.batch_size * _GROUP if few else self.batch_size
         for case in range(volume.shape[0]):
-            for start in range(0, volume.shape[-1], self.batch_size):
-                slices = volume[case, ..., start : start + self.batch_size].movedim(-1, 0).contiguous()
-                found = self._labels(slices, network) if self.members else [self.probabilities(slices, network)]
+            for start in range(0, volume.shape[-1], step):
+                slices = volume[case, ..., start : start + step].movedim(-1, 0).contiguous()
+                if few:
+                    tell = functools.partial(self._tell, start, volume.shape[-1])
+                    found = [self._by_few_views(slices, network, tell)]
+                else:
+                    found = self._labels(slices, network) if self.members else [self.probabilities(slices, network)]
                 for channel, probabilities in enumerate(found):
-                    labels[case, channel, ..., start : start + self.batch_size] = (
-                        probabilities.argmax(dim=1).to(torch.uint8).movedim(0, -1)
-                    )
+                    labels[case, channel, ..., start : start + step] = labels_of(probabilities).movedim(0, -1)
                 if self.seen is not None:
                     self.seen(case, start, found[0])
-                if self.progress is not None:
-                    self.progress(start + len(slices), volume.shape[-1])
+                self._tell(start, volume.shape[-1], len(slices))
         labels = labels[..., 0] if flat else labels
         return convert_to_dst_type(labels, inputs, dtype=torch.uint8)[0]  # with the meta that Invertd needs
+
+    def _tell(self, start: int, total: int, done: int) -> None:
+        if self.progress is not None:
+            self.progress(start + done, total)
 
     def probabilities(self, slices: torch.Tensor, network: Any) -> torch.Tensor:
         """Class probabilities (N, classes, X, Y) of slices (N, 1, X, Y), at the slices' own size."""
         return functools.reduce(torch.add, (self._at_scale(slices, s, network) for s in self.scales)) / len(self.scales)
+
+    def _by_few_views(self, slices: torch.Tensor, network: Any, tell: Callable[[int], object]) -> torch.Tensor:
+        """As ``probabilities``, each slice by as many views as it needs; ``tell`` gets as how many slices what is done
+        counts."""
+        order = view_order(self.scales, self.flips)
+        sizes = [self._size(slices, scale) for scale in self.scales]
+        small = [self._resampled(slices, size) for size in sizes]
+        sums: list[torch.Tensor | None] = [None] * len(self.scales)
+        counts = torch.zeros(len(self.scales), len(slices), device=slices.device)
+        views: list[torch.Tensor] = []
+        due = torch.arange(len(slices), device=slices.device)  # slices that need more views
+        for number, (scale, axes) in enumerate(order, start=1):
+            parts = small[scale][due].split(self.batch_size)
+            answer = torch.cat([self._predict(p.flip(axes), network).softmax(dim=1).flip(axes) for p in parts])
+            if sums[scale] is None:
+                sums[scale] = answer.new_zeros((len(slices), *answer.shape[1:]))
+            cast(torch.Tensor, sums[scale]).index_add_(0, due, answer)
+            counts[scale, due] += 1
+            if number == len(order):
+                break
+            if sizes[scale] != sizes[0]:
+                answer = interpolate(answer, sizes[0], mode="bilinear")
+            views.append(answer)
+            tell(len(slices) - math.ceil(len(due) * (1 - number / len(order))))
+            if number == 1 or number % 2 == 0:
+                rest = ~settled(views, len(order), cast(float, self.view_tolerance))
+                due, views = due[rest], [view[rest] for view in views]
+                if not len(due):
+                    break
+        shares = counts / counts.sum(dim=0)
+        means = (
+            self._own_size(total / count.clamp(min=1).view(-1, 1, 1, 1), slices) * share.view(-1, 1, 1, 1)
+            for total, count, share in zip(sums, counts, shares, strict=True)
+            if total is not None
+        )
+        return functools.reduce(torch.add, means)
 
     def _labels(self, slices: torch.Tensor, network: Any) -> list[torch.Tensor]:
         """The mean probabilities, then those of each flip at each scale, at the slices' own size."""
@@ -116,10 +163,16 @@ class VolumeSliceInferer(Inferer):
 
     def _answers(self, slices: torch.Tensor, scale: float, network: Any) -> Iterator[torch.Tensor]:
         """Probabilities of each flip, at the size of the scale."""
-        own = tuple(slices.shape[2:])
-        size = tuple(round(side * scale) for side in self.slice_size or own)
-        resampled = slices if size == own else interpolate(slices, size, mode="bilinear", antialias=True)
+        resampled = self._resampled(slices, self._size(slices, scale))
         return (self._predict(resampled.flip(axes), network).softmax(dim=1).flip(axes) for axes in self.flips)
+
+    def _size(self, slices: torch.Tensor, scale: float) -> tuple[int, ...]:
+        return tuple(round(side * scale) for side in self.slice_size or slices.shape[2:])
+
+    @staticmethod
+    def _resampled(slices: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        own = tuple(slices.shape[2:])
+        return slices if size == own else interpolate(slices, size, mode="bilinear", antialias=True)
 
     def _own_size(self, probabilities: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         own = tuple(slices.shape[2:])

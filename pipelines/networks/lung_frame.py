@@ -113,10 +113,11 @@ class LungFrame(nn.Module):
         everything = torch.tensor([0.0, 1.0, 0.0, 1.0], device=box.device)
         return torch.where(found[:, None], box, everything), found
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pictures B x 1 or 3 x W x H, 0..1, cropped to their lungs, at the same size."""
+    def forward(self, x: Tensor, lungs: Tensor | None = None) -> Tensor:
+        """Pictures B x 1 or 3 x W x H, 0..1, cropped to their lungs, at the same size; ``lungs`` where they are
+        known."""
         with torch.no_grad():
-            lungs = self.lungs(x)
+            lungs = self.lungs(x) if lungs is None else lungs
             box, found = self.boxes(lungs)
         grid = box_grid(box, x.shape[2], x.shape[3])
         framed = grid_sample(x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)

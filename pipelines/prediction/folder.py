@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.errors import OutputError, PipelinesError, SeriesError, UnreadableFileError
+from pipelines.handlers import CaseWriter, Finding
 from pipelines.predicted import MANIFEST, Outcome, read_outcomes
 from pipelines.prediction.index_page import IndexPage
 from pipelines.prediction.manifest import INTERRUPTED, Manifest, input_digest, recipe_of
-from pipelines.prediction.model import Model
+from pipelines.prediction.model import Model, Prepared
 from pipelines.prediction.opening import fault_behind
 from pipelines.preparation.cases import look_for_cases
 
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
+_T = TypeVar("_T")
 Report = Callable[[Outcome | None, int, int], None]
 
 
@@ -51,8 +55,8 @@ def predict(
         base: the folder that the names of cases begin in; several sources lie in it. None for the source's own.
         network: an overlay of ``configs/networks``; None for the bundle's default.
         overlays: further configs of the bundle by name (``severity``), laid over ``inference.yaml`` in this order.
-        report: called with the outcome of each case, how many are done, and how many there are, before the next case is
-            begun; and before the first one, without an outcome.
+        report: called with the outcome of each case, how many are done, and how many there are, once it is written (a
+            picture is written while the next one is computed); and before the first one, without an outcome.
         progress: called within a case: its name, how many of its slices are done, and how many there are.
         series: only the DICOM series with this SeriesInstanceUID or SeriesNumber.
         resume: leave out what the manifest has as done with equal input, weights and options. Lines of other inputs,
@@ -98,7 +102,7 @@ def predict(
         page.add(*others, *kept)
         if report is not None:
             report(None, len(kept), total)
-        made = (_predict_case(model, item, each, progress) for item, each in rest)
+        made = _answers(model, rest, progress)
         model.cases = max(1, len(rest))
         for outcome, code in chain(unusable, made):
             manifest.add(outcome)
@@ -152,22 +156,77 @@ def _cases(
     return items, unusable
 
 
-def _predict_case(
-    model: Model, item: dict[str, Any], due: Outcome, progress: Callable[[str, int, int], object] | None
-) -> tuple[Outcome, int]:
-    inside = None if progress is None else lambda done, of: progress(item["case"], done, of)
+def _answers(
+    model: Model, rest: Sequence[tuple[dict[str, Any], Outcome]], progress: Callable[[str, int, int], object] | None
+) -> Iterator[tuple[Outcome, int]]:
+    """The outcome of each case, in order. A picture is written while the next one is computed, and not while it is
+    read: readers take what libraries say meanwhile for their own."""
+    with ThreadPoolExecutor(1) as aside:
+        before: _Answer | None = None  # computed, and not written yet
+        writing: Future[tuple[Outcome, int]] | None = None
+        try:
+            for item, due in rest:
+                prepared = _without_fault(due, model.prepare, item)
+                if before is not None:
+                    writing, before = aside.submit(before.write), None
+                inside = None if progress is None else functools.partial(progress, item["case"])
+                flat = isinstance(prepared, Prepared) and prepared.flat
+                found = (
+                    prepared if isinstance(prepared, tuple) else _without_fault(due, model.compute, prepared, inside)
+                )
+                del prepared  # a long volume is large
+                if writing is not None:
+                    yield writing.result()
+                    writing = None
+                if isinstance(found, tuple):
+                    yield found
+                elif flat:
+                    before = _Answer(model.writer, found, due)
+                else:
+                    yield _Answer(model.writer, found, due).write()
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as ended:
+            if writing is not None and not isinstance(ended, GeneratorExit):
+                yield writing.result()
+            elif before is not None and not isinstance(ended, GeneratorExit):
+                yield before.write()
+            raise
+        if before is not None:
+            yield before.write()
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """A finding that is not written yet."""
+
+    writer: CaseWriter
+    finding: Finding
+    due: Outcome
+
+    def write(self) -> tuple[Outcome, int]:
+        written = _without_fault(self.due, self._files)
+        if isinstance(written, tuple):
+            return written
+        paths = {kind: str(path) for kind, path in written.items()}
+        mask, report = paths.pop("mask", None), paths.pop("report")
+        return replace(self.due, status="done", mask=mask, report=report, files=paths), 0
+
+    def _files(self) -> dict[str, Path]:
+        files = self.writer.write(self.finding)
+        self.writer.summarise()
+        return files
+
+
+def _without_fault(due: Outcome, call: Callable[..., _T], *args: Any) -> _T | tuple[Outcome, int]:
+    """What a call gives, or the outcome of the case with its fault; a fault that the next case would meet too is
+    raised."""
     try:
-        finding = model.find(item, inside)
-        files = model.writer.write(finding)
-        model.writer.summarise()
+        return call(*args)
     except Exception as error:
         fault = fault_behind(error)
         if fault is None:
             logger.debug("the case failed", exc_info=error)
             return replace(due, status="failed", error=f"{type(error).__name__}: {error}"), 1
         if isinstance(fault, OutputError) and getattr(fault.__cause__, "errno", None) in _NO_ROOM:
-            raise fault from fault.__cause__  # the next case would meet it too
+            raise fault from fault.__cause__
         status = "failed" if isinstance(fault, OutputError) else "refused"
         return replace(due, status=status, error=str(fault)), fault.exit_code
-    paths = {kind: str(path) for kind, path in files.items()}
-    return replace(due, status="done", mask=paths.pop("mask", None), report=paths.pop("report"), files=paths), 0

@@ -23,7 +23,7 @@ from PIL import Image
 from pipelines.errors import SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
 from pipelines.prediction.opening import fault_behind, open_inference
-from pipelines.prediction.running import running
+from pipelines.prediction.running import running, runtime_network
 from pipelines.preparation.cases import look_for_cases
 from pipelines.readers import on_grid_of
 
@@ -77,6 +77,24 @@ class Result:
         return publish(Path(folder), self.finding.write)
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case before the network.
+
+    Attributes:
+        item: ``image``, a path or what the bundle's reader made of one, and ``case``, its name.
+        data: the bundle's preprocessing of it.
+    """
+
+    item: dict[str, Any]
+    data: dict[str, Any]
+
+    @property
+    def flat(self) -> bool:
+        """A picture, or a volume of one slice."""
+        return self.data["image"].ndim < 4 or self.data["image"].shape[3] == 1
+
+
 def _drawn(write: Callable[[IO[bytes]], object]) -> bytes:
     file = io.BytesIO()
     write(file)
@@ -116,6 +134,9 @@ class Model:
         with torch.random.fork_rng(devices=[]):  # a network is made with random weights first
             self._workflow = open_inference(bundle, network, overlays, more=own, **overrides)
             self._make_engine()
+        # where the network is run by what takes turns with whoever draws, a case is drawn while the next is computed
+        by_runtime = runtime_network(self._workflow)
+        self._drawing = self._lock if by_runtime is None else by_runtime.lock
 
     @property
     def workflow(self) -> ConfigWorkflow:
@@ -192,19 +213,38 @@ class Model:
         Raises:
             PipelinesError: the fault that the image has; anything else that goes wrong as it is.
         """
-        found: list[Finding] = []
+        return self.compute(self.prepare(item), progress)
+
+    def prepare(self, item: dict[str, Any]) -> Prepared:
+        """Read a case and preprocess it: what comes before the network.
+
+        Raises:
+            PipelinesError: the fault that the image has; anything else that goes wrong as it is.
+        """
         with self._lock:
-            workflow, writer = self._workflow, self.writer
+            workflow = self._workflow
             if isinstance(item["image"], str) and hasattr(workflow.preprocessing.transforms[0], "take"):
-                item = {**item, "image": writer.read(Path(item["image"]))}  # once, for the network and for the report
+                item = {**item, "image": self.writer.read(Path(item["image"]))}  # for the network and for the report
             try:
                 # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine
                 # half-way.
-                workflow.dataset.data, workflow.dataset.transform = [workflow.preprocessing(item)], _as_it_is
+                return Prepared(item, workflow.preprocessing(item))
             except Exception as error:
                 if (fault := fault_behind(error)) is not None and fault is not error:
                     raise fault from error
                 raise
+
+    def compute(self, prepared: Prepared, progress: Progress | None = None) -> Finding:
+        """What the network finds of a case that is prepared, and all that comes behind it but writing.
+
+        Raises:
+            PipelinesError: the fault that the image has; anything else that goes wrong as it is.
+        """
+        found: list[Finding] = []
+        item = prepared.item
+        with self._lock:
+            workflow, writer = self._workflow, self.writer
+            workflow.dataset.data, workflow.dataset.transform = [prepared.data], _as_it_is
             writer.taker = found.append
             if not isinstance(item["image"], str):
                 writer.given[item["case"]] = item["image"]
@@ -213,7 +253,7 @@ class Model:
             try:
                 with (
                     torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-                    running(workflow, workflow.dataset.data[0]["image"], self.cases) as used,
+                    running(workflow, prepared.data["image"], self.cases) as used,
                 ):
                     workflow.evaluator.run()
             except BaseException as error:
@@ -242,14 +282,15 @@ class Model:
         if "dataloader" in self._workflow.parser:
             self._workflow.parser.get_parsed_content("dataloader").generator = torch.Generator()
         try:
-            _ = self._workflow.evaluator
+            # for good: what turns modes for a while and back would turn them for others who run the network meanwhile
+            self._workflow.evaluator.network.eval()
         except RuntimeError as error:  # MONAI's, of a fault within the config
             if (fault := fault_behind(error)) is not None:
                 raise fault from None
             raise
 
     def _draw(self, draw: Callable[[IO[bytes]], object], file: IO[bytes]) -> None:
-        with self._lock:  # a class-activation picture runs the network
+        with self._drawing:  # a class-activation picture runs the network
             draw(file)
 
     def _numbered(self, number: int, image: Any, named: Callable[[int], str], **grid: Any) -> Result:

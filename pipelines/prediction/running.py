@@ -61,17 +61,24 @@ def running(workflow: ConfigWorkflow, image: torch.Tensor, cases: int) -> Iterat
         return
     network.settling = False
     slices = int(image.shape[3]) if image.ndim == 4 else 1
-    if network.runtime == "auto" and enough_work(slices, cases):
+    if network.runtime == "auto" and not _chosen(workflow.inferer, network, image) and enough_work(slices, cases):
         _choose(workflow, network, image)
     network.used = set()
     yield network.used
 
 
+def _chosen(inferer: Any, network: RuntimeNetwork, image: torch.Tensor) -> bool:
+    """Whether it was chosen what runs such a case: any case where the inferer resamples all to one size."""
+    one_size = getattr(inferer, "slice_size", None) is not None or hasattr(inferer, "sizes")
+    return bool(network.choices) and (one_size or tuple(image.shape) in network.met)
+
+
 def _choose(workflow: ConfigWorkflow, network: RuntimeNetwork, image: torch.Tensor) -> None:
     inferer = workflow.inferer
-    watching = {name: getattr(inferer, name) for name in ("progress", "seen") if hasattr(inferer, name)}
-    for name in watching:
-        setattr(inferer, name, None)  # nothing of the case is done yet
+    # nothing of the case is done yet, and each view's shape is to be met
+    kept = {name: getattr(inferer, name) for name in ("progress", "seen", "view_tolerance") if hasattr(inferer, name)}
+    for name in kept:
+        setattr(inferer, name, None)
     network.settling = True
     try:
         with torch.no_grad():
@@ -79,7 +86,8 @@ def _choose(workflow: ConfigWorkflow, network: RuntimeNetwork, image: torch.Tens
             inferer(_middle(image, inferer)[None].to(workflow.evaluator.state.device), network)
     finally:
         network.settling = False
-        for name, value in watching.items():
+        network.met.add(tuple(image.shape))
+        for name, value in kept.items():
             setattr(inferer, name, value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -74,7 +75,9 @@ class RuntimeNetwork(torch.nn.Module):
     Attributes:
         settling: whether "auto" may decide when it meets a shape; where False, it takes what is decided, else eager.
         choices: by the shape of inputs without the batch.
+        met: shapes of whole cases for which it was decided.
         used: names of what has run since it was last cleared.
+        lock: held while the network itself is run; whoever else runs it or hooks into it meanwhile holds it too.
 
     Raises:
         ConfigError: there is no such runtime or precision.
@@ -101,10 +104,17 @@ class RuntimeNetwork(torch.nn.Module):
         self.cache = cache_folder() if cache is None else Path(cache)
         self.settling = True
         self.choices: dict[Shape, Choice] = {}
+        self.met: set[Shape] = set()
         self.used: set[str] = set()
+        self.lock = threading.RLock()
         self._forwards: dict[tuple[Shape, str], Forward] = {}
         self._graphs: dict[Shape, bytes] = {}
         self._digest = ""
+
+    def train(self, mode: bool = True) -> RuntimeNetwork:
+        """As ``nn.Module.train``; engines ask for evaluation mode with each case, and a few hundred layers are asked
+        once."""
+        return super().train(mode) if mode or self.training or self.network.training else self
 
     def forward(self, inputs: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of ``inputs`` (B, C, …), as the network gives them.
@@ -114,7 +124,8 @@ class RuntimeNetwork(torch.nn.Module):
             DisagreementError: its answers are not eager's.
         """
         if args or kwargs or self.training or (self.runtime == "eager" and self.precision == "auto"):
-            return self.network(inputs, *args, **kwargs)
+            with self.lock:
+                return self.network(inputs, *args, **kwargs)
         shape = tuple(inputs.shape[1:])
         choice = self.choices.get(shape)
         if choice is None:
@@ -204,7 +215,7 @@ class RuntimeNetwork(torch.nn.Module):
         return choice
 
     def _exact(self, inputs: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
+        with torch.autocast(inputs.device.type, enabled=False), self.lock:
             return self.network(inputs)
 
     def _agreement(
@@ -234,14 +245,16 @@ class RuntimeNetwork(torch.nn.Module):
     def _made(self, shape: Shape, runtime: str, precision: str, inputs: torch.Tensor) -> Forward:
         if runtime in ("eager", "compiled"):
             inner: Any = self.network if runtime == "eager" else torch.compile(self.network)
-            if self.precision == "auto":
-                return inner
+
+            def alone(given: torch.Tensor) -> torch.Tensor:
+                with self.lock:
+                    return inner(given)
 
             def autocast(given: torch.Tensor) -> torch.Tensor:
                 with torch.autocast(given.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                    return inner(given).float()
+                    return alone(given).float()
 
-            return autocast
+            return alone if self.precision == "auto" else autocast
         if shape not in self._graphs:
             self._graphs[shape] = onnx_of(self.network, inputs[:1])
         session = open_session(runtime, self._graphs[shape], precision)

@@ -60,7 +60,8 @@ def _onnxruntime(graph: bytes, threads: int) -> Session:
 
 
 class _OpenVINO:
-    """OpenVINO compiles for one length of a batch: that of the longest that was met; shorter ones are filled up."""
+    """OpenVINO compiles for one length of a batch: that of the longest that was met; shorter ones are filled up, and
+    those of half of it or less run one by one."""
 
     def __init__(self, graph: bytes, precision: str, threads: int) -> None:
         import openvino
@@ -73,21 +74,32 @@ class _OpenVINO:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # or two processes would wait for the same cores
         }
-        self._longest = 0
-        self._request: Any = None
+        self._requests: dict[int, Any] = {}  # by the length of the batch; two at most, 1 and the longest
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         with signal_stack_kept():
             return self._run(inputs)
 
     def _run(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+        given, longest = len(inputs), max(self._requests, default=0)
+        if given > longest:
+            self._requests.pop(longest if longest > 1 else 0, None)
+            return self._infer(inputs, given)
+        if 1 < given <= longest // 2:
+            parts = [self._infer(inputs[number : number + 1], 1) for number in range(given)]
+            return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return self._infer(inputs, 1 if given <= longest // 2 else longest)
+
+    def _infer(self, inputs: NDArray[np.float32], length: int) -> list[NDArray[Any]]:
+        """Outputs of a batch that is filled up to a length."""
+        if length not in self._requests:
+            self._model.reshape([length, *inputs.shape[1:]])
+            self._requests[length] = self._core.compile_model(
+                self._model, "CPU", self._properties
+            ).create_infer_request()
         given = len(inputs)
-        if given > self._longest:
-            self._model.reshape(list(inputs.shape))
-            compiled = self._core.compile_model(self._model, "CPU", self._properties)
-            self._request, self._longest = compiled.create_infer_request(), given
-        elif given < self._longest:
-            filling = np.zeros((self._longest - given, *inputs.shape[1:]), np.float32)
+        if given < length:
+            filling = np.zeros((length - given, *inputs.shape[1:]), np.float32)
             inputs = np.concatenate([inputs, filling])
-        found = self._request.infer([np.ascontiguousarray(inputs)], share_inputs=True)
+        found = self._requests[length].infer([np.ascontiguousarray(inputs)], share_inputs=True)
         return [np.array(each[:given]) for each in found.to_tuple()]

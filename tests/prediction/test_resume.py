@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 
 import pipelines.handlers
-import pipelines.prediction.folder
+import pipelines.prediction
 from pipelines.__main__ import main
 from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import OutputError
+from pipelines.handlers import CaseWriter
 from pipelines.networks import TinyUNet
 from pipelines.prediction import read_outcomes
 from pipelines.tasks.lung_ct.intensity import scale_ct
@@ -58,13 +60,13 @@ def lines(out: Path) -> list[dict]:
 def looked_at(monkeypatch) -> list[str]:
     """The cases that the network is asked about."""
     asked: list[str] = []
-    find = pipelines.prediction.Model.find
+    prepare = pipelines.prediction.Model.prepare
 
-    def noted(self, item, progress=None):
+    def noted(self, item):
         asked.append(item["case"])
-        return find(self, item, progress)
+        return prepare(self, item)
 
-    monkeypatch.setattr(pipelines.prediction.Model, "find", noted)
+    monkeypatch.setattr(pipelines.prediction.Model, "prepare", noted)
     return asked
 
 
@@ -72,15 +74,15 @@ def test_an_interrupted_prediction_goes_on(tmp_path, weights, monkeypatch, looke
     draw(tmp_path / "in", 6)
     (tmp_path / "in" / "p003.png").write_bytes(b"")
     out = tmp_path / "out"
-    predict_case = pipelines.prediction.folder._predict_case
+    compute = pipelines.prediction.Model.compute
 
-    def stopped(model, item, due, progress):
-        if item["case"] == "p004":
+    def stopped(self, prepared, progress=None):
+        if prepared.item["case"] == "p004":
             raise KeyboardInterrupt
-        return predict_case(model, item, due, progress)
+        return compute(self, prepared, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipelines.prediction.folder, "_predict_case", stopped)
+        patched.setattr(pipelines.prediction.Model, "compute", stopped)
         assert main(words(tmp_path / "in", out, weights)) == 130
     assert "--resume" in capsys.readouterr().err
     status = {Path(line["input"]).stem: line["status"] for line in lines(out)}
@@ -98,6 +100,31 @@ def test_an_interrupted_prediction_goes_on(tmp_path, weights, monkeypatch, looke
     assert sorted(Path(line["input"]).stem for line in lines(out)) == [f"p{number:03d}" for number in range(6)]
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*_mask.png")}
     assert before.items() < after.items()
+
+
+def test_what_was_computed_before_an_interruption_is_written(tmp_path, weights, monkeypatch):
+    """A picture is written while the next one is computed."""
+    draw(tmp_path / "in", 3)
+    out = tmp_path / "out"
+    compute, write = pipelines.prediction.Model.compute, CaseWriter.write
+    written = threading.Event()
+
+    def late(self, finding):
+        assert written.wait(20), "the next picture is not computed meanwhile"
+        return write(self, finding)
+
+    def stopped(self, prepared, progress=None):
+        if prepared.item["case"] == "p001":
+            written.set()
+            raise KeyboardInterrupt
+        return compute(self, prepared, progress)
+
+    monkeypatch.setattr(pipelines.prediction.Model, "compute", stopped)
+    monkeypatch.setattr(CaseWriter, "write", late)
+    assert main(words(tmp_path / "in", out, weights)) == 130
+    status = {Path(line["input"]).stem: line["status"] for line in lines(out)}
+    assert status == {"p000": "done", "p001": "interrupted", "p002": "interrupted"}
+    assert (out / "p000_mask.png").is_file()
 
 
 @pytest.mark.parametrize("change", ["nothing", "input", "weights", "options", "mask is gone", "cut off", "no manifest"])
@@ -183,7 +210,10 @@ def test_a_volume_tells_its_slices(tmp_path, weights, monkeypatch):
         checkpoint=str(weights),
         progress=lambda *each: seen.append(each),
     )
-    assert [done for _, done, _ in seen] == [4, 8, 9]
+    told = [done for _, done, _ in seen]
+    assert told == sorted(told)
+    assert told[-1] == 9
+    assert len(set(told)) > 2, "what is done of a group of slices is told too"
     assert {(name, total) for name, _, total in seen} == {("scan", 9)}
 
 
@@ -333,6 +363,6 @@ def test_a_full_disk_stops_and_does_not_compute_what_it_cannot_keep(tmp_path, we
     with monkeypatch.context() as patched:
         patched.setattr(pipelines.handlers.CaseWriter, "write", full)
         assert main(words(tmp_path / "in", tmp_path / "out", weights)) == OutputError.exit_code
-    assert looked_at == ["p000", "p001"]
+    assert looked_at == ["p000", "p001", "p002"], "the next one is computed while a picture is written, and no more"
     assert [line["status"] for line in lines(tmp_path / "out")] == ["done", "interrupted", "interrupted", "interrupted"]
     assert main(words(tmp_path / "in", tmp_path / "out", weights, "--resume")) == 0

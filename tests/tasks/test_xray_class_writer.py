@@ -218,7 +218,7 @@ def test_of_two_views_the_framed_one_is_run_for_the_heat_and_it_is_the_same(tmp_
     writer = XrayClassWriter(str(tmp_path), NAMES, network=network, target_layer="auto")
     given = torch.rand(1, 1, 96, 96)
     expected = [PictureClassWriter.logits(writer, given), PictureClassWriter.heat(writer, given, 0)]
-    writer.logits = lambda x: PictureClassWriter.logits(writer, x)  # type: ignore[method-assign]
+    writer.logits = lambda x, known: PictureClassWriter.logits(writer, x)  # type: ignore[method-assign]
     whole = PictureClassWriter.heat(writer, given, 0)
     assert not torch.allclose(expected[0], writer.network.classifier(network.frame(given)))
     torch.testing.assert_close(expected[1] / expected[1].max(), whole / whole.max(), rtol=1e-4, atol=1e-5)

@@ -29,7 +29,7 @@ class XrayClassWriter(PictureClassWriter):
     Arguments and errors are those of ``PictureClassWriter``.
     """
 
-    _framed: tuple[XrayPicture, tuple[list[float], bool]] | None = None  # the last case's, which several ask for
+    _lungs: tuple[XrayPicture, torch.Tensor] | None = None  # the last case's, which several ask for
 
     def read(self, path: Path) -> XrayPicture:
         return read_xray(path)
@@ -52,29 +52,36 @@ class XrayClassWriter(PictureClassWriter):
         edges = [round(part * side) for part, side in sides]
         return replace(found, report={**found.report, "lungs_frame_px": edges if lungs else None})
 
-    def heat(self, given: torch.Tensor, index: int) -> torch.Tensor:
-        heat = super().heat(given, index)
+    def known(self, case: XrayPicture) -> torch.Tensor | None:
+        return self._lungs_of(case) if isinstance(self.network, LungFramedClassifier) else None
+
+    def heat(self, given: torch.Tensor, index: int, known: torch.Tensor | None = None) -> torch.Tensor:
+        heat = super().heat(given, index, known)
         if not isinstance(self.network, LungFramedClassifier):
             return heat
         frame = self.network.frame
         with torch.no_grad():
-            return frame.unframed(heat, frame.boxes(frame.lungs(given))[0].cpu())
+            return frame.unframed(heat, frame.boxes(frame.lungs(given) if known is None else known)[0].cpu())
 
-    def logits(self, given: torch.Tensor) -> torch.Tensor:
+    def logits(self, given: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
         """Of the framed view alone, whose last features are shown: what the whole picture's says changes no ratio."""
         if isinstance(self.network, TwoViewClassifier):
-            return self.network.classifier(self.network.frame(given))
-        return super().logits(given)
+            return self.network.classifier(self.network.frame(given, known))
+        return super().logits(given, known)
 
     def _frame(self, case: XrayPicture) -> tuple[list[float], bool]:
         """The box of ``LungFrame.boxes``, and whether lungs were found."""
         assert isinstance(self.network, LungFramedClassifier)
-        if self._framed is not None and self._framed[0] is case:
-            return self._framed[1]
-        plane = torch.from_numpy(np.ascontiguousarray(case.array, dtype=np.float32) / 255)[None, None]
-        plane = plane if self.image_size is None else resampled(plane, self.image_size)
-        frame = self.network.frame
-        with torch.no_grad():
-            box, found = frame.boxes(frame.lungs(plane.to(next(frame.parameters()).device)))
-        self._framed = case, (box[0].tolist(), bool(found[0]))
-        return self._framed[1]
+        box, found = self.network.frame.boxes(self._lungs_of(case))
+        return box[0].tolist(), bool(found[0])
+
+    def _lungs_of(self, case: XrayPicture) -> torch.Tensor:
+        """``LungFrame.lungs`` of a case, looked for once."""
+        assert isinstance(self.network, LungFramedClassifier)
+        if self._lungs is None or self._lungs[0] is not case:
+            plane = torch.from_numpy(np.ascontiguousarray(case.array, dtype=np.float32) / 255)[None, None]
+            plane = plane if self.image_size is None else resampled(plane, self.image_size)
+            frame = self.network.frame
+            with torch.no_grad():
+                self._lungs = case, frame.lungs(plane.to(next(frame.parameters()).device))
+        return self._lungs[1]
