@@ -72,15 +72,15 @@ def test_an_interrupted_prediction_goes_on(tmp_path, weights, monkeypatch, looke
     draw(tmp_path / "in", 6)
     (tmp_path / "in" / "p003.png").write_bytes(b"")
     out = tmp_path / "out"
-    predict_case = pipelines.prediction.folder._predict_case
+    predict_case = pipelines.prediction.folder.predict_case
 
-    def stopped(model, item, due, progress):
+    def stopped(model, item, due, progress=None):
         if item["case"] == "p004":
             raise KeyboardInterrupt
         return predict_case(model, item, due, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipelines.prediction.folder, "_predict_case", stopped)
+        patched.setattr(pipelines.prediction.folder, "predict_case", stopped)
         assert main(words(tmp_path / "in", out, weights)) == 130
     assert "--resume" in capsys.readouterr().err
     status = {Path(line["input"]).stem: line["status"] for line in lines(out)}
