@@ -186,7 +186,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
             "report": shown.case, "progress": shown.within, **overrides,
         }  # fmt: skip
         if args.ray is not None:
-            options["elsewhere"] = RayJob(args.ray, args.workers, args.device, logs=args.verbose)
+            options["elsewhere"] = RayJob(args.ray, args.workers, args.device, logs=args.verbose, tell=shown.line)
         if args.dicomweb is None:
             overlays = [*args.overlay, *(["dicom"] if args.dicom else [])]
             source = listed or (args.input if args.ray is None else args.input.absolute())

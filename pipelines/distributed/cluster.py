@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -37,19 +38,28 @@ class Resources:
 
 
 def check_address(address: str) -> None:
-    """See whether Ray is installed, and an address is one.
+    """See whether Ray is installed, an address is one, and something listens there, which Ray would wait for a minute.
 
     Args:
         address: ``local``, ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
 
     Raises:
-        UsageError: it is not.
+        UsageError: Ray is not installed, or that is no address.
+        ServerError: nothing listens.
     """
     if find_spec("ray") is None:
         raise UsageError("Ray is not installed", where="--ray", how='pip install "imaging-bundles[ray]"')
-    if address not in (LOCAL, "auto") and not _ADDRESS.fullmatch(address):
+    if address in (LOCAL, "auto"):
+        return
+    if (parts := _ADDRESS.fullmatch(address)) is None:
         how = "give auto, HOST:PORT or ray://HOST:PORT, or --ray alone, behind INPUT, for this machine"
         raise UsageError(f"{address!r} is no address of a Ray cluster", where="--ray", how=how)
+    try:
+        socket.create_connection((parts["host"].strip("[]"), int(parts["port"])), _CONNECT).close()
+    except (OSError, OverflowError) as error:
+        what = f"nothing answers there ({getattr(error, 'strerror', None) or error})"
+        how = "start Ray with `ray start --head`, or look up its address with `ray status`"
+        raise ServerError(what, where=address, how=how) from None
 
 
 @contextlib.contextmanager
@@ -67,12 +77,16 @@ def cluster(address: str, processors: int, *, logs: bool = False) -> Iterator[Re
     """
     check_address(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if not logs:  # Ray prints pages on each worker that ends; we say it in a line
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     with contextlib.ExitStack() as stack:
         options: dict[str, Any] = {"address": address, "logging_level": logging.ERROR, "log_to_driver": logs}
         if address == LOCAL:
             options |= {"num_cpus": processors, **_alone(stack)}
         else:
-            _answers(address)
+            os.environ.setdefault(
+                "RAY_gcs_server_port_wait_time_s", "1"
+            )  # tries to join, of 40 s each: one, not twenty
         import ray
 
         if not ray.is_initialized():
@@ -81,7 +95,7 @@ def cluster(address: str, processors: int, *, logs: bool = False) -> Iterator[Re
             try:
                 ray.init(**options)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                said = _told(error)
                 how = "start one with `ray start --head`, give its address, or --ray alone for this machine"
                 raise ServerError(f"no Ray cluster could be joined ({said})", where=address, how=how) from error
             finally:
@@ -93,8 +107,9 @@ def cluster(address: str, processors: int, *, logs: bool = False) -> Iterator[Re
 
 def _alone(stack: contextlib.ExitStack) -> dict[str, Any]:
     """Options of a cluster that nobody but this process can use, and that leaves nothing behind."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux too: its ports are on the loopback alone
-    os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+    if "ray" not in sys.modules:  # which reads these once
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux too: its ports are on the loopback alone
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
     place = tempfile.gettempdir()
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= _LONGEST else "/tmp"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -106,20 +121,10 @@ def _alone(stack: contextlib.ExitStack) -> dict[str, Any]:
     }
 
 
-def _answers(address: str) -> None:
-    """See whether something listens, which Ray would wait for a minute.
-
-    Raises:
-        ServerError: nothing does.
-    """
-    if (parts := _ADDRESS.fullmatch(address)) is None:
-        return
-    try:
-        socket.create_connection((parts["host"].strip("[]"), int(parts["port"])), _CONNECT).close()
-    except (OSError, OverflowError) as error:
-        what = f"nothing answers there ({getattr(error, 'strerror', None) or error})"
-        how = "start Ray with `ray start --head`, or look up its address with `ray status`"
-        raise ServerError(what, where=address, how=how) from None
+def _told(error: Exception) -> str:
+    """An error's text in a line; of one with another's stack trace in it the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (lines[-1] if any(line.startswith("Traceback") for line in lines) else " ".join(lines))[:300]
 
 
 def _leave() -> None:

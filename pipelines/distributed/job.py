@@ -7,12 +7,12 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.distributed.cluster import LOCAL, Resources, cluster
-from pipelines.distributed.worker import Foreman, Plan, Told
+from pipelines.distributed.worker import Foreman, News, Plan, Told
 from pipelines.errors import ServerError
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ class RayJob:
         workers: how many; None for one a processor, or one a GPU where there are any.
         device: "cpu" leaves GPUs alone.
         logs: show what workers print.
+        tell: is told, in a line, with how many workers it begins.
     """
 
     address: str = LOCAL
     workers: int | None = None
     device: str | None = None
     logs: bool = False
+    tell: Callable[[str], object] = lambda line: None
 
     def __call__(self, asked: Asked, due: Sequence[Due]) -> Generator[Answer, None, None]:
         """The answers as they come; the job ends with the iterator.
@@ -71,30 +73,32 @@ class RayJob:
                 here, soft=True
             )
         foreman: Any = ray.remote(Foreman).options(**options).remote(plan, workers, processors, gpus)
-        running = foreman.run.remote(list(due))
+        self.tell(f"{workers} worker{'s' if workers > 1 else ''} of Ray, which first open the bundle")
+        foreman.run.remote(list(due))
         left = dict(enumerate(due))
-        begun, patient = time.monotonic(), True
+        begun, patient, over = time.monotonic(), True, False
         try:
-            over = False
             while left and not over:
-                said, error, over, opened = ray.get(foreman.more.remote(_WAIT))
-                for each in said:
+                news: News = ray.get(foreman.more.remote(_WAIT))
+                over = news.over
+                for number in news.again:
+                    logger.warning("%s: its worker was ended, and the case is begun again", due[number][1].input)
+                for each in news.told:
                     told: Told = pickle.loads(each)
                     if told.fault is not None:
                         raise told.fault
                     if told.answer is not None and left.pop(told.number, None) is not None:
                         yield told.answer
-                if error is not None:
-                    raise ServerError(f"the Ray job broke off ({_short(error)})", where=self.address, how=_HOW)
-                if patient and not opened and time.monotonic() - begun > _PATIENCE:
+                if news.error is not None:
+                    raise ServerError(f"the Ray job broke off ({_short(news.error)})", where=self.address, how=_HOW)
+                if patient and not news.started and time.monotonic() - begun > _PATIENCE:
                     patient = False
                     logger.warning("no worker has begun yet: %s", _free(processors, gpus))
         except ray.exceptions.RayError as error:
             what = f"the Ray job broke off ({_short(str(error))})"
             raise ServerError(what, where=self.address, how=_HOW) from error
         finally:
-            del running
-            ray.kill(foreman)
+            ray.kill(foreman)  # and with it its workers
         for _, outcome in left.values():
             text = f"{outcome.input}: Ray lost it; the same call with --resume goes on"
             yield replace(outcome, status="failed", error=text), 1

@@ -3,6 +3,7 @@ what became of them."""
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import queue
 import socket
@@ -44,6 +45,25 @@ class Told:
     number: int
     answer: Answer | None = None
     fault: PipelinesError | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """What the foreman has to say.
+
+    Attributes:
+        told: what workers said since the last time, each a pickled ``Told``.
+        again: numbers of cases that were begun again since then, their workers having been ended.
+        started: whether a worker has begun.
+        error: why the job broke off.
+        over: nothing is to come.
+    """
+
+    told: list[bytes]
+    again: list[int]
+    started: bool
+    error: str | None
+    over: bool
 
 
 class Worker:
@@ -118,7 +138,8 @@ class Foreman:
         self._workers = workers
         self._holds = (processors, gpus)
         self._begun: Counter[Any] = Counter()
-        self._opened = 0
+        self._again: list[int] = []
+        self._started = False
         self._said: queue.Queue[bytes] = queue.Queue()
         self._error: str | None = None
         self._over = threading.Event()
@@ -126,12 +147,15 @@ class Foreman:
     def begin(self, what: Any) -> bool:
         """Whether a case, or a worker, may be tried once more."""
         self._begun[what] += 1
+        if isinstance(what, str):  # a worker's name
+            self._started = True
+        elif 1 < self._begun[what] <= TRIES:
+            self._again.append(what)
         return self._begun[what] <= TRIES
 
     def end(self, what: Any) -> None:
         """It was not ended by a kill."""
         del self._begun[what]
-        self._opened += isinstance(what, str)  # a worker's name
 
     def run(self, due: Sequence[Due]) -> None:
         """Do all cases; what comes of each is for ``more``."""
@@ -155,15 +179,13 @@ class Foreman:
         finally:
             self._over.set()
 
-    def more(self, seconds: float) -> tuple[list[bytes], str | None, bool, int]:
-        """What was said since the last call, awaited for some seconds; what went wrong; whether that was all; and how
-        many workers had a model."""
+    def more(self, seconds: float) -> News:
+        """What there is to say, awaited for some seconds."""
         over = self._over.is_set()
         told: list[bytes] = []
-        try:
+        with contextlib.suppress(queue.Empty):
             told.append(self._said.get(timeout=0 if over else seconds))
             while True:
                 told.append(self._said.get_nowait())
-        except queue.Empty:
-            pass
-        return told, self._error, over, self._opened
+        again, self._again = self._again, []
+        return News(told, again, self._started, self._error, over)
