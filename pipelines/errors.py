@@ -111,7 +111,7 @@ class TrackingError(PipelinesError):
 
 
 class ServerError(PipelinesError):
-    """A DICOM server cannot be reached, refuses, or does not take or give all that it is asked for."""
+    """A DICOM server or a Ray cluster cannot be reached, refuses, or does not do all that it is asked for."""
 
     exit_code = 21
 

@@ -13,6 +13,7 @@ import torch
 
 from pipelines.bundle import Project, find_project, named_bundle, refuse_generating
 from pipelines.errors import UsageError
+from pipelines.files import make_folder
 from pipelines.prediction import Model, fast_options
 
 
@@ -54,17 +55,25 @@ def load_bundle(
 
 
 def chosen(
-    project: Project, checkpoint: str | os.PathLike[str] | None, device: str | torch.device | None
+    project: Project,
+    checkpoint: str | os.PathLike[str] | None,
+    device: str | torch.device | None,
+    shared: Path | None = None,
 ) -> dict[str, Any]:
     """The ids of a bundle's config that weights and device are; none for what is None.
 
+    Args:
+        shared: the folder below which registered weights are kept until the process ends, where other machines are to
+            see them; made if missing. None for the system's.
+
     Raises:
+        OutputError: ``shared`` cannot be made.
         UsageError: the device cannot be used.
         TrackingError, UnreadableFileError: registered weights cannot be had.
     """
     overrides: dict[str, Any] = {}
     if checkpoint is not None:
-        overrides["checkpoint"] = _file_of(checkpoint, project)
+        overrides["checkpoint"] = _file_of(checkpoint, project, shared)
     if device is not None:
         try:
             overrides["device"] = torch.empty(0, device=device).device
@@ -73,7 +82,7 @@ def chosen(
     return overrides
 
 
-def _file_of(checkpoint: str | os.PathLike[str], project: Project) -> str:
+def _file_of(checkpoint: str | os.PathLike[str], project: Project, shared: Path | None) -> str:
     """The file of weights; a registered model's is fetched, and kept until the process ends."""
     given = os.fspath(checkpoint)
     if not given.startswith("models:/"):
@@ -81,6 +90,9 @@ def _file_of(checkpoint: str | os.PathLike[str], project: Project) -> str:
     from pipelines.promotion import fetch_checkpoint  # MLflow: some seconds
     from pipelines.tracking import tracking_uri
 
-    folder = tempfile.TemporaryDirectory(prefix="registered-")
+    if shared is not None:
+        make_folder(shared)
+    place = None if shared is None else shared.absolute()
+    folder = tempfile.TemporaryDirectory(prefix="registered-" if place is None else ".registered-", dir=place)
     atexit.register(folder.cleanup)
     return str(fetch_checkpoint(tracking_uri(project.root), given, Path(folder.name)))

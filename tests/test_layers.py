@@ -28,7 +28,7 @@ FLOORS = [
     {"dicom_writing", "generation", "tasks"},
     {"comparison", "viewer"},
     {"catalogue", "demo", "prediction", "registered"},
-    {"cross_validation", "dicom_node", "dicomweb", "promotion", "starting", "tuning"},
+    {"cross_validation", "dicom_node", "dicomweb", "distributed", "promotion", "starting", "tuning"},
     {"loading"},
     {"exporting", "labelling", "model_card", "packaging", "synthetic_audit"},
     {"compression"},

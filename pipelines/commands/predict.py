@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pipelines import lean
 from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import PipelinesError, UsageError
+from pipelines.preparation.case_list import SPLITS, read_case_list
 from pipelines.sigterm import SigtermUnwinds
 
 if TYPE_CHECKING:
@@ -32,7 +33,16 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         "predict", help="segment or classify a picture, a volume, a DICOM series, or a folder of many"
     )
     predict.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder, or its name under bundles/")
-    predict.add_argument("input", type=Path, metavar="INPUT", nargs="?", help="or --dicomweb with --study")
+    predict.add_argument(
+        "input", type=Path, metavar="INPUT", nargs="?", help="or --datalist, or --dicomweb with --study"
+    )
+    predict.add_argument(
+        "--datalist",
+        type=Path,
+        metavar="FILE",
+        help="in the place of INPUT: a datalist.json, or paths as JSON, CSV or text, relative to FILE's folder",
+    )
+    predict.add_argument("--split", choices=SPLITS, help="of the datalist (default: test)")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR")
     predict.add_argument(
         "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
@@ -67,6 +77,15 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         action="store_true",
         help="leave out the cases that DIR's manifest has as done, of equal input, weights and options",
     )
+    ray = predict.add_argument_group("on several processors or machines, by Ray")
+    ray.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="a cluster: auto, HOST:PORT or ray://HOST:PORT (without ADDRESS: one of this machine alone)",
+    )
+    ray.add_argument("--workers", type=int, metavar="N", help="(default: one a processor, or one a GPU)")
     web = predict.add_argument_group("in the place of INPUT, studies of a DICOMweb server")
     web.add_argument("--dicomweb", metavar="URL", help="the address that studies lie below; --dicom is implied")
     web.add_argument(
@@ -100,8 +119,16 @@ def _predict(args: argparse.Namespace, project: Project) -> int:
 
 
 def _check_input(args: argparse.Namespace) -> None:
-    if (args.input is None) == (args.dicomweb is None):
-        raise UsageError("give INPUT, or --dicomweb URL with --study UID: one of them")
+    if sum(each is not None for each in (args.input, args.datalist, args.dicomweb)) != 1:
+        if args.ray is not None and Path(args.ray).exists():
+            raise UsageError(f"{args.ray} was read as the address of --ray", how="give INPUT before --ray")
+        raise UsageError("give INPUT, --datalist FILE, or --dicomweb URL with --study UID: one of them")
+    if args.split is not None and args.datalist is None:
+        raise UsageError("--split is for --datalist alone", how="give --datalist, or leave it out")
+    if args.ray is None and args.workers is not None:
+        raise UsageError("--workers is for --ray alone", how="give --ray, or leave it out")
+    if args.ray is not None:
+        _check_ray(args)
     if args.dicomweb is not None and not args.study:
         raise UsageError("--dicomweb needs the study to fetch", how="give --study with its StudyInstanceUID")
     if args.dicomweb is None:
@@ -113,18 +140,42 @@ def _check_input(args: argparse.Namespace) -> None:
             raise UsageError(f"{', '.join(given)} is for --dicomweb alone", how="give --dicomweb, or leave it out")
 
 
+def _check_ray(args: argparse.Namespace) -> None:
+    from pipelines.distributed import check_address
+
+    if args.dicomweb is not None:
+        raise UsageError(
+            "--ray does not go with --dicomweb", how="fetch with --keep, then predict the folder with --ray"
+        )
+    if args.workers is not None and args.workers < 1:
+        raise UsageError(f"--workers is {args.workers}", how="give 1 or more")
+    if args.device not in (None, "cpu", "cuda"):
+        raise UsageError(
+            f"--device is {args.device}, and Ray gives each worker its GPU", how="give cpu, or leave it out"
+        )
+    check_address(args.ray)
+
+
 def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     _check_input(args)
-    print(f"looking at {args.input or 'the server'}", flush=True)  # the imports below take some seconds
+    listed = None if args.datalist is None else read_case_list(args.datalist, args.split)
+    print(f"looking at {args.input or args.datalist or 'the server'}", flush=True)  # the imports take some seconds
     with lean.starting() if args.own_process else contextlib.nullcontext():
+        import torch
         from tqdm import tqdm
 
+        from pipelines.distributed import RayJob
         from pipelines.loading import chosen
         from pipelines.prediction import fast_options, predict, runtime_options
 
     bundle = named_bundle(args.bundle, project.bundles)
     refuse_generating(bundle, "predict")
-    overrides = chosen(project, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
+    if args.ray is None:
+        overrides = chosen(project, args.checkpoint, args.device)
+    else:  # the device is the workers'; weights that are fetched must lie where they see them
+        overrides = chosen(project, args.checkpoint, None, args.out)
+        overrides |= {} if args.device is None else {"device": torch.device(args.device)}
+    overrides |= fast_options(bundle) if args.fast else {}
     overrides |= runtime_options(bundle, args.runtime, args.precision)
     logging.getLogger("pipelines.runtimes").setLevel(logging.INFO)  # which one is taken, and why
     faults: list[PipelinesError] = []
@@ -134,9 +185,12 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
             "network": args.network, "series": args.series, "resume": args.resume,
             "report": shown.case, "progress": shown.within, **overrides,
         }  # fmt: skip
+        if args.ray is not None:
+            options["elsewhere"] = RayJob(args.ray, args.workers, args.device, logs=args.verbose, tell=shown.line)
         if args.dicomweb is None:
             overlays = [*args.overlay, *(["dicom"] if args.dicom else [])]
-            outcomes = predict(bundle, args.input, args.out, overlays=overlays, **options)
+            source = listed or (args.input if args.ray is None else args.input.absolute())
+            outcomes = predict(bundle, source, args.out, overlays=overlays, **options)
         else:
             outcomes, faults = _of_server(args, bundle, options, shown)
     codes = [code for _, code in outcomes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.predicted import MANIFEST, Outcome, read_outcomes
-from pipelines.prediction.folder import predict
+from pipelines.prediction.folder import Answer, Asked, Due, predict, predict_case
 from pipelines.prediction.manifest import INTERRUPTED
 from pipelines.prediction.model import Model, Result
 from pipelines.prediction.opening import (
@@ -18,6 +18,9 @@ from pipelines.prediction.running import runtime_options
 __all__ = [
     "INTERRUPTED",
     "MANIFEST",
+    "Answer",
+    "Asked",
+    "Due",
     "Model",
     "Outcome",
     "Result",
@@ -27,6 +30,7 @@ __all__ = [
     "network_overlays",
     "open_inference",
     "predict",
+    "predict_case",
     "read_outcomes",
     "runtime_options",
 ]

@@ -41,8 +41,7 @@ class Manifest:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder, _LOCK)
-            for left in folder.glob(f"{WRITING}*"):  # of a call that was killed while it wrote
-                shutil.rmtree(left, ignore_errors=True)
+            self._sweep()
             if (folder / MANIFEST).is_dir():
                 raise IsADirectoryError(0, "a folder of the manifest's name is in the way")
             partial = folder / f".{MANIFEST}.partial"
@@ -70,7 +69,13 @@ class Manifest:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
+        self._sweep()
         self._lock.close()
+
+    def _sweep(self) -> None:
+        """Remove what a call, or a process of this one, left that was killed while it wrote."""
+        for left in self.folder.glob(f"{WRITING}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | None:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import SeriesError
+from pipelines.errors import PipelinesError, SeriesError
+from pipelines.preparation.case_list import CaseList
 from pipelines.readers import Found, look_through
 
 _LONGEST = 200  # bytes of a part of a case's name
@@ -64,20 +65,66 @@ def look_for_cases(
     if series is not None:
         found = _of_series(found, series, root)
     if base is None:
-        base = root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
-    names = [_name(each, base, found) for each in found]
-    said = Counter(name for each in names for name in set(each))  # a short one may be another case's whole one
+        base = _own_base(root, found)
+    return _items([(each, *_name(each, base, found)) for each in found], root.resolve().name)
+
+
+def look_for_listed(cases: CaseList, series: str | None = None) -> tuple[list[dict[str, Any]], list[Found]]:
+    """The same of what a list names, each file once. What cannot be read, or is not there, is passed with its fault.
+
+    A case is called as the list says; without, after its path below the list's folder, or of a file elsewhere after its
+    whole path: so its name does not depend on what else is listed.
+
+    Args:
+        series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+    """
+    named: list[tuple[Found, str, str]] = []
+    faulty: list[Found] = []
+    seen: set[Path] = set()
+    for entry in cases.entries:
+        try:
+            found = look_through(entry.path)
+            found = found if series is None else _of_series(found, series, entry.path)
+        except PipelinesError as error:
+            found = [Found(entry.path, entry.path, fault=error)]
+        for each in found:
+            if each.path in seen:
+                continue
+            seen.add(each.path)
+            if each.fault is not None:
+                faulty.append(each)
+            elif entry.name is not None and len(found) == 1:
+                named.append((each, _bounded(entry.name), _bounded(entry.name)))
+            elif entry.name is not None:
+                short, whole = _name(each, _own_base(entry.path, found), found)
+                named.append((each, _bounded(f"{entry.name}/{short}"), _bounded(f"{entry.name}/{whole}")))
+            else:
+                home = cases.path.parent
+                base = home if each.file.is_relative_to(home) else Path(each.file.anchor)
+                named.append((each, *_name(each, base, found)))
+    items, _ = _items(named, "case")
+    return items, faulty
+
+
+def _own_base(root: Path, found: list[Found]) -> Path:
+    """The folder that names of cases begin in: the source, or that of a single file."""
+    return root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
+
+
+def _items(named: list[tuple[Found, str, str]], nameless: str) -> tuple[list[dict[str, Any]], list[Found]]:
+    """Items of what was found with a short and a whole name; and what is faulty."""
+    said = Counter(name for _, *both in named for name in set(both))  # a short one may be another case's whole one
     items: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for each, (short, whole) in zip(found, names, strict=True):
+    for each, short, whole in named:
         if each.fault is None:
             name = short if said[short] == 1 else whole
-            name = root.resolve().name or "case" if name in ("", ".") else name
+            name = nameless or "case" if name in ("", ".") else name
             while name in taken:  # results never write over one another
                 name += "-again"
             taken.add(name)
             items.append({"image": str(each.path), "case": name})
-    return items, [each for each in found if each.fault is not None]
+    return items, [each for each, *_ in named if each.fault is not None]
 
 
 def _of_series(found: list[Found], series: str, root: Path) -> list[Found]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lung_pictures import draw
 from PIL import Image
 
 import pipelines.handlers
@@ -21,7 +22,6 @@ from pipelines.errors import OutputError
 from pipelines.handlers import CaseWriter
 from pipelines.networks import TinyUNet
 from pipelines.prediction import read_outcomes
-from pipelines.tasks.lung_ct.intensity import scale_ct
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
@@ -34,17 +34,6 @@ def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     save_weights(TinyUNet(), path)
     return path
-
-
-def draw(folder: Path, number: int, size: int = 64) -> None:
-    """Pictures of phantoms, `number` of them."""
-    folder.mkdir()
-    phantoms = [make_lung_phantom(seed, size=size, slices=9).array for seed in range(6)]
-    for index in range(number):
-        plane = phantoms[index % 6][:, :, 3 + index % 4]
-        grey = (scale_ct(plane, "hu") * 255).astype(np.uint8).T
-        grey[0, 0] = index % 256  # no two are equal
-        Image.fromarray(grey).save(folder / f"p{index:03d}.png")
 
 
 def words(source: Path, out: Path, weights: Path, *more: str) -> list[str]:
