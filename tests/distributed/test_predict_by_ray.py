@@ -70,8 +70,8 @@ def test_two_workers_one_killed_in_the_middle_of_a_case(tmp_path, weights, monke
     config.write_text(config.read_text().replace("- _target_: Orientationd", dies, 1))
     listed = ["--datalist", str(tmp_path / "list.txt")]
     out = tmp_path / "ray"
-    asked = words(listed, out, weights, "--ray", "--workers", "2", bundle=bundle)
-    assert main(asked) == EXIT_SOME_NOT_DONE
+    listed += ["--overlay", "severity"]  # which has a table of all cases
+    assert main(words(listed, out, weights, "--ray", "--workers", "2", bundle=bundle)) == EXIT_SOME_NOT_DONE
     assert mark.exists(), "no worker was killed"
     said = capsys.readouterr()
     assert "2 workers of Ray" in said.out
@@ -88,6 +88,7 @@ def test_two_workers_one_killed_in_the_middle_of_a_case(tmp_path, weights, monke
     files = [path.relative_to(plain) for path in sorted(plain.rglob("*")) if path.is_file()]
     assert files == [path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file()]
     assert len(list(plain.glob("*/*_mask.png"))) == 11
+    assert Path("severity.csv") in files
     for file in files:
         if file.name not in ("manifest.jsonl", "index.html"):
             assert (plain / file).read_bytes() == (out / file).read_bytes(), file
