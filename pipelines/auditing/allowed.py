@@ -6,6 +6,7 @@ text as code, unpickles, fetches and runs, or hands out Python's own modules.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -99,9 +100,7 @@ class Allowed:
             return f"{name} runs, fetches or imports what is given to it"
         if len(parts) == 1 and parts[0] not in MODULES:
             return None
-        if parts[0] in self.own:
-            return None
-        if parts[0] not in MODULES:
+        if parts[0] not in MODULES and parts[0] not in self.own:
             return f"{name} is outside the allow-list"
         if parts[0] in ONLY and (len(parts) < 2 or parts[1] not in ONLY[parts[0]]):
             return (
@@ -120,8 +119,15 @@ class Allowed:
         """Why a module may not be imported; None if it may. Of ``os`` and ``sys`` only what is used counts."""
         if module in ONLY:
             return None
-        return self.fault(module.split("."))
+        root = module.split(".")[0]
+        known = root in MODULES or root in self.own or self._given(module.split("."), self.more)
+        return self.fault(module.split(".")) if known else f"{module} is outside the allow-list"
 
     @staticmethod
     def _given(parts: Sequence[str], names: frozenset[str]) -> bool:
         return any(".".join(parts[:count]) in names for count in range(1, len(parts) + 1))
+
+
+def is_known(module: str) -> bool:
+    """Whether a module of that name is one of Python's or of the allow-list: a bundle's own may not be called so."""
+    return module in MODULES or module in sys.stdlib_module_names

@@ -6,8 +6,8 @@ import ast
 import configparser
 from collections.abc import Iterator
 
-from pipelines.auditing.allowed import Allowed
-from pipelines.auditing.contents import Contents, at, has
+from pipelines.auditing.allowed import Allowed, is_known
+from pipelines.auditing.contents import Contents, at, has, text_of
 from pipelines.auditing.documents import Document, items
 from pipelines.auditing.expressions import Scope, faults_of, imported
 from pipelines.auditing.findings import Finding
@@ -35,7 +35,7 @@ _LOGGING = {
 def allowed_in(contents: Contents, more: frozenset[str] = frozenset()) -> Allowed:
     """The allow-list for a bundle: its own modules are read, and so they may be named."""
     own = {name.split("/")[0].removesuffix(".py") for name in contents.files if name.endswith(".py")}
-    return Allowed(more, frozenset(own - {"configs", "docs", "models"}))
+    return Allowed(more, frozenset(each for each in own if not is_known(each)))
 
 
 def check_code(contents: Contents, allowed: Allowed) -> Iterator[Finding]:
@@ -48,9 +48,9 @@ def check_code(contents: Contents, allowed: Allowed) -> Iterator[Finding]:
         if lower.endswith(_COMPILED) or ".so." in lower:
             yield Finding("binary-code", name, 0, "compiled code, which nobody can read")
         elif lower.endswith((".conf", ".ini")) and name.startswith("configs/"):
-            yield from _check_logging(name, path.read_text(encoding="utf-8", errors="replace"))
+            yield from _check_logging(name, text_of(path))
         elif lower.endswith(".py"):
-            yield from _check_module(name, path.read_text(encoding="utf-8", errors="replace"))
+            yield from _check_module(name, text_of(path))
 
 
 def _scope(contents: Contents) -> Scope:
@@ -137,6 +137,9 @@ def _literal(value: str) -> bool:
 
 def _check_module(file: str, text: str) -> Iterator[Finding]:
     yield Finding("own-code", file, 0, "code of the bundle's own, which runs when the bundle is opened")
+    top = file.split("/")[0].removesuffix(".py")
+    if is_known(top):
+        yield Finding("own-code-danger", file, 0, f"it takes the place of the module {top}")
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -16,6 +16,7 @@ from pipelines.auditing.documents import Document, items, plain_id, read_documen
 
 CONFIGS, METADATA = "configs", "configs/metadata.json"
 _SUFFIXES = (".json", ".yaml", ".yml")
+_LARGEST_TEXT = 4_000_000  # bytes
 _MADE = {"eval", "__pycache__"}  # what runs leave
 _COMMAND = re.compile(r"--config_file[= ]+(\"\[.*?\]\"|'\[.*?\]'|\[.*?\]|\S+)")
 
@@ -107,7 +108,7 @@ class Contents:
     @cached_property
     def _commands(self) -> list[list[str]]:
         texts = [document.text for document in self.documents.values() if not document.file.endswith(".json")]
-        texts += [_text(path) for name, path in self.files.items() if re.fullmatch(r"(docs/)?README\.md", name)]
+        texts += [text_of(path) for name, path in self.files.items() if re.fullmatch(r"(docs/)?README\.md", name)]
         found = []
         for words in (match[1] for text in texts for match in _COMMAND.finditer(text)):
             words = words.strip("\"'") if "[" not in words else words[words.index("[") : words.rindex("]") + 1]
@@ -180,8 +181,8 @@ def has(config: Any, id: str) -> bool:
 def texts_of(contents: Contents, suffixes: Sequence[str], folders: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(name, text) of the text files of some folders."""
     for name, path in contents.files.items():
-        if name.lower().endswith(tuple(suffixes)) and name.startswith(tuple(folders)):
-            yield name, _text(path)
+        if name.lower().endswith(tuple(suffixes)) and name.startswith(tuple(folders)) and not path.is_symlink():
+            yield name, text_of(path)
 
 
 def _lay(whole: dict[str, Any], key: str, value: Any) -> None:
@@ -215,8 +216,11 @@ def _is_made(here: Path, root: Path, name: str) -> bool:
     return name == "__pycache__" or here == root
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """A file's text; "" of what is too large for one, or no file."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size < 4_000_000 else ""
+        if not path.is_file() or path.stat().st_size > _LARGEST_TEXT:  # a pipe or a device would be read for ever
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

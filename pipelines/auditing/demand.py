@@ -53,15 +53,15 @@ def meet_demands(bundle: str | os.PathLike[str]) -> None:
         sys.dont_write_bytecode = True  # else Python adds files to what is signed
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     allow = tuple(filter(None, (word.strip() for word in os.environ.get(ALLOW, "").split(","))))
-    mark = (folder, words, key, allow, _stamp(folder))
+    unlisted = _bytecode(folder) if "signed" in words else []
+    mark = (folder, words, key, allow, _stamp(folder), *unlisted)
     if mark in _met:
         return
     public = Path(key).expanduser() if "signed" in words else None
     found = audit(folder, allow=allow, public_key=public, look_at_readiness=False).findings
     levels = {level for level, word in ((ERROR, "clean"), (ERROR, "strict"), (WARNING, "strict")) if word in words}
     faults = [each for each in found if each.level in levels or ("signed" in words and each.rule in _OF_KEYS)]
-    if "signed" in words:
-        faults += [_pyc(name) for name in _bytecode(folder)]
+    faults += [_pyc(name) for name in unlisted]
     if faults:
         raise _refusal(folder, faults)
     _met.add(mark)

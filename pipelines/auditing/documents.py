@@ -55,6 +55,8 @@ def plain_id(key: object) -> str:
 def read_document(path: Path, file: str) -> Document:
     """Read a JSON or YAML file; what is wrong with it is in ``faults``."""
     try:
+        if not path.is_file():  # a pipe or a device would be read for ever
+            return _unreadable(file, "it is no file")
         if path.stat().st_size > _LARGEST:
             return _unreadable(file, f"the file is larger than {_LARGEST // 1_000_000} MB, which no config is")
         text = path.read_text(encoding="utf-8-sig")

@@ -102,15 +102,14 @@ def _networks(contents: Contents, training: Layers, inference: Layers) -> Iterat
             if id != "network_def" and not id.endswith("_network_def"):
                 continue
             one, other = (resolved(each.config, each.config[id]) for each in pair)
-            if isinstance(one, dict) and isinstance(other, dict):
-                wrong = [each for each in _differing("", one, other) if each not in _TRAINING_ONLY]
-                faults = [
-                    f"{id}#{each} is {_say(one.get(each))} in training, {_say(other.get(each))} here" for each in wrong
-                ]
-            else:
-                faults = [] if one == other else [f"{id} is another one in training"]
-            file, line = pair[1].place(id)
-            yield from (Finding("network-drift", file, line, fault) for fault in faults)
+            if not isinstance(one, dict) or not isinstance(other, dict):
+                if one != other:
+                    yield Finding("network-drift", *pair[1].place(id), f"{id} is another one in training")
+                continue
+            for each in _differing("", one, other):
+                if each not in _TRAINING_ONLY:
+                    what = f"{id}#{each} is {_say(one.get(each))} in training, {_say(other.get(each))} here"
+                    yield Finding("network-drift", *pair[1].place(f"{id}#{each}"), what)
 
 
 def _channels(contents: Contents, training: Layers | None, inference: Layers | None) -> Iterator[Finding]:
@@ -139,7 +138,7 @@ def _lengths(side: str, said: int) -> set[int]:
 
 def _labels(contents: Contents, training: Layers, inference: Layers) -> Iterator[Finding]:
     ids = [id for id in training.config if id in ("label_names", "class_names", "labels_def")]
-    said = contents.tensor("outputs").get("channel_def")
+    said = contents.tensor("outputs").get("channel_def") or None
     for id in ids:
         one, other = _named(training.config[id]), _named(inference.config.get(id))
         file, line = inference.place(id)

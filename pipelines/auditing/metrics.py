@@ -22,17 +22,17 @@ def check_metrics(contents: Contents) -> Iterator[Finding]:
     for name, document in contents.documents.items():
         if not isinstance(document.data, dict):
             continue
-        ways = contents.combinations(name)
-        yield from min((sorted(set(_check(each)), key=repr) for each in ways), key=len)
+        ways = [sorted(set(_check(each)), key=repr) for each in contents.combinations(name)]
+        yield from min(ways, key=lambda way: (sum(each.file == document.file for each in way), len(way)))
 
 
 def _check(layers: Layers) -> Iterator[Finding]:
     defined = {name for document in layers.documents for name in _defined(document.data, layers.config)}
     for id, value in layers.items:
-        for name in _asked(id, value):
+        for place, name in _asked(id, value):
             if name not in defined:
                 there = f"; there are {', '.join(sorted(defined))}" if defined else ""
-                yield Finding("undefined-metric", *layers.place(id), f"{id} asks for {name!r}{there}")
+                yield Finding("undefined-metric", *layers.place(place), f"{place} asks for {name!r}{there}")
         if _by_key_metric(value) and not any(_key_metric(each) for _, each in layers.items):
             yield Finding("key-metric-missing", *layers.place(id), f"{id} keeps weights by a key metric")
 
@@ -57,14 +57,17 @@ def _defined(data: Any, whole: dict[str, Any]) -> Iterator[str]:
             yield from _ATTACHED.findall(value)
 
 
-def _asked(id: str, value: Any) -> Iterator[str]:
+def _asked(id: str, value: Any) -> Iterator[tuple[str, str]]:
+    """(id, name) of what a value asks for."""
     if isinstance(value, str) and value.startswith("$"):
-        yield from _ASKED.findall(value)
-    if isinstance(value, dict) and isinstance(value.get("_target_"), str):
-        words = [value.get("key_metric_name")]
-        if value["_target_"].rpartition(".")[2] == "MetricsSaver":
-            for key in ("metrics", "metric_details"):
-                said = value.get(key)
-                words += said if isinstance(said, list) else [said]
-        plain = (word for word in words if isinstance(word, str) and word not in ("*", "None"))
-        yield from (word for word in plain if word[:1] not in "$@%")
+        yield from ((id, name) for name in _ASKED.findall(value))
+    if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
+        return
+    keys = ["key_metric_name"]
+    if value["_target_"].rpartition(".")[2] == "MetricsSaver":
+        keys += ["metrics", "metric_details"]
+    for key in keys:
+        said = value.get(key)
+        for word in said if isinstance(said, list) else [said]:
+            if isinstance(word, str) and word not in ("*", "None") and word[:1] not in "$@%":
+                yield f"{id}#{key}", word

@@ -58,7 +58,8 @@ def check_references(contents: Contents) -> Iterator[Finding]:
         if not isinstance(document.data, dict):
             continue
         ways = [sorted(_broken(layers, contents.about)) for layers in contents.combinations(name)]
-        yield from (Finding("undefined-id", *each) for each in min(ways, key=len))
+        best = min(ways, key=lambda way: (sum(file == document.file for file, *_ in way), len(way)))
+        yield from (Finding("undefined-id", *each) for each in best)
         for id, value in items(document.data):
             if isinstance(value, str) and _MACRO_FILE.match(value):
                 yield Finding("macro-of-a-file", document.file, document.line(id), f"{id} reads {value[1:]}")

@@ -81,4 +81,5 @@ def _check_large(contents: Contents, file: str, line: int, entry: dict[str, Any]
 def _named(id: str, contents: Contents) -> str | None:
     """The file that the last part of an id names: itself, or one in ``models/``."""
     last = id.rpartition("#")[2]
-    return next((name for name in (last, f"models/{last}") if name in contents.files), None)
+    names = (name for name in (last, f"models/{last}") if name in contents.files)
+    return next((name for name in names if contents.files[name].is_file()), None)

@@ -1,0 +1,54 @@
+"""``pipelines check``: each planted fault is found, where it is, and nothing else; what is sound stays unmentioned.
+
+Of our own bundles, and of those just begun, that is in tests/bundles/test_bundle_files.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from foreign_bundles import yaml_bundle, zoo_bundle
+from planted import FAULTS
+
+from pipelines.auditing.audit import audit
+from pipelines.auditing.rules import NOTE, RULES
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_where_it_is(name: str, tmp_path: Path) -> None:
+    fault = FAULTS[name]
+    bundle = fault.begin(tmp_path)  # sound: see below
+    fault.plant(bundle)
+    purpose = RULES[fault.rule].purpose
+    found = audit(bundle, purposes=[purpose] if purpose else [], look_at_readiness=False)
+    counted = [each for each in found.findings if each.level != NOTE or fault.rule == each.rule]
+    hits = [each for each in counted if each.rule == fault.rule and each.file == fault.file]
+    hits = [each for each in hits if fault.says in each.what]
+    assert hits, f"not found: {counted}"
+    if fault.text:
+        lines = (bundle / fault.file).read_text().splitlines()
+        assert any(fault.text in lines[each.line - 1] for each in hits if each.line), hits
+    assert {each.rule for each in counted} == {fault.rule}
+    assert all(each.what and each.way_out for each in hits)
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    elsewhere = {"signature-wrong"}  # test_signing.py
+    assert {fault.rule for fault in FAULTS.values()} == RULES.keys() - elsewhere
+
+
+@pytest.mark.parametrize("begin", [zoo_bundle, yaml_bundle])
+def test_a_sound_foreign_bundle_is_ready(begin: Callable[[Path], Path], tmp_path: Path) -> None:
+    found = audit(begin(tmp_path), purposes=["zoo", "label"])
+    assert [each for each in found.findings if each.rule != "own-code"] == []
+
+
+def test_neither_torch_nor_monai_is_imported(tmp_path: Path) -> None:
+    code = "import sys; from pipelines.__main__ import main; done = main(sys.argv[1:]); "
+    code += "print(sorted({'torch', 'monai', 'numpy'} & sys.modules.keys())); sys.exit(done)"
+    words = [sys.executable, "-c", code, "check", str(zoo_bundle(tmp_path))]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
