@@ -60,6 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     given = {REQUIRE: args.require, PUBLIC_KEY: args.trusted_key}
     try:
         with _environment({name: value for name, value in given.items() if value is not None}):
+            if args.require is not None:
+                from pipelines.auditing.demand import demanded
+
+                demanded()  # a word that is none is said at once
             return args.func(args)
     except PipelinesError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -48,7 +48,8 @@ def meet_demands(bundle: str | os.PathLike[str]) -> None:
     if "signed" in words:
         if not key:
             raise UsageError(
-                "a signed bundle is demanded, and no key", how=f"name the public key's file in {PUBLIC_KEY}"
+                "a signed bundle is demanded, and no key",
+                how=f"name the public key's file by --trusted-key, or in {PUBLIC_KEY}",
             )
         sys.dont_write_bytecode = True  # else Python adds files to what is signed
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

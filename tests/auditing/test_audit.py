@@ -4,6 +4,7 @@ Of our own bundles, and of those just begun, that is in tests/bundles/test_bundl
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from foreign_bundles import yaml_bundle, zoo_bundle
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from planted import FAULTS
 
 from pipelines.auditing.audit import audit
-from pipelines.auditing.rules import NOTE, RULES
+from pipelines.auditing.rules import NOTE, RULES, rules_table
+from pipelines.auditing.versions import known_holes
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -52,3 +56,34 @@ def test_neither_torch_nor_monai_is_imported(tmp_path: Path) -> None:
     words = [sys.executable, "-c", code, "check", str(zoo_bundle(tmp_path))]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_page_of_the_rules_is_theirs(project: Path) -> None:
+    text = (project / "docs" / "reference" / "audit-rules.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- rules -->\n")[1].split("<!-- end of rules -->")[0]
+    assert shown == rules_table(), "put there what pipelines.auditing.rules.rules_table() gives"
+
+
+def test_known_holes_say_where_they_were_read() -> None:
+    for package, holes in known_holes().items():
+        assert package == canonicalize_name(package)
+        for hole in holes:
+            assert hole.keys() == {"fixed", "id", "runs_code", "what", "sources"}, hole
+            assert isinstance(hole["fixed"], str), f"{hole}: YAML reads 5.4 as a number"
+            assert all(source.startswith("https://") for source in hole["sources"]), hole
+            Version(hole["fixed"])
+
+
+def test_what_we_ask_for_has_no_known_hole(project: Path) -> None:
+    """The floors of setup.cfg, and the versions of the constraints."""
+    lines = (project / "setup.cfg").read_text().splitlines() + (project / "constraints.txt").read_text().splitlines()
+    asked = (re.match(r"\s*([\w.-]+)(?:\[.*\])?(?:>=|==)([\w.]+)", line) for line in lines)
+    low = [
+        match[0]
+        for match in asked
+        if match
+        and any(
+            Version(match[2]) < Version(hole["fixed"]) for hole in known_holes().get(canonicalize_name(match[1]), ())
+        )
+    ]
+    assert low == []
