@@ -39,6 +39,7 @@ _WINDOW_ONLY = {
     "buffer_steps",
 }
 _OUT = ("out_channels", "num_classes", "n_classes", "out_chns")
+_CHANNELS = ("segmentation", "classification", "probabilities", "labels")
 _IN = ("in_channels", "in_chns", "n_input_channels")
 
 
@@ -116,6 +117,8 @@ def _channels(contents: Contents, training: Layers | None, inference: Layers | N
     for side, words in (("inputs", _IN), ("outputs", _OUT)):
         tensor = contents.tensor(side)
         said = tensor.get("num_channels")
+        if side == "outputs" and tensor.get("format") not in _CHANNELS:
+            continue  # boxes, text, numbers: what its channels are is no matter of the network's
         names = tensor.get("channel_def")
         line = contents.metadata.line(f"network_data_format#{side}")
         if isinstance(said, int) and isinstance(names, dict) and names and len(names) not in _lengths(side, said):
@@ -193,7 +196,8 @@ def _preparing(config: dict[str, Any], key: str, *ids: str) -> list[dict[str, An
         return None
     steps = [{**each, "_target_": _name(each)} for each in steps]
     first = next((place for place, each in enumerate(steps) if each["_target_"].startswith("Rand")), len(steps))
-    return [each for each in for_key(key, steps[:first]) if not _NEUTRAL.fullmatch(each["_target_"])]
+    ours = [each for each in steps[:first] if key in _listed(each.get("keys", each.get("image_keys")))]
+    return [each for each in ours if not _NEUTRAL.fullmatch(each["_target_"])]
 
 
 def _name(step: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from foreign_bundles import yaml_bundle, zoo_bundle
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from planted import FAULTS
+from planted import FAULTS, put
 
 from pipelines.auditing.audit import audit
 from pipelines.auditing.rules import NOTE, RULES, rules_table
@@ -48,6 +48,19 @@ def test_every_rule_has_a_planted_fault() -> None:
 def test_a_sound_foreign_bundle_is_ready(begin: Callable[[Path], Path], tmp_path: Path) -> None:
     found = audit(begin(tmp_path), purposes=["zoo", "label"])
     assert [each for each in found.findings if each.rule != "own-code"] == []
+
+
+def test_what_detection_does_to_boxes_is_no_drift(tmp_path: Path) -> None:
+    """Boxes are prepared for training alone; classes are what the network scores, and not its channels."""
+    bundle = yaml_bundle(tmp_path)
+    boxes = "- {_target_: ConvertBoxToStandardModed, box_keys: box, mode: cccwhd}\n- _target_: ScaleIntensityd"
+    put("configs/train.yaml", "- _target_: ScaleIntensityd", boxes)(bundle)
+    put("configs/metadata.json", '"format": "classification"', '"format": "dict"')(bundle)
+    put("configs/metadata.json", '"num_channels": 2', '"num_channels": 1')(bundle)
+    put("configs/metadata.json", ',\n                    "1": "long"', "")(bundle)
+    for name in ("train", "inference"):
+        put(f"configs/{name}.yaml", "label_names: {0: round, 1: long}\n", "")(bundle)
+    assert [each for each in audit(bundle).findings if each.level != NOTE] == []
 
 
 def test_neither_torch_nor_monai_is_imported(tmp_path: Path) -> None:
