@@ -6,6 +6,7 @@ setup(
     packages=[*find_packages(include=["pipelines*"]), "pipelines.bundles", "pipelines.data_cards"],
     package_dir={"pipelines.bundles": "bundles", "pipelines.data_cards": "data"},
     package_data={
+        "pipelines.auditing": ["*.yaml"],
         "pipelines.comparison": ["*.j2"],
         "pipelines.compression": ["__init__.pyi"],
         "pipelines.evaluation": ["__init__.pyi"],

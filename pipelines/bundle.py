@@ -17,10 +17,12 @@ from typing import Any
 import yaml
 
 from pipelines.errors import ConfigError, UsageError
+from pipelines.listed_hashes import MANIFEST
 
 MARK = Path("configs") / "metadata.json"
 GENERATION = "generation"  # the kind of a bundle that draws pictures
 BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
+REQUIRE, PUBLIC_KEY = "PIPELINES_REQUIRE", "PIPELINES_PUBLIC_KEY"  # environment: what a bundle must be to be run
 # The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 _NAME = re.compile(r"[\w-]+")
@@ -111,7 +113,7 @@ def refuse_generating(bundle: Path, command: str) -> None:
 
 def copy_bundle(bundle: Path, target: Path, *, fresh: bool = True) -> Path:
     """Copy a bundle without what trainings and predictions left in it: folders in ``models/``, ``models/*.pt``, and
-    ``eval/``.
+    ``eval/``; nor its manifest and signature, which are of the original.
 
     Args:
         bundle: its folder.
@@ -130,10 +132,12 @@ def copy_bundle(bundle: Path, target: Path, *, fresh: bool = True) -> Path:
 def _made(folder: str, names: list[str]) -> list[str]:
     inside = Path(folder)
     models = inside.name == "models"
+    of_original = (MANIFEST, f"{MANIFEST}.sig") if (inside / MARK).is_file() else ()
     return [
         name
         for name in names
-        if name in ("eval", "__pycache__") or (models and (name.endswith(".pt") or (inside / name).is_dir()))
+        if name in ("eval", "__pycache__", *of_original)
+        or (models and (name.endswith(".pt") or (inside / name).is_dir()))
     ]
 
 
@@ -183,6 +187,19 @@ def looks_at(bundle: Path) -> frozenset[str]:
     return frozenset(["photograph"]) if colour else frozenset(["x-ray", "photograph"])
 
 
+def meet_demands(bundle: Path) -> None:
+    """See to it that a bundle is what the environment's ``PIPELINES_REQUIRE`` demands, before anything of it is run.
+
+    Raises:
+        UntrustedBundleError: it is not.
+        UsageError, UnreadableFileError: the demand, or the key, cannot be used.
+    """
+    if os.environ.get(REQUIRE, "").strip():
+        from pipelines.auditing.demand import meet_demands as look  # here: where nothing is demanded, nothing is read
+
+        look(bundle)
+
+
 def locate(bundle_root: str | Path = ".") -> str:
     """The bundle's folder as an absolute path, so that a config serves from any working directory.
 
@@ -191,11 +208,13 @@ def locate(bundle_root: str | Path = ".") -> str:
 
     Raises:
         ConfigError: none of them holds ``configs/metadata.json``.
+        UntrustedBundleError: it is not what ``PIPELINES_REQUIRE`` demands.
     """
     given = Path(bundle_root)
     asking = [_asking()] if given == Path() else []
     for folder in (*filter(None, asking), given, *map(Path, sys.path[:3])):
         if (folder / MARK).is_file():
+            meet_demands(folder)
             return str(folder.resolve())
     raise ConfigError("there is no bundle here", where=given.resolve(), how="give --bundle_root the bundle's folder")
 
@@ -259,13 +278,20 @@ def read_configs(files: Sequence[Path]) -> dict[str, Any]:
 
     Raises:
         ConfigError: one cannot be read.
+        UntrustedBundleError: the bundle of the first is not what ``PIPELINES_REQUIRE`` demands.
     """
+    meet_demands(_bundle_of(files[0]))
     from monai.bundle import ConfigParser  # here: every command imports this module, and few need MONAI
 
     try:
         return dict(ConfigParser.load_config_files([str(path) for path in files]))
     except Exception as error:
         raise ConfigError(f"the config cannot be read ({error})", where=files[0]) from error
+
+
+def _bundle_of(config: Path) -> Path:
+    """The bundle that a config lies in: the folder above its ``configs``."""
+    return next((each.parent for each in config.absolute().parents if each.name == "configs"), config.parent)
 
 
 def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:

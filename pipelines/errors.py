@@ -126,3 +126,9 @@ class DisagreementError(PipelinesError):
     """A network that was exported, or is run by another runtime, does not answer as it does in PyTorch."""
 
     exit_code = 23
+
+
+class UntrustedBundleError(PipelinesError):
+    """A bundle is not what ``PIPELINES_REQUIRE`` demands before it is run: audited without a fault, or signed."""
+
+    exit_code = 24

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 
-from pipelines.bundle import weights_of
+from pipelines.bundle import meet_demands, weights_of
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.files import make_folder, write_file
 from pipelines.weights import read_weights
@@ -23,10 +23,12 @@ def default_weights(bundle: Path) -> Path:
     Raises:
         UsageError: it has no such config.
         UnreadableFileError: there are none.
+        UntrustedBundleError: the bundle is not what ``PIPELINES_REQUIRE`` demands.
     """
     config = bundle / "configs" / "inference.yaml"
     if not config.is_file():
         raise UsageError("this is not a bundle with configs/inference.yaml", where=bundle)
+    meet_demands(bundle)
     content = ConfigParser.load_config_file(str(config))
     # of a bundle with a network a class the name follows from another knob
     network = str(ConfigParser(content).get_parsed_content("network_name") if "network_name" in content else None)

@@ -1,4 +1,4 @@
-"""ZIP files with the same bytes for the same content, and the manifest that says what one holds."""
+"""ZIP files with the same bytes for the same content, compared with the manifest that lies in one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from pipelines.errors import UnreadableFileError
-from pipelines.files import file_digest
+from pipelines.listed_hashes import MANIFEST, differences, listed_in, overall
 
-MANIFEST = "manifest.json"
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can say
 _MODE = 0o100644 << 16
 _UNIX = 3
@@ -37,12 +36,6 @@ class Checked:
     files: int
 
 
-def files_in(folder: Path) -> dict[str, Path]:
-    """The files of a folder by their names in a ZIP, sorted."""
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return dict(sorted(found.items()))
-
-
 def write_zip(target: IO[bytes], files: Mapping[str, Path], compression: int = zipfile.ZIP_DEFLATED) -> None:
     """Write files into a ZIP: in the order of their names, without the times, rights and owners that they have."""
     with zipfile.ZipFile(target, "w", compression) as archive:
@@ -53,23 +46,6 @@ def write_zip(target: IO[bytes], files: Mapping[str, Path], compression: int = z
             with path.open("rb") as source, archive.open(entry, "w") as goal:
                 while chunk := source.read(_CHUNK):
                     goal.write(chunk)
-
-
-def digests(files: Mapping[str, Path]) -> dict[str, str]:
-    """SHA-256 of each file, in hex, by name."""
-    return {name: file_digest(path) for name, path in files.items()}
-
-
-def overall(sums: Mapping[str, str]) -> str:
-    """``sha256:…`` of the lines that ``sha256sum`` would print of the files, in the order of their names."""
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
-
-
-def manifest(about: Mapping[str, Any], sums: Mapping[str, str]) -> str:
-    """The text of ``manifest.json``: what it is about, the digest of all files, and that of each."""
-    content = {**about, "digest": overall(sums), "files": dict(sorted(sums.items()))}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def verify_package(path: Path) -> Checked:
@@ -95,18 +71,14 @@ def verify_package(path: Path) -> Checked:
                     f"this is no package: it has no {MANIFEST}", where=path, how="python -m pipelines package makes one"
                 )
             said = json.loads(archive.read(inside))
-            listed = {str(name): str(digest) for name, digest in said["files"].items()}
+            listed = listed_in(said)
             bundle, version, digest = str(said["bundle"]), str(said["version"]), str(said["digest"])
             found = {name.removeprefix(f"{top}/"): _digest(archive, name) for name in names if name != inside}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise UnreadableFileError(f"the file is damaged, or no ZIP ({error})", where=path, how=how) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableFileError(f"its {MANIFEST} cannot be read", where=path, how=how) from error
-    faults = {
-        "missing": sorted(listed.keys() - found.keys()),
-        "not listed": sorted(found.keys() - listed.keys()),
-        "changed": sorted(name for name in listed.keys() & found.keys() if listed[name] != found[name]),
-    }
+    faults = differences(listed, found)
     if len(found) + 1 != len(names):
         faults["there twice"] = sorted({name for name in names if names.count(name) > 1})
     for what, which in faults.items():

@@ -15,9 +15,10 @@ import jinja2
 from pipelines.bundle import MARK, bundles_in, description, refuse_generating
 from pipelines.errors import ConfigError, OutputError, UsageError
 from pipelines.files import make_folder, text, write_file
+from pipelines.listed_hashes import MANIFEST, digests, files_in, manifest, overall
 from pipelines.loading import load_bundle
 from pipelines.model_pt import MODEL, write_model_pt
-from pipelines.packaging.archive import MANIFEST, digests, files_in, manifest, overall, write_zip
+from pipelines.packaging.archive import write_zip
 from pipelines.packaging.bundle_files import add_weights, check_paths, copy_files, default_network
 from pipelines.packaging.pins import pinned
 from pipelines.packaging.wheel import PROJECT, wheel_texts, write_wheel

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 
 from pipelines.errors import UsageError
 from pipelines.files import write_file
-from pipelines.packaging.archive import files_in, write_zip
+from pipelines.listed_hashes import files_in
+from pipelines.packaging.archive import write_zip
 
 PROJECT = "imaging-bundles"
 _PACKAGE = Path(__file__).resolve().parents[1]

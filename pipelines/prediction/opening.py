@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from pipelines.bundle import named_from_here
+from pipelines.bundle import meet_demands, named_from_here
 from pipelines.errors import ConfigError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, WeightsLoader
 
@@ -75,12 +75,14 @@ def open_inference(
         UsageError: there is no such bundle, network or overlay.
         ConfigError: the bundle's config cannot be used.
         WeightsError, UnreadableFileError: the weights cannot be used.
+        UntrustedBundleError: it is not what ``PIPELINES_REQUIRE`` demands.
     """
     config = bundle / "configs" / "inference.yaml"
     if not config.is_file():
         raise UsageError(
             "this is not a bundle with configs/inference.yaml", where=bundle, how="give the bundle's folder"
         )
+    meet_demands(bundle)
     configs = [str(config)]
     if network is not None:
         networks = network_overlays(bundle)

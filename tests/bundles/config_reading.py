@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigExpression, ConfigParser, ReferenceResolver
 
+from pipelines.auditing.contents import at, has
+
 MACRO_OF_A_FILE = re.compile(r"%.*\.(json|ya?ml)\b")
 # the hooks of MONAI's instantiation, which are no arguments of the component
 _HOOKS = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
@@ -49,27 +51,6 @@ def reach(config: dict[str, Any], *ids: str) -> set[str]:
         if id.split("#")[0] in config:
             waiting += references(at(config, id))
     return {id for id in found if "#" not in id}
-
-
-def at(config: Any, id: str) -> Any:
-    """The item ``id``; KeyError if there is none."""
-    for key in id.split("#") if id else []:
-        if isinstance(config, list) and key.isdigit() and int(key) < len(config):
-            config = config[int(key)]
-        elif isinstance(config, dict) and key in config:
-            config = config[key]
-        else:
-            raise KeyError(id)
-    return config
-
-
-def has(config: Any, id: str) -> bool:
-    """Whether there is an item ``id``."""
-    try:
-        at(config, id)
-    except KeyError:
-        return False
-    return True
 
 
 def broken_references(config: dict[str, Any]) -> list[str]:

@@ -8,39 +8,15 @@ from typing import Any
 import pytest
 import yaml
 from bundle_under_test import Bundle
-from config_reading import at, reach, references, target
+from config_reading import reach, references, target
 from monai.bundle import ConfigParser
 from monai.transforms import Randomizable
 
+from pipelines.auditing.contents import at
+from pipelines.auditing.drift import for_key, same_for
+
 pytestmark = pytest.mark.contract("supervised")
 DETERMINISTIC = "deterministic_transforms"
-
-
-def listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value]
-
-
-def same_for(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two transforms do the same to ``key``; an argument may be written once or as a list, one entry a key."""
-    if one.keys() != other.keys():
-        return False
-    for name in one.keys() - {"keys"}:
-        choices = [
-            [each[name], *([each[name][listed(each["keys"]).index(key)]] if _is_a_key_each(each, name) else [])]
-            for each in (one, other)
-        ]
-        if not any(left == right for left in choices[0] for right in choices[1]):
-            return False
-    return True
-
-
-def _is_a_key_each(transform: dict[str, Any], name: str) -> bool:
-    return isinstance(transform[name], list) and len(transform[name]) == len(listed(transform["keys"]))
-
-
-def for_key(key: str, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The transforms that touch ``key``."""
-    return [each for each in transforms if key in listed(each.get("keys", key))]
 
 
 def test_network_is_the_same(bundle: Bundle) -> None:

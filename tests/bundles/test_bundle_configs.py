@@ -12,17 +12,17 @@ import torch
 from bundle_under_test import Bundle
 from config_reading import (
     MACRO_OF_A_FILE,
-    at,
     broken_components,
     broken_expressions,
     broken_references,
-    has,
     items,
     references,
 )
 from kinds import schedules
 from monai.bundle import ConfigParser
 from torch.optim.lr_scheduler import OneCycleLR
+
+from pipelines.auditing.contents import at, has
 
 TRAIN_IDS = [
     "bundle_root", "device", "dataset_dir", "train#trainer", "train#trainer#max_epochs", "train#dataset",

@@ -13,6 +13,7 @@ from bundle_under_test import BUNDLES, PROJECT, Bundle, listing
 from kinds import demand, has_trait
 from safetensors import safe_open
 
+from pipelines.auditing.audit import audit
 from pipelines.model_card import render
 from pipelines.weights import weights_digest
 
@@ -183,6 +184,10 @@ def test_metadata_say_how_large_each_network_is(bundle: Bundle) -> None:
     if has_trait(bundle, "card"):
         record = json.loads((bundle.root / "docs" / "model_card.json").read_text(encoding="utf-8"))
         assert record["parameters"] == bundle.sizes[record["network"]]
+
+
+def test_check_finds_nothing(bundle: Bundle) -> None:
+    assert audit(bundle.root, look_at_readiness=False).findings == []
 
 
 def test_kind_in_the_name_is_the_kind_of_the_output(bundle: Bundle) -> None:

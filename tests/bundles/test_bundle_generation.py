@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from bundle_under_test import Bundle, python
-from config_reading import at
 from conftest import Chain, Runs
 from test_bundle_resume import equal, last, overlay
 
+from pipelines.auditing.contents import at
 from pipelines.generation import generate, read_record
 from pipelines.preparation.synthetic import MANIFEST, read_synthetic
 from pipelines.readers import is_synthetic

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from bundle_under_test import Bundle
-from config_reading import at, components, has
+from config_reading import components
 from conftest import Chain, Runs
 from PIL import Image
 
+from pipelines.auditing.contents import at, has
 from pipelines.tracking.event_folders import event_folders, events_of
 from pipelines.tracking.run_file import read_run_file
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from bundle_under_test import Bundle, listing
-from config_reading import at, components, has, items, references
+from config_reading import components, items, references
 from conftest import Chain, Runs
 from mlflow.entities import Run
 from monai.bundle import ConfigWorkflow
 
+from pipelines.auditing.contents import at, has
 from pipelines.tracking import tracking_uri
 from pipelines.tracking.run_file import read_run_file
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from bundle_under_test import OURS, Bundle
-from config_reading import at
 from kinds import has_trait
 
+from pipelines.auditing.contents import at
 from pipelines.bundle import bundles_in
 
 # by config, what is held together; "" is all that an overlay says

@@ -14,8 +14,9 @@ import pytest
 
 from pipelines.__main__ import main
 from pipelines.errors import UnreadableFileError
+from pipelines.listed_hashes import MANIFEST, digests, files_in, manifest, overall
 from pipelines.packaging import verify_package
-from pipelines.packaging.archive import MANIFEST, digests, files_in, manifest, overall, write_zip
+from pipelines.packaging.archive import write_zip
 
 ABOUT = {"bundle": "any_segmentation", "version": "0.1.0"}
 TEXTS = {"README.md": "read me", "bundles/any/models/a.bin": "\0\1", "bundles/any.txt": "x"}
