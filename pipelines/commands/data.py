@@ -1,4 +1,4 @@
-"""``python -m pipelines data``: prepare a raw dataset, or draw phantoms."""
+"""``python -m pipelines data``: prepare a raw dataset, draw phantoms, or audit prepared data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines.errors import UsageError
+from pipelines.errors import DatalistError, UsageError
 from pipelines.tasks.registry import DATASETS, Option
 
 # options that both commands hand on as they are
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add ``data prepare`` and ``data phantom``; each sets `func`, which takes the arguments and returns the exit
-    code."""
-    data = subparsers.add_parser("data", help="prepare a dataset, or draw phantoms")
+    """Add ``data prepare``, ``data phantom`` and ``data audit``; each sets `func`, which takes the arguments and
+    returns the exit code."""
+    data = subparsers.add_parser("data", help="prepare a dataset, draw phantoms, or audit prepared data")
     actions = data.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="check a raw folder and write it as a prepared one, split by patient")
     prepare.add_argument("dataset", choices=tuple(DATASETS))
@@ -57,6 +57,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "--folds", type=int, default=0, help="also write datalist_fold0.json ... for cross-validation"
         )
         parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote")
+    audit = actions.add_parser(
+        "audit",
+        help="look for patients, copies and neighbours on both sides of a split, doubtful labels, unlike splits",
+    )
+    audit.add_argument(
+        "datalist",
+        nargs="+",
+        type=Path,
+        metavar="DATALIST",
+        help="a datalist, or a prepared folder; several: all together",
+    )
+    audit.add_argument(
+        "--out", type=Path, metavar="DIR", help="also write audit.json, audit.md and the pairs as audit.png"
+    )
+    audit.set_defaults(func=_audit)
 
 
 def _add_options(parser: argparse.ArgumentParser, known: Mapping[str, Mapping[str, Option]]) -> None:
@@ -100,6 +115,23 @@ def _prepare(args: argparse.Namespace) -> int:
     for fault in prepared.left_out:
         logger.warning("left out: %s", fault)
     sys.stdout.write(f"{prepared.folder}: {numbers} cases; see {prepared.folder / 'report.md'}\n")
+    return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from pipelines.preparation.audit import audit_lists, read_list, summary_lines, write_audit
+
+    if len({path.resolve() for path in args.datalist}) < len(args.datalist):
+        raise UsageError("a datalist is given twice", where=args.datalist[-1], how="name each once")
+    audit = audit_lists([read_list(path, number) for number, path in enumerate(args.datalist)])
+    sys.stdout.write("".join(f"{line}\n" for line in summary_lines(audit)))
+    if args.out is not None:
+        sys.stdout.write("".join(f"{path}\n" for path in write_audit(audit, args.out)))
+    sys.stdout.flush()
+    if audit.leaks:
+        number = f"{len(audit.leaks)} leaks were found" if len(audit.leaks) > 1 else "a leak was found"
+        how = "split anew with these on one side, or take them out" if args.out else "see the pairs with --out DIR"
+        raise DatalistError(number, where=args.datalist[0] if len(args.datalist) == 1 else None, how=how)
     return 0
 
 

@@ -120,6 +120,15 @@ def files(
     return items
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder was prepared: it holds a datalist with a fingerprint."""
+    try:
+        content = json.loads((folder / DATALIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and str(content.get("fingerprint", "")).startswith("sha256:")
+
+
 def write_datalist(path: Path, content: Mapping[str, Any]) -> None:
     """Write in one step, and onto the disk: a reader sees the old list or the new one, never a part.
 

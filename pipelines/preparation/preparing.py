@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
-from pipelines.preparation.datalist import DATALIST, fingerprint, write_datalist
+from pipelines.preparation.audit import report_lines
+from pipelines.preparation.datalist import DATALIST, fingerprint, is_prepared, write_datalist
 from pipelines.preparation.joined_faults import joined
 from pipelines.preparation.likeness import near_pairs
 from pipelines.preparation.new_folder import check_target, new_folder
@@ -261,11 +261,14 @@ class Preparation(ABC, Generic[F, C]):
                 self.write(c, folder)
             for picture, c in added:
                 copy_synthetic(picture, folder / c.image_name)
-            lists = {DATALIST: split} | {f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)}
+            lists: dict[str, Split] = {DATALIST: split} | {
+                f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)
+            }
             for name, part in lists.items():
                 content = self._datalist(folder, checked, part, findings, seed, added)
                 write_datalist(folder / name, content)
                 if name == DATALIST:
+                    findings = replace(findings, audit=report_lines(folder / name, near))
                     self._report(folder / "report.md", checked, part, findings, content)
             write_contact_sheet(folder / "contact_sheet.png", checked, split, self.outlines)
         for text in warnings:
@@ -388,12 +391,3 @@ def _one_spelling(found: F) -> F:
         for first, others in spellings.joined.items()
     ]
     return replace(found, cases=cases, notes=[*found.notes, *notes])
-
-
-def is_prepared(folder: Path) -> bool:
-    """Whether a folder was written by `Preparation.run`: it holds a datalist with a fingerprint."""
-    try:
-        content = json.loads((folder / DATALIST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and str(content.get("fingerprint", "")).startswith("sha256:")

@@ -40,7 +40,7 @@ class Shown(Protocol):
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says beside the cases: all in plain words, escaped when it is written."""
+    """What the report says beside the cases: all in plain words, escaped when it is written; `audit` is Markdown."""
 
     layout: str
     source: str
@@ -50,6 +50,7 @@ class Findings:
     left_out: Sequence[str]
     near: Sequence[tuple[str, str, float]]
     duplicates: Sequence[str] = ()
+    audit: Sequence[str] = ()
 
 
 def plain(text: str) -> str:
@@ -104,6 +105,7 @@ def write_report(
     lines += _section(
         f"Exact duplicates, of which one was kept ({len(findings.duplicates)} left out)", findings.duplicates
     )
+    lines += findings.audit
     lines += _section("Left out", findings.left_out)
     lines += _section("Notes", notes)
     lines += ["## Cases", "", *case_table, "", "![contact sheet](contact_sheet.png)", ""]

@@ -12,9 +12,9 @@ from numpy.random import Generator
 from PIL import Image
 
 from pipelines.errors import UsageError
+from pipelines.preparation.datalist import is_prepared
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
-from pipelines.preparation.preparing import is_prepared
 from pipelines.tasks.chest_xray.phantom import MIN_SIZE, make_chest_xray_phantom
 from pipelines.tasks.chest_xray.prepare import NAME, prepare_chest_xray
 

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import UsageError
+from pipelines.preparation.datalist import is_prepared
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
-from pipelines.preparation.preparing import is_prepared
 from pipelines.tasks.dermoscopy.phantom import make_dermoscopy_phantom
 from pipelines.tasks.dermoscopy.prepare import prepare_skin_lesions
 

@@ -18,9 +18,9 @@ from PIL import Image
 
 from pipelines.errors import UsageError
 from pipelines.files import safe_name
+from pipelines.preparation.datalist import is_prepared
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
-from pipelines.preparation.preparing import is_prepared
 from pipelines.tasks.general import classes as classes_of
 from pipelines.tasks.general import pairs as pairs_of
 from pipelines.tasks.general.class_layout import CLASS_NAMES

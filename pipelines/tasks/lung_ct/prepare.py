@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from pipelines.errors import UsageError
 from pipelines.preparation.corrected import KNOWN
+from pipelines.preparation.datalist import is_prepared
 from pipelines.preparation.known_layouts import matching_layouts, only_layout
 from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.phantom_mark import PHANTOM_MARK, write_mark
-from pipelines.preparation.preparing import Preparation, Prepared, is_prepared
+from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.splits import Split
 from pipelines.tasks.lung_ct.checks import SEVERITY, CheckedCase, check_case, write_case
