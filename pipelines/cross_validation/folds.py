@@ -16,7 +16,7 @@ from pipelines.errors import DatalistError, OutputError
 from pipelines.files import make_folder
 from pipelines.preparation.datalist import DATALIST, load_datalist, write_datalist
 from pipelines.preparation.likeness import near_pairs, perceptual_hash
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 
 Item = dict[str, Any]
 Read = Callable[[Item], NDArray]

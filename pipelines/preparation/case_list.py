@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.errors import DatalistError, UnreadableFileError, UsageError
 from pipelines.preparation.csv_tables import csv_rows, table_text
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 
 SPLITS = (*SECTIONS, "all")
 _DEFAULT = "test"

@@ -36,7 +36,7 @@ def cases_to_segment(
     """
     if source is None:
         from pipelines.preparation.datalist import files
-        from pipelines.preparation.splits import SECTIONS
+        from pipelines.preparation.sections import SECTIONS
 
         sections = SECTIONS if section == "all" else (section,)
         items = [item for each in sections for item in files(dataset_dir, datalist, each)]

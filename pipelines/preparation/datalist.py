@@ -18,7 +18,7 @@ from typing import Any
 from pipelines.errors import DatalistError
 from pipelines.files import file_digest, text, write_file
 from pipelines.preparation.patient_names import Spellings
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.preparation.synthetic import within_share
 from pipelines.readers import is_synthetic
 

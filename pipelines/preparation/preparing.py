@@ -25,7 +25,8 @@ from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import Colour, Findings, plain, write_contact_sheet, write_report
-from pipelines.preparation.splits import RULE, SECTIONS, Split, SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import RULE, Split, SplitCase, fold_cases, split_cases, split_warnings
 from pipelines.preparation.synthetic import (
     SyntheticPicture,
     check_request,

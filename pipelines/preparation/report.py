@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
-from pipelines.preparation.splits import SECTIONS, Split
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import Split
 
 Colour = tuple[int, int, int]
 MAX_TILES = 60

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipelines.errors import DatalistError, UsageError
 from pipelines.preparation.patient_names import Spellings
+from pipelines.preparation.sections import SECTIONS
 
-SECTIONS = ("training", "validation", "test")
 RULE = (
     "by patient; patients ordered by tercile of their mean share of what is segmented and at random within it, then "
     "picked at equal steps; an official test set stays the test set"

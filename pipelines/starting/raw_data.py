@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.errors import DatalistError, UsageError
 from pipelines.preparation.datalist import DATALIST, load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.starting.kinds import Kind
 from pipelines.starting.names import checked_names, plain_name
 from pipelines.tasks.registry import DATASETS

@@ -18,7 +18,7 @@ from pipelines.errors import DatalistError, PipelinesError, UsageError
 from pipelines.files import safe_name
 from pipelines.generation import generate_classes, read_record
 from pipelines.preparation.datalist import DATALIST, load_datalist, write_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.preparation.synthetic import (
     MANIFEST,
     SyntheticPicture,

@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipelines.__main__ import main
 from pipelines.prediction import fast_options, predict
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 
 GOLDEN = Path(__file__).with_name("golden.json")
 PHANTOM = "phantom"

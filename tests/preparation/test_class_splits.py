@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.errors import DatalistError
-from pipelines.preparation.splits import SECTIONS, SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import SplitCase, fold_cases, split_cases, split_warnings
 
 
 def xrays(normal: int, pneumonia: int, each: int = 1) -> list[SplitCase]:

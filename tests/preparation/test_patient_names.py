@@ -13,7 +13,8 @@ from pipelines.preparation.datalist import load_datalist
 from pipelines.preparation.patient_names import Spellings, patient_key
 from pipelines.preparation.preparing import _one_spelling
 from pipelines.preparation.raw_case import RawCase, RawFolder
-from pipelines.preparation.splits import SECTIONS, SplitCase, fold_cases, split_cases
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import SplitCase, fold_cases, split_cases
 from pipelines.tasks.dermoscopy.diagnosis_tables import read_diagnoses
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipelines.errors import DatalistError, UsageError
-from pipelines.preparation.splits import SECTIONS, SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import SplitCase, fold_cases, split_cases, split_warnings
 
 
 def cases(patients: int, each: int = 1, ill: int | None = None) -> list[SplitCase]:

@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.__main__ import main
 from pipelines.errors import IntensityError, PipelinesError, UnsupportedImageError
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.chest_xray.prepare import prepare_chest_xray
 from pipelines.tasks.chest_xray.source import XRAY_CLASSES

@@ -20,7 +20,7 @@ from pipelines.errors import (
     UnsupportedImageError,
 )
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.tasks.chest_xray.layouts import find_chest_xray
 from pipelines.tasks.chest_xray.prepare import prepare_chest_xray
 from pipelines.tasks.chest_xray.source import XRAY_CLASSES

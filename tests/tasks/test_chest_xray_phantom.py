@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines.errors import OutputError, UsageError
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.chest_xray.phantoms import phantom_chest_xray
 from pipelines.tasks.chest_xray.prepare import prepare_chest_xray

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.errors import DatalistError, OutputError, UnreadableFileError, UsageError
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.readers import read_case, read_label
 from pipelines.tasks.lung_ct.prepare import phantom_covid_ct, prepare_covid_ct
 

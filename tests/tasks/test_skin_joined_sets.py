@@ -15,7 +15,7 @@ from pipelines.__main__ import main
 from pipelines.errors import DatalistError, UsageError
 from pipelines.preparation.datalist import load_datalist
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.tasks.dermoscopy.prepare import prepare_skin_lesions
 
 

@@ -23,7 +23,7 @@ from pipelines.errors import (
     UsageError,
 )
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.readers import read_colour
 from pipelines.tasks.dermoscopy.prepare import OUTLINE, SKIN_LABELS, prepare_skin_lesions
 

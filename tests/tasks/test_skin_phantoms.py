@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipelines.errors import OutputError, UsageError
 from pipelines.preparation.datalist import load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.tasks.dermoscopy.phantoms import phantom_isic2016
 from pipelines.tasks.dermoscopy.prepare import SKIN_LABELS, prepare_skin_lesions
 

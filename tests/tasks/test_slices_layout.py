@@ -13,7 +13,7 @@ from skimage.exposure import equalize_adapthist
 
 from pipelines.errors import DatalistError, UnreadableFileError, UsageError
 from pipelines.preparation.datalist import files, load_datalist
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 from pipelines.readers import read_label
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.prepare import find_layout, prepare_covid_ct

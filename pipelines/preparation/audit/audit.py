@@ -13,7 +13,8 @@ from pipelines.preparation.audit.labels import Suspect, denied_classes, unlike_c
 from pipelines.preparation.audit.looks import Look, look_at
 from pipelines.preparation.audit.neighbours import Pair, pairs_of
 from pipelines.preparation.audit.shift import prior_shift
-from pipelines.preparation.splits import SECTIONS, SplitCase, split_warnings
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import SplitCase, split_warnings
 
 
 class Both(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.errors import DatalistError
 from pipelines.preparation.datalist import DATALIST
 from pipelines.preparation.patient_names import patient_key
-from pipelines.preparation.splits import SECTIONS
+from pipelines.preparation.sections import SECTIONS
 
 _HOW = "give a datalist in MONAI's Decathlon form: lists training, validation and test of entries with an image"
 

@@ -14,7 +14,8 @@ from pipelines.preparation.datalist import UNKNOWN
 from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import plain
-from pipelines.preparation.splits import CLASS_RULE, SECTIONS, Split
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import CLASS_RULE, Split
 from pipelines.tasks.chest_xray.checks import CheckedXray, check_xray, write_xray
 from pipelines.tasks.chest_xray.layouts import find_chest_xray
 from pipelines.tasks.chest_xray.source import SUBTYPES, XRAY_CLASSES, RawXrays, read_xray_file

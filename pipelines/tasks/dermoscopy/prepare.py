@@ -15,7 +15,8 @@ from pipelines.preparation.known_layouts import matching_layouts, only_layout
 from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import plain, spread
-from pipelines.preparation.splits import SECTIONS, STRATIFIED_RULE, Split
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import STRATIFIED_RULE, Split
 from pipelines.tasks.dermoscopy.checks import CheckedPicture, check_picture, write_picture
 from pipelines.tasks.dermoscopy.corrected_layout import find_corrected_pictures
 from pipelines.tasks.dermoscopy.joined_sets import joined_sets, look_alikes, with_test_names

@@ -13,7 +13,8 @@ from pipelines.files import safe_name
 from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import plain
-from pipelines.preparation.splits import SECTIONS, Split
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import Split
 from pipelines.tasks.general.class_checks import CheckedClass, check_class, write_class
 from pipelines.tasks.general.class_layout import RawClasses, find_classes
 

@@ -12,8 +12,9 @@ from pipelines.files import safe_name
 from pipelines.preparation.preparing import Preparation, Prepared
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import plain, spread
+from pipelines.preparation.sections import SECTIONS
 from pipelines.preparation.showing import colour_of
-from pipelines.preparation.splits import SECTIONS, Split
+from pipelines.preparation.splits import Split
 from pipelines.tasks.general.image_files import PICTURE
 from pipelines.tasks.general.label_numbers import number_labels
 from pipelines.tasks.general.pair_checks import EMPTY, CheckedPair, check_pair, write_pair

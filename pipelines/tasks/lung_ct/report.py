@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.preparation.report import plain, spread
-from pipelines.preparation.splits import SECTIONS, Split
+from pipelines.preparation.sections import SECTIONS
+from pipelines.preparation.splits import Split
 from pipelines.tasks.lung_ct.checks import SEVERITY, CheckedCase
 
 
