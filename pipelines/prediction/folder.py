@@ -39,6 +39,7 @@ def predict(
     progress: Callable[[str, int, int], object] | None = None,
     series: str | None = None,
     resume: bool = False,
+    keep_identifiers: bool = False,
     **overrides: Any,
 ) -> list[tuple[Outcome, int]]:
     """Runs ``configs/inference.yaml`` of a bundle on each case at ``source``; writes ``out/manifest.jsonl`` and
@@ -57,6 +58,7 @@ def predict(
         series: only the DICOM series with this SeriesInstanceUID or SeriesNumber.
         resume: leave out what the manifest has as done with equal input, weights and options. Lines of other inputs,
             whose answers are there, stay.
+        keep_identifiers: names of cases may hold what DICOM headers say of a patient, where the input's path does.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -72,7 +74,7 @@ def predict(
     bundle, out = Path(bundle), Path(out)
     sources = [source] if isinstance(source, (str, Path)) else source
     begun = None if base is None else Path(base)
-    looked = [_cases(Path(each), out, series, begun) for each in sources]
+    looked = [_cases(Path(each), out, series, begun, keep_identifiers) for each in sources]
     items, unusable = ([each for part in parts for each in part] for parts in zip(*looked, strict=True))
     asked = {"network": network, "overlays": list(overlays), **overrides}
     model = Model(bundle, network, overlays, output_dir=str(out.absolute()), **overrides)
@@ -124,11 +126,11 @@ def predict(
 
 
 def _cases(
-    source: Path, out: Path, series: str | None, base: Path | None
+    source: Path, out: Path, series: str | None, base: Path | None, keep: bool
 ) -> tuple[list[dict[str, Any]], list[tuple[Outcome, int]]]:
     """Items to look at, and the outcomes of what cannot be."""
     try:
-        items, passed = look_for_cases(source, series, base)
+        items, passed = look_for_cases(source, series, base, keep_identifiers=keep)
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.errors import SeriesError
 from pipelines.readers import Found, look_through
+from pipelines.readers.dicom_series import series_token
 
 _LONGEST = 200  # bytes of a part of a case's name
 
@@ -45,14 +46,16 @@ def cases_to_segment(
 
 
 def look_for_cases(
-    source: str | Path, series: str | None = None, base: Path | None = None
+    source: str | Path, series: str | None = None, base: Path | None = None, *, keep_identifiers: bool = False
 ) -> tuple[list[dict[str, Any]], list[Found]]:
     """Items as `cases_to_segment` gives them, and what looks like a case and cannot be one, with its fault.
 
-    A series of a folder that holds several is called ``FOLDER/series-NUMBER``.
+    A series of a folder that holds several is called ``FOLDER/series-NUMBER``. Parts of a path that hold what a DICOM
+    header says of the patient, a date or a UID have a pseudonym in the name (`Telling.hidden`).
 
     Args:
         series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+        keep_identifiers: names are the paths as they are.
         base: the folder, which the source lies in, that names begin in; None for the source.
 
     Raises:
@@ -73,6 +76,7 @@ def look_for_cases(
         if each.fault is None:
             name = short if said[short] == 1 else whole
             name = root.resolve().name or "case" if name in ("", ".") else name
+            name = name if keep_identifiers else each.telling.hidden(name)
             while name in taken:  # results never write over one another
                 name += "-again"
             taken.add(name)
@@ -81,7 +85,9 @@ def look_for_cases(
 
 
 def _of_series(found: list[Found], series: str, root: Path) -> list[Found]:
-    chosen = [each for each in found if series in (each.series, str(each.number))]
+    chosen = [
+        each for each in found if each.series and {series, series_token(series)} & {each.series, str(each.number)}
+    ]
     if chosen:
         parts = Counter(each.series for each in chosen)  # of several, naming the series does not say which is meant
         return [
