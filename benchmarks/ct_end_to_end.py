@@ -1,12 +1,12 @@
 """A DICOM series to a mask on disk, by `python -m pipelines predict` and by MONAI's own classes, in turns.
 
-    python benchmarks/ct_end_to_end.py SERIES [--rounds 3] [--threads 2] [--runtime auto] [--memory]
+    python benchmarks/ct_end_to_end.py SERIES [--rounds 3] [--threads 2] [--runtime auto]
 
 Both ways: the CT bundle's default network, weights, views (flips and scales), frame and clean-up; a process a run, the
 start of Python and the imports counted. MONAI's way: ``LoadImaged``, ``Orientationd``, ``ScaleIntensityRanged``, the
 bundle's ``CropForegroundd``, ``Resized``; for each view ``SliceInferer`` (its ``SlidingWindowInferer`` for slices) with
 the defaults but ``roi_size``, float32, eager; the mean probabilities, ``Invertd``, ``AsDiscreted``, ``SaveImaged``.
-``--memory`` adds each way's peak above what the libraries take and above the scan as float32.
+Printed besides: Dice between the two masks, and each way's peak above what the libraries take and the scan as float32.
 """
 
 from __future__ import annotations
