@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,11 @@ class PictureClassWriter(CaseWriter):
         """
         assert self.network is not None and self.target_layer is not None  # noqa: PT018 - see find
         taken: list[torch.Tensor] = []
+        here = threading.get_ident()
 
         def take(layer: torch.nn.Module, given: Any, features: torch.Tensor) -> torch.Tensor:
+            if threading.get_ident() != here:  # the next picture, which is computed meanwhile
+                return features
             torch.set_grad_enabled(True)
             taken.append(features.detach().requires_grad_())
             return taken[-1].clone()  # what follows may work in place

@@ -8,6 +8,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import IO, Any, overload
@@ -101,6 +102,11 @@ def _drawn(write: Callable[[IO[bytes]], object]) -> bytes:
     return file.getvalue()
 
 
+def _taking_turns(lock: AbstractContextManager[Any], write: Callable[[IO[bytes]], object], file: IO[bytes]) -> None:
+    with lock:  # a class-activation picture runs the network
+        write(file)
+
+
 def _emit(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
@@ -134,9 +140,6 @@ class Model:
         with torch.random.fork_rng(devices=[]):  # a network is made with random weights first
             self._workflow = open_inference(bundle, network, overlays, more=own, **overrides)
             self._make_engine()
-        # where the network is run by what takes turns with whoever draws, a case is drawn while the next is computed
-        by_runtime = runtime_network(self._workflow)
-        self._drawing = self._lock if by_runtime is None else by_runtime.lock
 
     @property
     def workflow(self) -> ConfigWorkflow:
@@ -268,11 +271,12 @@ class Model:
                 writer.given.clear()
                 writer.taker = None
             workflow.evaluator.state.batch = workflow.evaluator.state.output = None  # a long volume is large
+            # where the network is run by what takes turns with whoever draws, a case is drawn while the next is computed
+            by_runtime = runtime_network(workflow)
         (finding,) = found
-        draw = functools.partial(self._draw, finding.draw) if finding.draw else None
-        files = {
-            kind: (ending, functools.partial(self._draw, write)) for kind, (ending, write) in finding.files.items()
-        }
+        drawing = functools.partial(_taking_turns, self._lock if by_runtime is None else by_runtime.lock)
+        draw = functools.partial(drawing, finding.draw) if finding.draw else None
+        files = {kind: (ending, functools.partial(drawing, write)) for kind, (ending, write) in finding.files.items()}
         fast = sorted(used - {"eager"})
         report = {**finding.report, "runtime": ", ".join(fast)} if fast else finding.report
         return replace(finding, report=report, draw=draw, files=files)
@@ -288,10 +292,6 @@ class Model:
             if (fault := fault_behind(error)) is not None:
                 raise fault from None
             raise
-
-    def _draw(self, draw: Callable[[IO[bytes]], object], file: IO[bytes]) -> None:
-        with self._drawing:  # a class-activation picture runs the network
-            draw(file)
 
     def _numbered(self, number: int, image: Any, named: Callable[[int], str], **grid: Any) -> Result:
         on_disk = isinstance(image, (str, os.PathLike))
