@@ -271,7 +271,7 @@ class Model:
                 writer.given.clear()
                 writer.taker = None
             workflow.evaluator.state.batch = workflow.evaluator.state.output = None  # a long volume is large
-            # where the network is run by what takes turns with whoever draws, a case is drawn while the next is computed
+            # a network that takes turns with whoever draws: a case is drawn while the next one is computed
             by_runtime = runtime_network(workflow)
         (finding,) = found
         drawing = functools.partial(_taking_turns, self._lock if by_runtime is None else by_runtime.lock)

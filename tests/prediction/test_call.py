@@ -29,7 +29,9 @@ from pipelines.errors import (
     UnsupportedImageError,
     UsageError,
 )
-from pipelines.prediction import Model, Result
+from pipelines.inferers import SliceClassInferer
+from pipelines.prediction import Model, Result, running
+from pipelines.prediction.running import runtime_network
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.dermoscopy.phantoms import phantom_isic2016
 from pipelines.tasks.lung_ct.intensity import scale_ct
@@ -297,3 +299,39 @@ def test_options_are_the_bundles_own(tmp_path, volume):
     files = rated.save(tmp_path)
     assert {"mask", "overlay", "report", "severity", "page"} == set(files)
     assert not (Path.cwd() / "eval").exists()
+
+
+def test_a_runtime_is_chosen_once_and_not_with_each_case(monkeypatch):
+    """To choose is a pass of the network through the whole inferer."""
+    called = load_bundle(XRAY, runtime="auto")
+    called.cases = 100
+    chosen: list[object] = []
+    choose = running._choose
+
+    def counted(*given):
+        chosen.append(given)
+        choose(*given)
+
+    monkeypatch.setattr(running, "_choose", counted)
+    for _ in range(3):
+        called(xray_phantom())
+    assert len(chosen) == 1
+
+
+def test_after_a_failure_drawing_takes_turns_with_the_network_that_is_there(monkeypatch):
+    called = load_bundle(XRAY)
+    before = runtime_network(called.workflow).lock
+    with monkeypatch.context() as patched:
+        patched.setattr(SliceClassInferer, "__call__", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            called(xray_phantom())
+    result = called(xray_phantom())
+    now = runtime_network(called.workflow).lock
+    assert now is not before
+    drawing = threading.Thread(target=result.overlay)
+    with now:
+        drawing.start()
+        drawing.join(1)
+        assert drawing.is_alive(), "it is drawn while the network is another's"
+    drawing.join(30)
+    assert not drawing.is_alive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +233,47 @@ def test_a_picture_without_lungs_is_looked_at_whole_and_referred(tmp_path: Path,
     assert said["lungs_frame_px"] is None
     assert said["refer"] is True
     assert "no two lungs were found" in said["reason"]
+
+
+def test_what_another_thread_runs_meanwhile_changes_no_heat(tmp_path: Path) -> None:
+    """A picture is drawn while the next is computed, by the same network."""
+    torch.manual_seed(2)
+    network = ChestCNN(as_two_classes=True).eval()
+    writer = PictureClassWriter(str(tmp_path), NAMES, network=network, target_layer="auto")
+    given, other = torch.rand(1, 1, 224, 224), torch.rand(1, 1, 224, 224)
+    alone = [writer.heat(given, index) for index in (0, 1)]
+    assert max(heat.max() for heat in alone) > 0
+    said: list[torch.Tensor] = []
+
+    def run() -> None:
+        with torch.no_grad():
+            said.append(network(other))
+
+    def beside(x: torch.Tensor, known: object = None) -> torch.Tensor:
+        found = PictureClassWriter.logits(writer, x)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return found
+
+    writer.logits = beside  # type: ignore[method-assign]
+    for index in (0, 1):
+        torch.testing.assert_close(writer.heat(given, index), alone[index])
+    assert len(said) == 2
+    assert not any(each.requires_grad for each in said)
+
+
+def test_the_lungs_of_a_picture_are_looked_for_once(tmp_path: Path, chest: Path) -> None:
+    torch.manual_seed(1)
+    network = TwoViewClassifier().eval()
+    find, looked = network.frame.lungs, []
+
+    def lungs(x: torch.Tensor) -> torch.Tensor:
+        looked.append(x.shape)
+        return find(x)
+
+    network.frame.lungs = lungs  # type: ignore[method-assign]
+    writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="auto", image_size=(224, 224))
+    assert "lungs_frame_px" in report(writer, chest, 0.9)
+    assert (tmp_path / "out" / "a_overlay.png").is_file()
+    assert len(looked) == 1
