@@ -18,6 +18,7 @@ import yaml
 
 from pipelines.errors import ConfigError, UsageError
 from pipelines.listed_hashes import MANIFEST
+from pipelines.said_last import say_faults_last
 
 MARK = Path("configs") / "metadata.json"
 GENERATION = "generation"  # the kind of a bundle that draws pictures
@@ -31,6 +32,8 @@ _SIZES = ("slice_size", "image_size", "spatial_size", "patch_size", "roi_size") 
 _LARGEST = 4096  # pixels a side of an input that is believed
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "bundles"  # only in an installed package; a checkout has them beside the package
+
+say_faults_last()  # every bundle's configs import this file
 
 
 @dataclass(frozen=True)

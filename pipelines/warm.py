@@ -220,7 +220,6 @@ def _run(words: list[str]) -> NoReturn:
     import atexit
     import runpy
     import threading
-    import traceback
 
     code = 0
     try:
@@ -236,7 +235,7 @@ def _run(words: list[str]) -> NoReturn:
             sys.stderr.write(f"{ending.code}\n")
     except BaseException as error:
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        traceback.print_exception(error)
+        sys.excepthook(type(error), error, error.__traceback__)
     threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that are no daemons
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
