@@ -226,7 +226,7 @@ def _run(words: list[str]) -> NoReturn:
         if words[0] == "-m":
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         elif words[0] == "-c":
-            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})  # noqa: S102 - `python -c`
         else:
             runpy.run_path(words[0], run_name="__main__")
     except SystemExit as ending:

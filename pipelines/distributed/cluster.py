@@ -111,7 +111,7 @@ def _alone(stack: contextlib.ExitStack) -> dict[str, Any]:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on Linux too: its ports are on the loopback alone
         os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
     place = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= _LONGEST else "/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= _LONGEST else "/tmp"))  # noqa: S108 - mkdtemp makes it ours alone
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     return {
         "include_dashboard": False,

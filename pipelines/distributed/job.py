@@ -84,7 +84,7 @@ class RayJob:
                 for number in news.again:
                     logger.warning("%s: its worker was ended, and the case is begun again", due[number][1].input)
                 for each in news.told:
-                    told: Told = pickle.loads(each)
+                    told: Told = pickle.loads(each)  # noqa: S301 - by our workers, over Ray, which pickles everything
                     if told.fault is not None:
                         raise told.fault
                     if told.answer is not None and left.pop(told.number, None) is not None:

@@ -165,7 +165,7 @@ def _write_texts(folder: Path, inside: Path, wheel: Path, chosen: str, named: st
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # a text in Markdown
+        autoescape=False,  # noqa: S701 - a text in Markdown
         keep_trailing_newline=True,
     )
     assert list(bundles_in(inside.parent)) == [inside.name]

@@ -108,7 +108,7 @@ def write_files(facts: Facts, folder: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # no page is made, and names are letters, digits and underscores
+        autoescape=False,  # noqa: S701 - no page; names are letters, digits and underscores
         keep_trailing_newline=True,
     )
     for path, template in _templates(facts.kind):

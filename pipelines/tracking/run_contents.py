@@ -47,7 +47,14 @@ def commit() -> dict[str, str]:
     package = Path(__file__).resolve().parents[1]
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=package, capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            ["git", *words],  # noqa: S607 - wherever it is installed
+            cwd=package,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
         return done.stdout.strip()
 
     try:
