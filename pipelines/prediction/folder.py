@@ -121,9 +121,7 @@ def predict(
         KeyboardInterrupt, SystemExit: as they came; the manifest and the page say which cases were not done.
     """
     bundle, out = Path(bundle), Path(out)
-    items, unusable = _looked_at(
-        source, out, series, None if base is None else Path(base), keep=keep_identifiers
-    )
+    items, unusable = _looked_at(source, out, series, None if base is None else Path(base), keep=keep_identifiers)
     asked = Asked(bundle.absolute(), out.absolute(), network, tuple(overlays), overrides)
     model = asked.open(**({} if elsewhere is None else _on_cpu(bundle)))
     recipe = asked.recipe(model)
@@ -220,7 +218,12 @@ def _here(model: Model, rest: Sequence[Due], progress: Progress | None) -> Gener
 
 
 def _looked_at(
-    source: str | Path | Sequence[str | Path] | CaseList, out: Path, series: str | None, base: Path | None, *, keep: bool
+    source: str | Path | Sequence[str | Path] | CaseList,
+    out: Path,
+    series: str | None,
+    base: Path | None,
+    *,
+    keep: bool,
 ) -> tuple[list[dict[str, Any]], list[Answer]]:
     if isinstance(source, CaseList):
         items, passed = look_for_listed(source, series, keep_identifiers=keep)
