@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## a first answer, then trainings, figures and a compa
 test: $(VENV)/.installed-dev  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(PYTEST_ARGS)
 
-test-all: $(VENV)/.installed-dev  ## all tests, the slow ones too
+test-all: $(VENV)/.installed-dev  ## all tests, the slow and the thorough ones too: an hour or more
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev  ## lint, format and types

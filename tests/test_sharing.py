@@ -32,6 +32,7 @@ def test_share(nodeid: str, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough  # a whole session of pytest for a matter of speed
 def test_workers_begin_with_files_that_have_slow_tests(project: Path, tmp_path: Path) -> None:
     """xdist's own order is another one: the most tests first."""
     folder = tmp_path / "tests"

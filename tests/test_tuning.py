@@ -16,6 +16,7 @@ from pipelines import tuning
 from pipelines.bundle import GENERATION, bundle_kind, bundles_in
 from pipelines.errors import ConfigError, UsageError
 from pipelines.tuning import Study, read_ranges, tune
+from pipelines.warm import WarmPython
 
 BUNDLE = Path(__file__).resolve().parent.parent / "bundles" / "covid_ct_severity_classification"
 RANGES = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "balancing": {"choices": ["sampling", "none"]}}
@@ -59,7 +60,11 @@ def study(tmp_path: Path, new_store: Callable[[Path], str], monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_a_study_goes_on_prunes_and_nests_its_runs(study: Study) -> None:
+def test_a_study_goes_on_prunes_and_nests_its_runs(
+    study: Study, warm: WarmPython, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cold = tuning._command
+    monkeypatch.setattr(tuning, "_command", lambda *args: [warm.python, *cold(*args)[1:]])
     assert [each.state.name for each in tune(study, 2).trials] == ["COMPLETE", "COMPLETE"]
     search = tune(study, 4)
     assert [each.state.name for each in search.trials] == ["COMPLETE", "COMPLETE", "COMPLETE", "PRUNED"]

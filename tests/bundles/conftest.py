@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,13 +28,14 @@ from pipelines.warm import WarmPython
 _BUNDLES = [Bundle(path) for path in BUNDLES]
 _SUPERVISED = [each for each in _BUNDLES if has_trait(each, "supervised")]
 EVENTS = {"tensorboard": True} if find_spec("tensorboard") is not None else {}  # a knob of trainings
-LARGE = 12_000_000  # parameters; an export of more takes long, and its tests are slow ones
+MORE = (pytest.mark.slow, pytest.mark.thorough)
+KILLED, PROCESSES = "killed", ("test_bundle_processes.py", "test_bundle_overlays.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "network" in metafunc.fixturenames:
         pairs = [
-            pytest.param(bundle, network, marks=pytest.mark.slow if bundle.sizes[network] > LARGE else ())
+            pytest.param(bundle, network, marks=() if network in (bundle.default, bundle.smallest) else MORE)
             for bundle in _SUPERVISED
             for network in bundle.networks
         ]
@@ -46,6 +47,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("bundle", "training_overlay"), pairs, ids=names, indirect=["bundle"], scope="session")
     elif "bundle" in metafunc.fixturenames:
         metafunc.parametrize("bundle", _BUNDLES, ids=str, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the bundles of a kind the one with the most networks stands for the others where a test takes long: what needs
+    a training of another one is a slow test, what needs several is a thorough one, which CI leaves out."""
+    stand = {max(each, key=lambda bundle: len(bundle.networks)) for each in _of_a_kind(_BUNDLES)}
+    for item in items:
+        bundle = getattr(item, "callspec", None) and item.callspec.params.get("bundle")  # type: ignore[attr-defined]
+        if not isinstance(bundle, Bundle) or bundle in stand:
+            continue
+        needs = getattr(item, "fixturenames", ())
+        if KILLED in needs or item.path.name in PROCESSES or item.name.startswith("test_commands_run"):
+            marks = MORE
+        else:
+            marks = MORE[:1] if "trained" in needs else ()
+        for mark in marks:
+            item.add_marker(mark)
+
+
+def _of_a_kind(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
+    kinds = dict.fromkeys(bundle.kind for bundle in bundles)
+    return [[bundle for bundle in bundles if bundle.kind == kind] for kind in kinds]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import monai.bundle
@@ -82,7 +83,10 @@ def test_torchscript_export_equals_eager(bundle: Bundle, network: str, tmp_path:
             torch.testing.assert_close(exported(image(bundle, n)), eager(image(bundle, n)), **TOLERANCE)
 
 
-def test_onnx_export_equals_eager(bundle: Bundle, network: str, tmp_path: Path) -> None:
+def test_onnx_export_equals_eager(
+    bundle: Bundle, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # MONAI leaves the weights of a trial file there
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
     eager, given = ready(bundle, network), image(bundle, 2)
@@ -110,7 +114,7 @@ def test_what_was_trained_is_exported_from_the_command_line(
     words = ["-m", "monai.bundle", command, "network_def", "--filepath", str(target)]
     words += ["--ckpt_file", str(trained.checkpoint), "--meta_file", str(bundle.configs / "metadata.json")]
     words += ["--config_file", str(configs(bundle, bundle.smallest)), "--input_shape", str(list(given.shape))]
-    python(words, tmp_path, env)
+    python(words, tmp_path, {**env, "TMPDIR": str(tmp_path)})
     eager = bundle.network(bundle.smallest).eval()
     load_weights(eager, trained.checkpoint)
     with torch.no_grad():

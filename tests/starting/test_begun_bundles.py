@@ -24,6 +24,7 @@ BEGUN = {
 }
 # Minutes each; of pictures with masks test_your_own_pictures.py goes the whole way. BEGUN=all: the contract over all.
 WHOLE = BEGUN if os.environ.get("BEGUN") == "all" else ("brain_segmentation", "cells_classification")
+MARKS = {"brain_segmentation": pytest.mark.thorough}
 CHEAP = ("agreement", "configs", "files", "properties", "zoo_rules")  # read configs, and instantiate them on phantoms
 
 
@@ -73,7 +74,7 @@ def test_each_kind_passes_what_is_read_from_its_configs(project: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in WHOLE])
 def test_a_begun_bundle_passes_all_of_the_contract(name: str, project: Path, tmp_path: Path, warm: WarmPython) -> None:
     others = ["--deselect", "tests/bundles/test_another_kind.py"]
     if name == "brain_segmentation" and WHOLE is not BEGUN:  # in 3D each of its tests takes long: those of training
