@@ -35,6 +35,7 @@ from pipelines.commands import (
 )
 from pipelines.commands import list as listing
 from pipelines.errors import PipelinesError
+from pipelines.files import WithoutUids
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         format="%(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    for handler in logging.root.handlers:
+        handler.addFilter(WithoutUids())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8

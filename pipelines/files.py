@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import html
 import io
+import logging
 import math
 import os
 import re
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST = 100  # letters of a safe name
+# A UID of somebody's images: no address, no version, and none of DICOM's own classes and syntaxes.
+_UID = re.compile(r"(?<![\w.])(?!1\.2\.840\.10008\.)\d+(?:\.\d+){5,}(?!\w)")
 
 
 def make_folder(path: Path) -> None:
@@ -142,6 +145,22 @@ def safe_name(name: str) -> str:
     if safe == name and len(name) <= _LONGEST:
         return safe
     return f"{safe[:80]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+class WithoutUids(logging.Filter):
+    """Takes UIDs out of what is logged: libraries name instances in theirs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        hidden = without_uids(said)
+        if hidden != said:
+            record.msg, record.args = hidden, ()
+        return True
+
+
+def without_uids(text: str) -> str:
+    """A text with a digest in the place of each UID; those of DICOM itself (classes, syntaxes) stay."""
+    return _UID.sub(lambda found: f"uid-{hashlib.sha256(found[0].encode()).hexdigest()[:8]}", text)
 
 
 def file_digest(path: Path) -> str:

@@ -73,6 +73,11 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         "--dicom", action="store_true", help="of DICOM input also DICOM SEG, SR and a preview (the bundle's dicom.yaml)"
     )
     predict.add_argument(
+        "--keep-identifiers",
+        action="store_true",
+        help="name cases after their paths, also where these tell a patient's name, ID, dates or UIDs",
+    )
+    predict.add_argument(
         "--resume",
         action="store_true",
         help="leave out the cases that DIR's manifest has as done, of equal input, weights and options",
@@ -183,6 +188,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
         shown = _Shown(bar)
         options = {
             "network": args.network, "series": args.series, "resume": args.resume,
+            "keep_identifiers": args.keep_identifiers,
             "report": shown.case, "progress": shown.within, **overrides,
         }  # fmt: skip
         if args.ray is not None:

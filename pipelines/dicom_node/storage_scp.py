@@ -22,11 +22,11 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pipelines.dicom_node.arrivals import Arrivals
 from pipelines.dicom_node.association_server import BoundedServer
 from pipelines.dicom_node.callers import Caller
-from pipelines.dicom_node.identifiers import digest
 from pipelines.dicom_node.queue import SeriesQueue
 from pipelines.dicom_node.sop_classes import transfer_syntaxes
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.readers.dicom_file import open_dataset
+from pipelines.readers.identifiers import digest
 
 logger = logging.getLogger(__name__)
 

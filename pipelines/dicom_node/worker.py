@@ -14,10 +14,10 @@ from pathlib import Path
 import pydicom
 
 from pipelines.dicom_node.arrivals import Arrivals
-from pipelines.dicom_node.identifiers import without_identifiers
 from pipelines.dicom_node.predictor import Answer, Interrupted, NoRoom, Predictor
 from pipelines.dicom_node.queue import Job, ResultObject, SeriesQueue
 from pipelines.errors import PipelinesError, UnreadableFileError
+from pipelines.readers.identifiers import without_identifiers
 
 logger = logging.getLogger(__name__)
 

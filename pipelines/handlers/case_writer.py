@@ -20,6 +20,7 @@ from PIL import Image
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
+from pipelines.readers.shown_path import shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class CaseWriter(ABC):
     def about(self, case: CaseImage) -> dict[str, Any]:
         """What each report begins with: the input and its grid."""
         return {
-            "input": str(case.path),
+            "input": shown_path(case.path),
             "kind": case.kind,
             "shape": list(case.array.shape),
             "spacing_mm": None if case.spacing is None else [round(float(s), 6) for s in case.spacing],

@@ -15,6 +15,8 @@ from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage, ColourPicture, read_colour, read_volume
+from pipelines.readers.burned_in import notes_of
+from pipelines.readers.shown_path import shown_path
 
 MOST_FIGURES = 6  # labels whose size a list of cases shows
 
@@ -90,7 +92,7 @@ class MaskWriter(CaseWriter):
         }
         size, kind = ("share", "share") if ml is None else ("ml", "ml")
         return {
-            "input": str(case.path),
+            "input": shown_path(case.path),
             "kind": case.kind,
             "shape": list(mask.shape),
             "spacing_mm": None if case.spacing is None else [round(float(s), 6) for s in case.spacing],
@@ -100,7 +102,7 @@ class MaskWriter(CaseWriter):
             "figures": [
                 {"key": ["volumes", name, size], "title": name, "kind": kind} for name in list(volumes)[:MOST_FIGURES]
             ],
-            "notes": list(case.notes),
+            "notes": notes_of(case),
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

@@ -17,6 +17,8 @@ from pipelines.errors import ConfigError
 from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import read_colour
+from pipelines.readers.burned_in import notes_of
+from pipelines.readers.shown_path import shown_path
 from pipelines.transforms import TemperatureScaled
 
 
@@ -100,7 +102,7 @@ class PictureClassWriter(CaseWriter):
         if probabilities[0, predicted] < self.refer_below:
             reasons.append(f"the class that is said has less than {self.refer_below:g}")
         report = {
-            "input": str(case.path),
+            "input": shown_path(case.path),
             "kind": "picture",
             "size_px": {"width": pixels.shape[1], "height": pixels.shape[2]},
             "class": self.names[predicted],
@@ -113,7 +115,7 @@ class PictureClassWriter(CaseWriter):
             if point is None
             else {"positive": point.positive, "threshold": point.threshold, "rule": point.rule},
             "figures": [{"key": "class", "title": "class", "kind": "word"}],
-            "notes": list(case.notes),
+            "notes": notes_of(case),
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

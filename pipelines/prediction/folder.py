@@ -85,6 +85,7 @@ def predict(
     series: str | None = None,
     resume: bool = False,
     elsewhere: Elsewhere | None = None,
+    keep_identifiers: bool = False,
     **overrides: Any,
 ) -> list[Answer]:
     """Runs ``configs/inference.yaml`` of a bundle on each case at ``source``; writes ``out/manifest.jsonl`` and
@@ -106,6 +107,7 @@ def predict(
             whose answers are there, stay.
         elsewhere: makes the answers in other processes, in any order, and writes the files of each case; None for
             one case after the other in this one. ``progress`` is not called then.
+        keep_identifiers: names of cases may hold what DICOM headers say of a patient, where the input's path does.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -119,7 +121,7 @@ def predict(
         KeyboardInterrupt, SystemExit: as they came; the manifest and the page say which cases were not done.
     """
     bundle, out = Path(bundle), Path(out)
-    items, unusable = _looked_at(source, out, series, None if base is None else Path(base))
+    items, unusable = _looked_at(source, out, series, None if base is None else Path(base), keep=keep_identifiers)
     asked = Asked(bundle.absolute(), out.absolute(), network, tuple(overlays), overrides)
     model = asked.open(**({} if elsewhere is None else _on_cpu(bundle)))
     recipe = asked.recipe(model)
@@ -216,17 +218,22 @@ def _here(model: Model, rest: Sequence[Due], progress: Progress | None) -> Gener
 
 
 def _looked_at(
-    source: str | Path | Sequence[str | Path] | CaseList, out: Path, series: str | None, base: Path | None
+    source: str | Path | Sequence[str | Path] | CaseList,
+    out: Path,
+    series: str | None,
+    base: Path | None,
+    *,
+    keep: bool,
 ) -> tuple[list[dict[str, Any]], list[Answer]]:
     if isinstance(source, CaseList):
-        items, passed = look_for_listed(source, series)
+        items, passed = look_for_listed(source, series, keep_identifiers=keep)
         here, listed = out.resolve(), {str(each.path) for each in source.entries}
         own = [
             each for each in items if each["image"] in listed or not Path(each["image"]).resolve().is_relative_to(here)
         ]
         return own, _unusable(passed)
     sources = [source] if isinstance(source, (str, Path)) else source
-    looked = [_cases(Path(each), out, series, base) for each in sources]
+    looked = [_cases(Path(each), out, series, base, keep=keep) for each in sources]
     found, unusable = ([each for part in parts for each in part] for parts in zip(*looked, strict=True))
     return found, unusable
 
@@ -239,10 +246,12 @@ def _unusable(passed: Sequence[Found]) -> list[Answer]:
     ]
 
 
-def _cases(source: Path, out: Path, series: str | None, base: Path | None) -> tuple[list[dict[str, Any]], list[Answer]]:
+def _cases(
+    source: Path, out: Path, series: str | None, base: Path | None, *, keep: bool
+) -> tuple[list[dict[str, Any]], list[Answer]]:
     """Items to look at, and the outcomes of what cannot be."""
     try:
-        items, passed = look_for_cases(source, series, base)
+        items, passed = look_for_cases(source, series, base, keep_identifiers=keep)
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from pipelines.errors import PipelinesError, SeriesError
 from pipelines.preparation.case_list import CaseList
 from pipelines.readers import Found, look_through
+from pipelines.readers.dicom_series import series_token
 
 _LONGEST = 200  # bytes of a part of a case's name
 
@@ -46,14 +48,16 @@ def cases_to_segment(
 
 
 def look_for_cases(
-    source: str | Path, series: str | None = None, base: Path | None = None
+    source: str | Path, series: str | None = None, base: Path | None = None, *, keep_identifiers: bool = False
 ) -> tuple[list[dict[str, Any]], list[Found]]:
     """Items as `cases_to_segment` gives them, and what looks like a case and cannot be one, with its fault.
 
-    A series of a folder that holds several is called ``FOLDER/series-NUMBER``.
+    A series of a folder that holds several is called ``FOLDER/series-NUMBER``. Parts of a path that hold what a DICOM
+    header says of the patient, a date or a UID have a pseudonym in the name (`Telling.hidden`).
 
     Args:
         series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+        keep_identifiers: names are the paths as they are.
         base: the folder, which the source lies in, that names begin in; None for the source.
 
     Raises:
@@ -66,21 +70,26 @@ def look_for_cases(
         found = _of_series(found, series, root)
     if base is None:
         base = _own_base(root, found)
-    return _items([(each, *_name(each, base, found)) for each in found], root.resolve().name)
+    return _items([(each, *_name(each, base, found)) for each in found], root.resolve().name, keep_identifiers)
 
 
-def look_for_listed(cases: CaseList, series: str | None = None) -> tuple[list[dict[str, Any]], list[Found]]:
+def look_for_listed(
+    cases: CaseList, series: str | None = None, *, keep_identifiers: bool = False
+) -> tuple[list[dict[str, Any]], list[Found]]:
     """The same of what a list names, each file once. What cannot be read, or is not there, is passed with its fault.
 
     A case is called as the list says; without, after its path below the list's folder, or of a file elsewhere after its
-    whole path: so its name does not depend on what else is listed.
+    whole path: so its name does not depend on what else is listed. Paths are told as `look_for_cases` tells them, names
+    that the list gives as they are given.
 
     Args:
         series: only DICOM series with this SeriesInstanceUID or SeriesNumber.
+        keep_identifiers: names that are paths are the paths as they are.
     """
     named: list[tuple[Found, str, str]] = []
     faulty: list[Found] = []
     seen: set[Path] = set()
+    as_given: set[Path] = set()
     for entry in cases.entries:
         try:
             found = look_through(entry.path)
@@ -94,6 +103,7 @@ def look_for_listed(cases: CaseList, series: str | None = None) -> tuple[list[di
             if each.fault is not None:
                 faulty.append(each)
             elif entry.name is not None and len(found) == 1:
+                as_given.add(each.path)
                 named.append((each, _bounded(entry.name), _bounded(entry.name)))
             elif entry.name is not None:
                 short, whole = _name(each, _own_base(entry.path, found), found)
@@ -102,7 +112,7 @@ def look_for_listed(cases: CaseList, series: str | None = None) -> tuple[list[di
                 home = cases.path.parent
                 base = home if each.file.is_relative_to(home) else Path(each.file.anchor)
                 named.append((each, *_name(each, base, found)))
-    items, _ = _items(named, "case")
+    items, _ = _items(named, "case", keep_identifiers, as_given)
     return items, faulty
 
 
@@ -111,8 +121,11 @@ def _own_base(root: Path, found: list[Found]) -> Path:
     return root if root.is_dir() and [each.file for each in found] != [root] * len(found) else root.parent
 
 
-def _items(named: list[tuple[Found, str, str]], nameless: str) -> tuple[list[dict[str, Any]], list[Found]]:
-    """Items of what was found with a short and a whole name; and what is faulty."""
+def _items(
+    named: list[tuple[Found, str, str]], nameless: str, keep: bool, as_given: Container[Path] = ()
+) -> tuple[list[dict[str, Any]], list[Found]]:
+    """Items of what was found with a short and a whole name, and what is faulty. What a header says of the patient is
+    hidden in names but where it is to be kept, and in those that somebody gave."""
     said = Counter(name for _, *both in named for name in set(both))  # a short one may be another case's whole one
     items: list[dict[str, Any]] = []
     taken: set[str] = set()
@@ -120,6 +133,7 @@ def _items(named: list[tuple[Found, str, str]], nameless: str) -> tuple[list[dic
         if each.fault is None:
             name = short if said[short] == 1 else whole
             name = nameless or "case" if name in ("", ".") else name
+            name = name if keep or each.path in as_given else each.telling.hidden(name)
             while name in taken:  # results never write over one another
                 name += "-again"
             taken.add(name)
@@ -128,7 +142,9 @@ def _items(named: list[tuple[Found, str, str]], nameless: str) -> tuple[list[dic
 
 
 def _of_series(found: list[Found], series: str, root: Path) -> list[Found]:
-    chosen = [each for each in found if series in (each.series, str(each.number))]
+    chosen = [
+        each for each in found if each.series and {series, series_token(series)} & {each.series, str(each.number)}
+    ]
     if chosen:
         parts = Counter(each.series for each in chosen)  # of several, naming the series does not say which is meant
         return [

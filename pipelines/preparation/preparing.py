@@ -108,6 +108,7 @@ class Preparation(ABC, Generic[F, C]):
             there are (none: any). Null where it is not known.
         outlines: label values and colours for the contact sheet: a line around all that has the value or a higher one.
         sought: what masks are of, in messages; each split has a case with some.
+        source: where the data come from, for the report; None: the raw folder's path.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Preparation(ABC, Generic[F, C]):
     outlines: Sequence[tuple[int, Colour]] = ()
     sought: ClassVar[str] = "anything labelled"
     words: ClassVar[Mapping[str, Sequence[str]]] = {}
+    source: str | None = None
 
     @abstractmethod
     def find(self, raw: Path) -> F:
@@ -252,7 +254,7 @@ class Preparation(ABC, Generic[F, C]):
             if pairs:
                 shown = "; ".join(f"{first} and {second}" for first, second, _ in pairs[:5])
                 warnings.append(f"Fold {k} has {len(pairs)} pairs that look alike in different splits: {shown}.")
-        source = "drawn by `data phantom`" if phantom else str(raw)
+        source = "drawn by `data phantom`" if phantom else self.source or str(raw)
         findings = Findings(found.layout, source, phantom, found.patients_known, warnings, left_out, near, duplicates)
         with new_folder(out, is_prepared, force) as folder:
             (folder / "images").mkdir()

@@ -48,6 +48,7 @@ MARKS = (
 TAGS = [
     "SOPClassUID",
     "Modality",
+    "BurnedInAnnotation",
     "PatientID",
     "StudyInstanceUID",
     "SeriesInstanceUID",

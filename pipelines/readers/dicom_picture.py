@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
+from pipelines.readers.burned_in import SAYS_TEXT, says_text
 from pipelines.readers.decoder_words import damage_raised
 from pipelines.readers.dicom_file import open_dataset
 from pipelines.readers.dicom_header import values_of
@@ -47,7 +48,7 @@ def read_xray_dicom(path: Path, smallest: int) -> tuple[NDArray[np.float32], tup
     kind = str(dataset.get("PhotometricInterpretation") or "none")
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedImageError(f"pixels of the kind {kind[:16]}, and grey is due", where=path, how=_ORIGINAL)
-    notes: list[str] = []
+    notes: list[str] = [SAYS_TEXT] if says_text(dataset) else []
     with _decoding(path):
         stored = _pixels(dataset, path)
         padding = _padding(dataset, stored)
@@ -84,7 +85,7 @@ def read_photograph_dicom(path: Path, smallest: int) -> tuple[NDArray[np.uint8],
         raise UnsupportedImageError(
             f"pixels of the kind {kind[:16]} with {bits} bits, and 8-bit colour is due", where=path, how=_ORIGINAL
         )
-    notes: list[str] = []
+    notes: list[str] = [SAYS_TEXT] if says_text(dataset) else []
     with _decoding(path):
         array = _pixels(dataset, path)
         if kind == "PALETTE COLOR":

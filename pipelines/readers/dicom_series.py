@@ -8,13 +8,14 @@ refuses the rest.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.errors import SeriesError, UnreadableFileError
+from pipelines.files import without_uids
+from pipelines.readers.burned_in import SAYS_TEXT, says_text
 from pipelines.readers.dicom_file import SUFFIXES
 from pipelines.readers.dicom_header import judge, numbers_of
 from pipelines.readers.dicom_objects import (
@@ -40,9 +41,7 @@ _ORIENTATION_TOLERANCE = 0.1
 
 
 def series_token(uid: str) -> str:
-    """What names a series in a path and in a report: its UID, or a hash where that is no UID."""
-    if re.fullmatch(r"[0-9.]{1,64}", uid):
-        return uid
+    """What names a series in a path and in a report: a hash of its UID, which points to a patient."""
     return f"series-{hashlib.sha256(uid.encode(errors='replace')).hexdigest()[:12]}"
 
 
@@ -53,7 +52,7 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
     pixel is read.
 
     Args:
-        series: `series_token` of the one that is meant, where a folder holds several.
+        series: `series_token` of the one that is meant, or its UID, where a folder holds several.
 
     Returns:
         Hounsfield units (columns, rows, slices), slices in ascending order along row x column direction.
@@ -90,7 +89,9 @@ def stack_of(path: Path, series: str | None = None) -> tuple[Stack, list[str]]:
             notes.append(f"{len(own)} files beside the series are no part of it, but cases of their own: {_few(own)}")
         objects, beside = sort_out([describe(file) for file in listed.files])
         if series is not None:
-            objects = [each for each in objects if each.kind == BROKEN or series_token(each.series) == series]
+            objects = [
+                each for each in objects if each.kind == BROKEN or series in (series_token(each.series), each.series)
+            ]
             if not objects:
                 raise SeriesError("there is no such series in the folder", where=path, how=f"{series} is not among it")
         for kind, words in _WORDS.items():
@@ -101,6 +102,8 @@ def stack_of(path: Path, series: str | None = None) -> tuple[Stack, list[str]]:
         objects = [describe(path)]
     stack = order_slices(_headers(objects), path)
     notes += stack.notes
+    if any(each.dataset is not None and says_text(each.dataset) for each in objects):
+        notes.append(SAYS_TEXT)
     return stack, notes
 
 
@@ -163,4 +166,4 @@ def _read_stack(stack: Stack, path: Path, notes: list[str]) -> np.ndarray:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
+    return ", ".join(map(without_uids, names[:5])) + (" and others" if len(names) > 5 else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.errors import PipelinesError, SeriesError, UnreadableFileError, UnsupportedImageError
@@ -12,6 +12,7 @@ from pipelines.readers import archive, kinds
 from pipelines.readers.dicom_header import judge
 from pipelines.readers.dicom_objects import BROKEN, DOCUMENT, PICTURE, DicomObject, describe, list_series_files
 from pipelines.readers.dicom_series import series_token, sort_out
+from pipelines.readers.identifiers import Telling, telling
 from pipelines.readers.kinds import is_folder, kind_of, unknown_kind
 from pipelines.readers.raw import file_size
 from pipelines.readers.series_parts import SeriesPart, goes_on
@@ -33,6 +34,7 @@ class Found:
         series: `series_token`, where a folder holds DICOM; `number` its SeriesNumber, `slices` its files.
         several: the folder holds other series too.
         fault: why it is not read, where that is known before reading.
+        telling: what its header says that may stand in its path.
         status: "refused" (the input is at fault) or "skipped" (nothing is wrong with it), where there is a fault.
     """
 
@@ -46,6 +48,7 @@ class Found:
     several: bool = False
     fault: PipelinesError | None = None
     status: str = "refused"
+    telling: Telling = field(default_factory=Telling)
 
 
 _Parts = list[tuple[Found, SeriesPart]]
@@ -233,7 +236,8 @@ class _Walk:
         if len(by_series) < 2:
             number = slices[0].number if slices else None
             token = series_token(next(iter(by_series))) if by_series else None
-            case = Found(folder, folder, series=token, number=number, slices=len(slices))
+            tells = telling(slices[0].path) if slices else Telling()
+            case = Found(folder, folder, series=token, number=number, slices=len(slices), telling=tells)
             self._keep_part(case, slices)
             yield case
             return
@@ -244,6 +248,7 @@ class _Walk:
                 Found(
                     Path(f"{folder}{SEPARATOR}{token}"), folder,
                     series=token, number=members[0].number, slices=len(members), several=True,
+                    telling=telling(members[0].path),
                 )
             )  # fmt: skip
             self._keep_part(cases[-1], members)
@@ -301,7 +306,7 @@ def _place(each: Found) -> tuple[Path, float, Path]:
 
 def _single(each: DicomObject) -> Found:
     token = series_token(each.series) if each.series else None
-    return Found(each.path, each.path, series=token, number=each.number, slices=1)
+    return Found(each.path, each.path, series=token, number=each.number, slices=1, telling=telling(each.path))
 
 
 def _has_header(path: Path, names: set[str]) -> bool:

@@ -111,6 +111,9 @@ DATASETS = {
                     "mask_values", str, "DICOM series: what the values of the masks mean", ("lung-lesion", "lesion")
                 ),
                 "--further-raw": Option("further_raw", list, "raw folders whose cases join those of --raw"),
+                "--deidentify": Option(
+                    "deidentify", bool, "DICOM series: apply PS3.15's basic profile, keep these series, forget names"
+                ),
             },
             phantom_options={
                 "--slices": Option("slices", int, "of each scan (default 24)"),

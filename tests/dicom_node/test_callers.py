@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines.dicom_node.callers import Address, ae_title, is_loopback, parse_address, parse_caller
-from pipelines.dicom_node.identifiers import without_identifiers
 from pipelines.errors import UsageError
+from pipelines.readers.identifiers import without_identifiers
 
 
 def test_callers_are_titles_with_or_without_an_address() -> None:

@@ -20,6 +20,7 @@ from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import OutputError, SeriesError, UnreadableFileError
 from pipelines.networks import TinyUNet
 from pipelines.preparation.cases import look_for_cases
+from pipelines.readers.dicom_series import series_token
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
 from pipelines.warm import WarmPython
@@ -94,12 +95,15 @@ def test_each_series_of_a_folder(project, tmp_path, weights, series, capsys):
     assert len({line["mask"] for line in lines.values()}) == 2
     code, lines = predict(project, folder, tmp_path / "one", weights, "--series", "7")
     assert (code, len(lines)) == (0, 1)
-    assert uid in next(iter(lines))
+    assert next(iter(lines)).endswith(f"both::{series_token(uid)}")
+    assert uid not in (tmp_path / "one" / "manifest.jsonl").read_text()
     assert (tmp_path / "one" / "both" / "series-7_mask.nii.gz").is_file()
     capsys.readouterr()
     words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(folder), "--series", "99"]
     assert main([*words, "--out", str(tmp_path / "none")]) == SeriesError.exit_code
-    assert "there is no series 99; choose one of" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "there is no series 99; choose one of" in said
+    assert uid not in said
 
 
 @pytest.mark.parametrize("fault", ["refused", "skipped"])
@@ -140,6 +144,7 @@ import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
 import pipelines.prediction, pipelines.promotion
 from pipelines.__main__ import main
+from pipelines.readers.dicom_series import series_token
 from pipelines.readers import look_through
 
 def predict(bundle, source, *args, **options):

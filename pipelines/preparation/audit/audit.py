@@ -31,7 +31,7 @@ class Finding:
     """Something to look at.
 
     Attributes:
-        kind: patient, equal, alike, doubtful, shared, label, class, mask, shift or split.
+        kind: patient, equal, alike, doubtful, shared, text, label, class, mask, shift or split.
         leak: whether it makes figures wrong: the same patient on two sides. Else it is for a person to judge.
         text: a sentence.
         items: the entries concerned, where they are no pairs.
@@ -135,6 +135,8 @@ def _pairs(audit: Audit, items: Sequence[Item], pairs: Sequence[Pair]) -> list[F
             continue
         if (a.source == b.source and a.section == b.section) or (a.patient and a.patient == b.patient):
             continue
+        if kind != "equal" and audit.lists[a.source].phantom and audit.lists[b.source].phantom:
+            continue  # one program drew them all
         if kind != "doubtful" and a.section == b.section:
             kind = "shared"
         if (b.source, order[b.section]) < (a.source, order[a.section]):
@@ -172,6 +174,8 @@ def _labels(items: Sequence[Item], looks: Sequence[Look], pairs: Sequence[Pair])
         shown = "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more" if len(reasons) > 5 else "")
         findings.append(Finding(kind, False, f"{text} ({len(suspects)}): {shown}", concerned, also))
 
+    text = [Suspect(k, "letters seem to be drawn into it", 1.0) for k, look in enumerate(looks) if look.text]
+    add("text", text, "images with text: see that it does not say who the patient is")
     add("label", unlike_copies(items, looks, pairs), "images labelled otherwise than their copies")
     for source in sorted({item.source for item in items}):
         own = [k for k, item in enumerate(items) if item.source == source]

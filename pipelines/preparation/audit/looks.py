@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from pipelines.errors import GeometryError, UnreadableFileError, UnsupportedImageError
 from pipelines.preparation.audit.items import Item
 from pipelines.preparation.audit.mask_shape import MaskShape, mask_shape
+from pipelines.readers.burned_in import text_like
 
 SIDE = 64
 PLANES = 24  # slices of a volume that are looked at, at equal steps
@@ -38,6 +39,7 @@ class Look:
         boxes: the same of the box around all that is labelled: it finds a slice in another crop. Zeros without one.
         masks: (planes, 64, 64) uint8, the labels; None without a mask.
         shape: of the mask as a whole; None without one.
+        text: whether letters seem to be drawn into the middle plane (`text_like`).
         coarse: (32, 32) float32, the middle plane, 0..1: what classes are compared by.
         tiles: the planes, uint8 (columns, rows), their longer side 96 pixels: to be shown.
     """
@@ -47,6 +49,7 @@ class Look:
     boxes: NDArray[np.float32]
     masks: NDArray[np.uint8] | None
     shape: MaskShape | None
+    text: bool
     coarse: NDArray[np.float32]
     tiles: list[NDArray[np.uint8]]
 
@@ -80,6 +83,7 @@ def look_at(item: Item) -> Look:
         boxes=np.stack(boxes),
         masks=None if labels is None else np.stack([_small_mask(label) for label in labels]),
         shape=None if mask is None else mask_shape(mask),
+        text=text_like(np.rint(planes[len(planes) // 2].T * 255).astype(np.uint8)),
         coarse=small(planes[len(planes) // 2]).reshape(32, 2, 32, 2).mean(axis=(1, 3)),
         tiles=[_tile(plane) for plane in planes],
     )

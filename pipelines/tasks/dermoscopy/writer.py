@@ -12,6 +12,8 @@ from PIL import Image
 from pipelines.files import save_png
 from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import ColourPicture, read_colour
+from pipelines.readers.burned_in import notes_of
+from pipelines.readers.shown_path import shown_path
 from pipelines.tasks.dermoscopy.lesion_shape import measure_lesion, outlined
 
 
@@ -31,7 +33,7 @@ class LesionWriter(CaseWriter):
         if mask.shape != case.array.shape[1:]:
             raise ValueError(f"the mask is {mask.shape} and the picture {case.array.shape[1:]}")
         report = {
-            "input": str(case.path),
+            "input": shown_path(case.path),
             "kind": case.kind,
             "size_px": {"width": mask.shape[0], "height": mask.shape[1]},
             "labels": {"0": "background", "1": "lesion"},
@@ -41,7 +43,7 @@ class LesionWriter(CaseWriter):
                 {"key": "area_share", "title": "area", "kind": "share"},
                 {"key": "parts", "title": "parts", "kind": "number"},
             ],
-            "notes": list(case.notes),
+            "notes": notes_of(case),
             **self.provenance,
             "use": NOT_FOR_CARE,
         }

@@ -11,6 +11,7 @@ from pipelines.preparation.patient_names import Spellings
 from pipelines.preparation.raw_case import RawCase, hidden_patient, stem
 from pipelines.readers import CaseImage, read_label
 from pipelines.readers.dicom_file import SUFFIXES, looks_like_dicom, open_dataset
+from pipelines.readers.identifiers import telling
 from pipelines.tasks.lung_ct.masks import read_mask, with_derived_lung, with_reference_lung
 from pipelines.tasks.lung_ct.raw_set import BuiltLabel, RawSet
 
@@ -26,7 +27,8 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
     derived).
     Without `mask_values` the masks decide: if any of them holds a 2, all are "lung-lesion". Where none does, a 1 may
     mean either, and a LabelError asks for it. The patient is the series' PatientID, shown as a hash so that no
-    identity enters the datalist.
+    identity enters the datalist; a folder's name that tells who or when has a pseudonym in the case's
+    (`Telling.hidden`).
     """
     folders = sorted(f for f in [raw, *raw.rglob("*")] if f.is_dir() and not f.name.startswith(".") and _first_dicom(f))
     masks = sorted(p for p in raw.rglob("*") if p.name.lower().endswith(_NIFTI) and not p.name.startswith("."))
@@ -53,7 +55,8 @@ def find_dicom(raw: Path, mask_values: str | None = None) -> RawSet | None:
             continue
         patient = series_patient(folder, one_spelling)
         known = known and patient is not None
-        case = safe_name(name)
+        first = _first_dicom(folder)
+        case = safe_name(name if first is None else telling(first).hidden(name))
         cases[name] = RawCase(case, patient or case, folder, {"mask": by_name[name]})
     for name in sorted(set(by_name) - {f.name for f in folders}):
         faults.append(

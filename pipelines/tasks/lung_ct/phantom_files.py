@@ -73,6 +73,7 @@ def _slice(phantom: Phantom, name: str, k: int, path: Path) -> FileDataset:
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.PatientName = f"Phantom^{name}"
     ds.PatientID = name
+    ds.PatientIdentityRemoved, ds.DeidentificationMethod = "YES", "drawn by a program"
     ds.PatientBirthDate = ds.PatientSex = ds.ReferringPhysicianName = ds.AccessionNumber = ""
     ds.StudyDate, ds.StudyTime = "20000101", "000000"
     ds.StudyID, ds.SeriesNumber, ds.AcquisitionNumber, ds.InstanceNumber = "1", 1, 1, k + 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +31,7 @@ from pipelines.tasks.lung_ct.severity import MASK_LABELS
 from pipelines.tasks.lung_ct.slices_layout import find_slices
 
 NAME = "covid_ct"
+KEPT = "dicom"  # in the prepared folder: the series, where they were de-identified
 PHANTOM_FORMATS = ("nifti", "dicom", "both")
 # Okabe and Ito's palette: told apart by colour-blind readers, and both stand out on grey.
 LUNG_COLOUR, LESION_COLOUR = (86, 180, 233), (230, 159, 0)
@@ -45,6 +48,7 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     Args:
         mask_values: what DICOM masks mean, see `find_dicom`.
         further_raw: raw folders in any of the layouts, whose cases are prepared together with those of the first.
+        deidentified: the raw folder is what `deidentified_raw` wrote: its series are kept, and its path is not told.
     """
 
     name = NAME
@@ -58,9 +62,12 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
     }
     outlines = ((1, LUNG_COLOUR), (2, LESION_COLOUR))
 
-    def __init__(self, mask_values: str | None = None, further_raw: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, mask_values: str | None = None, further_raw: Sequence[Path] = (), deidentified: bool = False
+    ) -> None:
         self.mask_values = mask_values
         self.further_raw = further_raw
+        self.source = "DICOM series, de-identified" if deidentified else None
 
     def find(self, raw: Path) -> RawSet:
         folders = [raw, *(Path(folder).absolute() for folder in self.further_raw)]
@@ -71,6 +78,8 @@ class CovidCT(Preparation[RawSet, CheckedCase]):
 
     def write(self, checked: CheckedCase, folder: Path) -> None:
         write_case(checked, folder / checked.image_name, folder / checked.label_name)
+        if self.source is not None:
+            shutil.copytree(checked.raw.image, folder / KEPT / checked.case)
 
     def label(self, checked: CheckedCase) -> str:
         return checked.label_name
@@ -115,6 +124,7 @@ def prepare_covid_ct(
     force: bool = False,
     mask_values: str | None = None,
     further_raw: Sequence[str | Path] = (),
+    deidentify: bool = False,
 ) -> Prepared:
     """Check a raw folder as a whole, then write it as a prepared folder that appears in one piece.
 
@@ -123,13 +133,24 @@ def prepare_covid_ct(
         out, seed, validation, test, folds, skip_bad, force: see `Preparation.run`.
         mask_values: what DICOM masks mean, see `find_dicom`.
         further_raw: further folders, each in one of the layouts, whose cases join; a patient of two of them is one.
+        deidentify: DICOM series with masks only: read them as `deidentified_raw` writes them, and keep these series.
 
     Raises:
         PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
     """
-    return CovidCT(mask_values, [Path(folder) for folder in further_raw]).run(
-        raw, out, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
+    run = partial(
+        Preparation.run, seed=seed, validation=validation, test=test, folds=folds, skip_bad=skip_bad, force=force
     )
+    if not deidentify:
+        return run(CovidCT(mask_values, [Path(folder) for folder in further_raw]), raw, out)
+    from pipelines.tasks.lung_ct.deidentified_raw import deidentified_raw
+
+    if further_raw:
+        raise UsageError("--deidentify takes one raw folder", how="put the series and masks into one, or leave it out")
+    check_target(Path(out).absolute(), is_prepared, force)
+    with tempfile.TemporaryDirectory(prefix="deidentified-") as scratch:  # private: 0700
+        folder = deidentified_raw(Path(raw), Path(scratch) / "raw")
+        return run(CovidCT(mask_values, deidentified=True), folder, out)
 
 
 def phantom_covid_ct(

@@ -12,6 +12,7 @@ from pipelines.files import save_png
 from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.handlers.mask_image import mask_image
 from pipelines.readers import CaseImage
+from pipelines.readers.burned_in import notes_of
 from pipelines.tasks.lung_ct.case_report import (
     extent_notes,
     measure_case,
@@ -63,7 +64,7 @@ class LungMaskWriter(CaseWriter):
         doubts = [*implausible(case.axial(mask), image), *away_from_lungs(removed)]
         about_window = [window.note] if window.note else []
         sizes = [*extent_notes(case.axial(mask).shape, case.axial_spacing), *volume_notes(measured["lung_ml"])]
-        notes = [*case.notes, *about_window, *sizes, *removed_notes(removed), *doubts]
+        notes = [*notes_of(case), *about_window, *sizes, *removed_notes(removed), *doubts]
         if window.doubtful and window.note:
             doubts.insert(0, window.note)
         if doubts:

@@ -13,6 +13,7 @@ from pipelines.evaluation.class_pictures import SlicePicture, draw_slices
 from pipelines.files import table
 from pipelines.handlers import NOT_FOR_CARE, CaseWriter, Finding
 from pipelines.readers import CaseImage
+from pipelines.readers.burned_in import notes_of
 from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.lungs import aerated_share
 from pipelines.tasks.lung_ct.severity import LUNG_FLOOR_SHARE, SeverityScale
@@ -106,7 +107,7 @@ class SliceClassWriter(CaseWriter):
             "temperature": round(self.calibration.temperature, 4),
             "slices": slices,
             "figures": [{"key": "class", "title": "class", "kind": "word"}],
-            "notes": [*case.notes, *([window.note] if window.note else [])],
+            "notes": [*notes_of(case), *([window.note] if window.note else [])],
             **self.provenance,
             "use": NOT_FOR_CARE,
         }
