@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files"},
+    {"fetched"},
     {"listed_hashes", "weights"},
     {"auditing"},
     {"browser", "bundle", "key_figures", "lean", "networks", "predicted", "readers", "sigterm", "warm"},
