@@ -103,11 +103,12 @@ def _sleeper(worker) -> None:
         ("a.nrrd", NRRD.format("9" * 4000), "a field of 4018 letters"),
         ("a.nrrd", NRRD.format(":=" * 2000), "a field of 4018 letters"),
         ("a.mha", META.format("99999999999"), "'99999999999' dimensions"),
+        ("a.mha", META.format(3).replace("20 20 20", "20 0 20"), r"an absurd size \(20, 0, 20\)"),
         ("a.mha", META.format("3\nComment = " + "9" * 4000), "a field of 4010 letters"),
     ],
 )
 def test_headers_that_ended_the_process(tmp_path, name, header, words) -> None:
-    """By a segmentation fault within itk."""
+    """By a segmentation fault within itk, or a ValueError where no voxel is stated."""
     (tmp_path / name).write_bytes(header.encode() + bytes(16000))
     with pytest.raises(UnreadableFileError, match=words):
         read_volume(tmp_path / name)
