@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+_LONGEST = 800  # letters of a fault: what a damaged file states may be a whole header
+
 
 class PipelinesError(Exception):
     """A fault in what the user gave.
@@ -16,22 +18,34 @@ class PipelinesError(Exception):
         what: the fault, as a clause without a full stop ("the file is empty").
         where: the file, folder, case or key it was found in; None if it has no place.
         how: the way out, as an imperative clause ("export the series again").
+
+    What they quote of a file is harmless to a terminal and a log: one line, without control characters, and cut where
+    it is long.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | os.PathLike[str] | None = None, how: str = "") -> None:
-        self.what = what
+        self.what = _as_line(what)
         self.where = None if where is None else os.fspath(where)
-        self.how = how
-        super().__init__(what, self.where, how)
+        self.how = _as_line(how)
+        super().__init__(self.what, self.where, self.how)
 
     def __str__(self) -> str:
-        text = self.what if self.where is None else f"{self.where}: {self.what}"
+        text = self.what if self.where is None else f"{_printable(self.where)}: {self.what}"
         return f"{text}; {self.how}" if self.how else text
 
     def __reduce__(self):  # keyword arguments survive the trip between DataLoader processes
         return _rebuild, (type(self), self.what, self.where, self.how)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
+def _as_line(what: str) -> str:
+    line = _printable(" ".join(what.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def _rebuild(kind: type[PipelinesError], what: str, where: str | None, how: str) -> PipelinesError:

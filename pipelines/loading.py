@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from pipelines.bundle import Project, find_project, named_bundle, refuse_generating
 from pipelines.errors import UsageError
+from pipelines.fetched import is_address, local
 from pipelines.files import make_folder
 from pipelines.prediction import Model, fast_options
 
@@ -33,8 +35,9 @@ def load_bundle(
     Args:
         name: a bundle's name or folder.
         network: an overlay of its ``configs/networks``; None for its default.
-        checkpoint: weights (.safetensors or .pt), or ``models:/BUNDLE@champion`` of the registry; None for those that
-            are shipped with it.
+        checkpoint: weights (.safetensors or .pt), their address with their hash
+            (``https://HOST/FILE.safetensors#sha256=HEX``), or ``models:/BUNDLE@champion`` of the registry; None for
+            those that are shipped with it.
         device: "cpu", "cuda", "cuda:1", …; None for cuda where there is one.
         fast: no averaging over flips and scales: a tenth of the time.
         overlays: further configs of the bundle by name, such as "severity".
@@ -83,16 +86,28 @@ def chosen(
 
 
 def _file_of(checkpoint: str | os.PathLike[str], project: Project, shared: Path | None) -> str:
-    """The file of weights; a registered model's is fetched, and kept until the process ends."""
+    """The file of weights; those of an address come from the cache, a registered model's are fetched and kept until the
+    process ends."""
     given = os.fspath(checkpoint)
     if not given.startswith("models:/"):
-        return str(Path(given).absolute())
+        file = local(given).absolute()
+        return str(file if shared is None or not is_address(given) else _copied(file, shared))
     from pipelines.promotion import fetch_checkpoint  # MLflow: some seconds
     from pipelines.tracking import tracking_uri
 
+    return str(fetch_checkpoint(tracking_uri(project.root), given, _folder(shared)))
+
+
+def _copied(file: Path, shared: Path) -> Path:
+    """Fetched weights and what lies beside them, where other machines see them."""
+    return Path(shutil.copytree(file.parent, _folder(shared) / "fetched")) / file.name
+
+
+def _folder(shared: Path | None) -> Path:
+    """A folder that goes when the process ends."""
     if shared is not None:
         make_folder(shared)
     place = None if shared is None else shared.absolute()
     folder = tempfile.TemporaryDirectory(prefix="registered-" if place is None else ".registered-", dir=place)
     atexit.register(folder.cleanup)
-    return str(fetch_checkpoint(tracking_uri(project.root), given, Path(folder.name)))
+    return Path(folder.name)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.fetched import local
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +20,16 @@ logger = logging.getLogger(__name__)
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """The state dict in a ``.safetensors`` file, or in a ``.pt`` file that holds tensors and nothing else.
 
+    Args:
+        path: the file, or an address with its hash (``fetched.local``).
+
     Raises:
-        UnreadableFileError: missing, empty or damaged.
-        WeightsError: the file would run code (a pickle of anything but tensors), holds no state dict, or holds NaN.
+        UnreadableFileError: missing, empty or damaged; not to be fetched.
+        WeightsError: the file would run code (a pickle of anything but tensors), holds no state dict, tensors without
+            numbers of their own (sparse, quantised), or NaN; an address that ``fetched.local`` refuses.
+        OutputError: the cache cannot be written.
     """
-    path = Path(path)
+    path = local(path)
     if not path.is_file():
         raise UnreadableFileError(
             "there are no weights here", where=path, how="train first, or give another checkpoint"
@@ -41,16 +46,29 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             where=path,
             how="ask its author for .safetensors",
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises nearly anything on damaged files
         raise UnreadableFileError("the weights are damaged", where=path, how="fetch or train them again") from error
     if isinstance(state, dict) and "network" in state and isinstance(state["network"], dict):
         state = state["network"]  # a training checkpoint (last.pt)
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError("the file holds no weights by name", where=path)
-    bad = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    odd = [key for key, value in state.items() if value.layout != torch.strided or value.is_quantized or value.is_meta]
+    if odd:
+        raise WeightsError(
+            f"{len(odd)} tensors are sparse, quantised or empty shells, {odd[0]} for one",
+            where=path,
+            how="save the weights as plain tensors",
+        )
+    _check_finite(state, path)
+    return state
+
+
+def _check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    bad = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if bad:
         raise WeightsError(f"{len(bad)} tensors hold NaN or infinity, {bad[0]} for one", where=path, how="train again")
-    return state
 
 
 def _check_begin(path: Path) -> None:
@@ -83,6 +101,7 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> None:
     Raises:
         UnreadableFileError, WeightsError: see ``read_weights``; also WeightsError where they are another network's.
     """
+    path = local(path)
     state = read_weights(path)
     target = getattr(network, "module", network)
     own = target.state_dict()
@@ -95,6 +114,8 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> None:
             where=path,
             how="choose the network's overlay (configs/networks) that belongs to them",
         )
+    state = {key: value.to(own[key].dtype) for key, value in state.items()}
+    _check_finite(state, path)  # a number of float64 may be beyond those of the network
     target.load_state_dict(state)
     logger.info("loaded weights from %s", path)
 

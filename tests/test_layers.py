@@ -19,7 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files"},
-    {"listed_hashes", "weights"},
+    {"fetched"},
+    {"listed_hashes", "said_last", "weights"},
     {"auditing"},
     {"browser", "bundle", "key_figures", "lean", "networks", "predicted", "readers", "sigterm", "warm"},
     {"model_pt", "preparation"},

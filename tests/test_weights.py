@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -104,3 +105,35 @@ def test_what_people_give_for_weights_is_named(tmp_path, name, content, words):
     with pytest.raises(UnreadableFileError, match=words) as caught:
         read_weights(tmp_path / name)
     assert "code" not in str(caught.value)
+
+
+def test_numbers_that_the_network_cannot_hold(tmp_path):
+    state = {key: value.double() for key, value in TinyUNet().state_dict().items()}
+    next(each for each in state.values() if each.dim() > 1)[0] = 1e300
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"1 tensors hold NaN or infinity, \S+weight for one"):
+        load_weights(TinyUNet(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("odd", [torch.ones(2, 2).to_sparse(), torch.ones(2, device="meta")], ids=["sparse", "meta"])
+def test_tensors_without_numbers_of_their_own(tmp_path, odd):
+    torch.save({"a.weight": odd}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"a\.weight for one"):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_complex_numbers_that_are_none(tmp_path):
+    torch.save({"a": torch.tensor([complex(0, float("nan"))])}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="NaN or infinity, a for one"):
+        read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damage_within_a_checkpoint_has_one_name(tmp_path, zipped):
+    """torch raises IndexError, AssertionError, struct.error and more on such."""
+    torch.save({"a.weight": torch.arange(12.0)}, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    whole = (tmp_path / "w.pt").read_bytes()
+    for at in range(0, min(len(whole), 400), 7):
+        (tmp_path / "w.pt").write_bytes(whole[:at] + b"\x85" + whole[at + 1 :])
+        with contextlib.suppress(UnreadableFileError, WeightsError):
+            read_weights(tmp_path / "w.pt")

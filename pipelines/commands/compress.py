@@ -25,7 +25,9 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the files and the table go here")
     parser.add_argument("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
     parser.add_argument(
-        "--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)"
+        "--checkpoint",
+        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
+        " network)",
     )
     parser.add_argument(
         "--steps", nargs="+", metavar="STEP",

@@ -31,7 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="NETWORK.onnx and NETWORK.json go here")
     parser.add_argument("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
     parser.add_argument(
-        "--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)"
+        "--checkpoint",
+        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
+        " network)",
     )
     parser.add_argument(
         "--input", type=Path, metavar="PATH", help="a case or a folder of cases to compare on (default: phantoms)"

@@ -54,7 +54,11 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
     add("--settle", type=float, default=10.0, metavar="SECONDS", help="after which a series is complete (default: 10)")
     add("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
     add("--overlay", action="append", default=[], metavar="NAME", help="a config laid over its inference")
-    add("--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)")
+    add(
+        "--checkpoint",
+        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
+        " network)",
+    )
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     add("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
     add("--max-associations", type=int, default=10, metavar="N", help="calls at a time (default: 10)")

@@ -25,7 +25,8 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
     parser.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="weights of that network, or models:/BUNDLE@champion (default: those shipped, else those trained)",
+        help="weights of that network, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those"
+        " shipped, else those trained)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an older file")
     parser.add_argument("--verify", type=Path, metavar="FILE.zip", help="compare such a file with its manifest")

@@ -55,7 +55,9 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         help="a config of the bundle laid over its inference, such as severity (may be given again)",
     )
     predict.add_argument(
-        "--checkpoint", help="weights, or models:/BUNDLE@champion (default: those shipped for the network)"
+        "--checkpoint",
+        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
+        " network)",
     )
     predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
     predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")

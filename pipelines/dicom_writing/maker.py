@@ -14,6 +14,7 @@ import highdicom as hd
 import pydicom
 from pydicom.uid import generate_uid
 
+from pipelines.fetched import local
 from pipelines.files import file_digest
 
 PROJECT = "imaging-bundles"
@@ -43,7 +44,8 @@ class Maker:
             metadata = json.loads((bundle / "configs" / "metadata.json").read_text("utf-8"))
         except (OSError, ValueError):
             metadata = {}
-        weights = file_digest(Path(checkpoint)) if checkpoint and Path(checkpoint).is_file() else ""
+        file = local(checkpoint) if checkpoint else None
+        weights = file_digest(file) if file is not None and file.is_file() else ""
         return cls(bundle.resolve().name[:_LONGEST], str(metadata.get("version", "0")), str(network), weights)
 
     @property

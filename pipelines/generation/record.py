@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.fetched import local
 from pipelines.files import text, write_file
 from pipelines.weights import weights_digest
 
@@ -16,7 +17,7 @@ _DUE = ("class", "data", "weights", "collapsed")
 
 def record_path(checkpoint: str | Path) -> Path:
     """Where the record of a checkpoint lies."""
-    return Path(checkpoint).with_suffix(".generator.json")
+    return local(checkpoint).with_suffix(".generator.json")
 
 
 def write_record(checkpoint: Path, about: Mapping[str, Any]) -> None:

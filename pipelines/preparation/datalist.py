@@ -154,7 +154,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise DatalistError(
             "there is no such datalist", where=path, how="give the folder that `data prepare` wrote"
         ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatalistError(f"the datalist cannot be read ({error})", where=path, how=_HOW) from None
     if not isinstance(content, dict):
         raise DatalistError("the datalist is no JSON object", where=path, how=_HOW)

@@ -9,6 +9,7 @@ import gzip
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -114,6 +115,8 @@ def _unpack_into(path: Path, folder: Path, size: int) -> None:
         raise UnreadableFileError(
             "holds a file whose name is in no known script", where=path, how="pack it anew with short and plain names"
         ) from None
+    except (IndexError, ValueError, OverflowError, struct.error) as error:  # also zipfile's words for damage
+        raise UnreadableFileError(f"the archive is damaged ({error})", where=path, how=_AGAIN) from None
     except RuntimeError:  # zipfile's word for a password
         raise UnreadableFileError("the archive is locked by a password", where=path, how="unpack it first") from None
     except OSError as error:

@@ -142,8 +142,9 @@ def check_decoder(syntax: UID, path: Path) -> None:
     try:
         decoder = get_decoder(UID(syntax))
     except NotImplementedError:
+        shown = UID(syntax).name if UID(syntax).is_valid else "that it states"  # it may be anything, a name for one
         raise UnreadableFileError(
-            f"the transfer syntax {UID(syntax).name} is not known", where=path, how="export it uncompressed"
+            f"the transfer syntax {shown} is not known", where=path, how="export it uncompressed"
         ) from None
     if not decoder.is_available:
         package = next((name for words, name in _DECODERS.items() if words in UID(syntax).name), "python-gdcm")

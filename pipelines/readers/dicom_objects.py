@@ -161,7 +161,7 @@ def describe(path: Path) -> DicomObject:
 def kind_of_object(dataset: pydicom.FileDataset) -> str:
     """The kind of a `DicomObject` by its header."""
     modality = str(value_of(dataset, "Modality") or "").strip().upper()
-    sop_class = str(value_of(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    sop_class = str(value_of(dataset, "SOPClassUID") or value_of(dataset.file_meta, "MediaStorageSOPClassUID") or "")
     name = UID(sop_class).name
     derived = any(words in name for words in _DERIVED) or modality in _CAPTURE_MODALITIES
     if "Rows" not in dataset:

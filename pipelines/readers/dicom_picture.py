@@ -12,6 +12,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError, UnsupportedImageError
 from pipelines.readers.burned_in import SAYS_TEXT, says_text
+from pipelines.readers.codestream import check_streams
 from pipelines.readers.decoder_words import damage_raised
 from pipelines.readers.dicom_file import open_dataset
 from pipelines.readers.dicom_header import values_of
@@ -175,6 +176,7 @@ def _pixels(dataset: pydicom.FileDataset, path: Path) -> NDArray:
         packed = 2 if str(dataset.get("PhotometricInterpretation")) == "YBR_FULL_422" else samples
         if len(dataset.PixelData) < int(dataset.Rows) * int(dataset.Columns) * packed * int(dataset.BitsAllocated) // 8:
             raise UnreadableFileError("the pixels are truncated", where=path, how="copy or export it again")
+    check_streams(dataset, path)
     with damage_raised(dataset.file_meta.TransferSyntaxUID):
         return np.asarray(pixel_array(dataset))
 

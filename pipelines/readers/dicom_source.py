@@ -93,6 +93,7 @@ def _header(path: Path) -> tuple[pydicom.FileDataset, list[str]]:
         for keyword in _REPEATED:
             if not _well_formed(dataset, keyword):
                 emptied.append(keyword)
+                delattr(dataset, keyword)  # pydicom would look at the old value first, and raise
                 setattr(dataset, keyword, "")
             elif keyword not in dataset:
                 setattr(dataset, keyword, "")

@@ -30,6 +30,7 @@ SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz")
 _PAIRS = (".hdr", ".img", ".img.gz")
 _AGAIN = "copy or export it again"
 _MAX_HEADER_BYTES = 2**20
+_LONGEST_FIELD = 1000  # letters; a value of three directions has under 200
 _MAX_RATIO = 1100  # deflate cannot do better than 1032:1
 _BOMB_BYTES, _BOMB_RATIO = 2**29, 250
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -225,6 +226,9 @@ def _meta_fields(path: Path) -> dict[str, str]:
         raise UnreadableFileError(what, where=path, how=_AGAIN)
     fields: dict[str, str] = {}
     for line in head[: end.end()].decode("latin-1").split("\n"):  # as itk does: nothing else ends a line
+        if len(line) > _LONGEST_FIELD:
+            what = f"its header has a field of {len(line)} letters ({line[:40]!r})"
+            raise UnreadableFileError(what, where=path, how=_AGAIN)
         parts = re.split(r":=|:|=", line, maxsplit=1)
         if len(parts) == 2 and not line.startswith("#"):
             name = parts[0].strip(" \t")
@@ -252,6 +256,10 @@ def _nrrd_fields(path: Path) -> dict[str, str]:
     for line in re.split(
         r"[\r\n]+", head[: end.end() if end else None].decode("latin-1")
     ):  # a lone \r ends a line for itk too
+        if len(line) > _LONGEST_FIELD and not line.startswith("#") and ":=" not in line.partition(": ")[0]:
+            # itk's message of such a one, where it is damaged, ends the process by a segmentation fault
+            what = f"its header has a field of {len(line)} letters ({line[:40]!r})"
+            raise UnreadableFileError(what, where=path, how=_AGAIN)
         name, colon, value = line.partition(": ")
         name = name.strip().lower().replace("datafile", "data file")
         if not colon or ":" in name or name.startswith("#"):
@@ -305,6 +313,9 @@ def _check_meta(path: Path, notes: list[str]) -> tuple[int, NDArray[np.float64]]
     fields = _meta_fields(path)
     if "ndims" not in fields or "elementdatafile" not in fields:
         raise UnreadableFileError("is not a MetaImage, whatever its name says", where=path, how=_AGAIN)
+    if not re.fullmatch("[1-9]|10", fields["ndims"]):  # MetaIO has room for 10, and ends the process on more
+        shown = fields["ndims"][:20]
+        raise UnreadableFileError(f"its header states {shown!r} dimensions (NDims)", where=path, how=_AGAIN)
     if not {"transformmatrix", "rotation", "orientation"} & set(fields):
         raise GeometryError(
             "the MetaImage does not say how the volume lies in the patient (TransformMatrix)",

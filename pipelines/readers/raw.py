@@ -69,10 +69,10 @@ def check_volume_shape(shape: tuple[int, int, int], path: Path) -> None:
     """Refuse volumes too large to be true or too small to hold a slice.
 
     Raises:
-        UnreadableFileError: more than MAX_VOXELS voxels.
+        UnreadableFileError: more than MAX_VOXELS voxels, or none.
         UnsupportedImageError: a slice of under MIN_VOLUME_SIDE voxels a side.
     """
-    if math.prod(shape) > MAX_VOXELS:
+    if math.prod(shape) > MAX_VOXELS or min(shape) < 1:
         raise UnreadableFileError(f"the header states an absurd size {shape}", where=path, how="export the scan again")
     if sorted(shape)[1] < MIN_VOLUME_SIDE:
         raise UnsupportedImageError(

@@ -22,6 +22,7 @@ from pydicom.uid import (
 from scipy import ndimage
 
 from pipelines.errors import IntensityError, PipelinesError, UnreadableFileError
+from pipelines.readers.codestream import check_streams
 from pipelines.readers.decoder_words import damage_raised
 from pipelines.readers.dicom_file import open_dataset
 from pipelines.readers.intensity import AIR_HU
@@ -61,9 +62,16 @@ def read_slices(headers: Sequence[SliceHeader]) -> Iterator[SlicePixels]:
         # What has no preamble, or is unpacked as a whole, cannot be read in parts.
         whole = dataset.preamble is None or dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
         if counts[path] > 1 and not whole:
-            frames = iter_pixels(path, indices=[each.frame for each in slices], correct_unused_bits=False)
+            frames = _frames(dataset, slices)
         for header in slices:
             yield read_hounsfield(dataset, header, frames)
+
+
+def _frames(dataset: pydicom.FileDataset, slices: Sequence[SliceHeader]) -> Iterator[np.ndarray]:
+    """Stored pixels of some frames of a file, read one at a time."""
+    path = slices[0].path
+    check_streams(dataset, path)
+    yield from iter_pixels(path, indices=[each.frame for each in slices], correct_unused_bits=False)
 
 
 def read_hounsfield(
@@ -83,7 +91,7 @@ def read_hounsfield(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _check_complete(dataset, header)
+            _check_complete(dataset, header, frames is None)
             # pydicom would drop unused bits before padding or overlays can be told from damage.
             with damage_raised(dataset.file_meta.TransferSyntaxUID):
                 if frames is not None:
@@ -120,7 +128,7 @@ def read_hounsfield(
     return SlicePixels(hounsfield, int(np.count_nonzero(padding)), dropped)
 
 
-def _check_complete(dataset: pydicom.FileDataset, header: SliceHeader) -> None:
+def _check_complete(dataset: pydicom.FileDataset, header: SliceHeader, alone: bool) -> None:
     """pydicom gives what there is of pixels that were cut off, or raises what tells nobody what is wrong."""
     keyword = next((name for name in _PIXELS if name in dataset), None)
     again = "copy or export it again"
@@ -131,6 +139,8 @@ def _check_complete(dataset: pydicom.FileDataset, header: SliceHeader) -> None:
         expected = header.rows * header.columns * frames * int(dataset.BitsAllocated) // 8
         if _stored_bytes(dataset, keyword) < expected:
             raise UnreadableFileError("the pixels are truncated", where=header.path, how=again)
+    elif alone:
+        check_streams(dataset, header.path)
 
 
 def _stored_bytes(dataset: pydicom.FileDataset, keyword: str) -> int:

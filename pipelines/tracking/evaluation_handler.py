@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine
 
 from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest, truth_digest
+from pipelines.fetched import local
 from pipelines.tracking.run_contents import (
     command_line,
     commit,
@@ -76,7 +77,7 @@ def log_evaluation(
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
     """
-    checkpoint = Path(checkpoint)
+    checkpoint = local(checkpoint)
     store = checked_uri(uri) if uri else tracking_uri()
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     record = read_run_file(checkpoint)
@@ -141,7 +142,7 @@ class EvaluationTracker:
         label_rule: str = "",
         shown: Sequence[str] = (),
     ) -> None:
-        self.checkpoint = Path(checkpoint)
+        self.checkpoint = checkpoint
         self.experiment = experiment
         self.description = description
         self.output_dir = Path(output_dir) if output_dir else None

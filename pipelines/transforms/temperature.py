@@ -19,6 +19,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipelines.errors import UnreadableFileError, WeightsError
+from pipelines.fetched import local
 from pipelines.files import text, write_file
 from pipelines.weights import weights_digest
 
@@ -109,7 +110,7 @@ class Calibration:
 
 def calibration_path(checkpoint: str | Path) -> Path:
     """Where the calibration of a checkpoint lies: ``model.pt`` has ``model.calibration.json`` beside it."""
-    return Path(checkpoint).with_suffix(".calibration.json")
+    return local(checkpoint).with_suffix(".calibration.json")
 
 
 def read_calibration(checkpoint: str | Path) -> Calibration | None:
