@@ -39,9 +39,12 @@ INFERENCE_IDS = [
 SHARED = {"bundle_root", "root", "dataset_dir", "datalist", "device", "amp", "network_name"}
 # what a bundle lets a user turn, whatever it is for
 KNOBS = {
-    "train": ["epochs", "batch_size", "learning_rate", "workers", "seed", "device", "amp", "ckpt_dir", "resume"],
+    "train": [
+        "epochs", "batch_size", "accumulate", "learning_rate", "workers", "seed", "device", "amp", "channels_last",
+        "compile", "ckpt_dir", "resume",
+    ],
     "inference": ["input", "checkpoint", "output_dir", "workers", "device", "amp"],
-}
+}  # fmt: skip
 
 
 def overlays(bundle: Bundle) -> list[str]:
