@@ -142,9 +142,10 @@ def test_expressions_use_what_is_there(bundle: Bundle) -> None:
 def test_overlays_merge_onto_what_exists(bundle: Bundle) -> None:
     """An overlay's id is in what it is laid over; a new one is a knob at the top that the overlay itself refers to.
 
-    So a misspelt id, which MONAI would add in silence, is found: nothing refers to it.
+    So a misspelt id, which MONAI would add in silence, is found: nothing refers to it. A network's overlay is laid over
+    training and inference alike, and may turn a knob that one of them has.
     """
-    problems = []
+    problems, wholes = [], [bundle.config(name) for name in bundle.whole]
     for label, names in combinations(bundle).items():
         for position, name in enumerate(names[1:], start=1):
             base, overlay = bundle.config(*names[:position]), bundle.written(name)

@@ -23,7 +23,7 @@ from pipelines.bundle import bundles_in
 HELD = {
     "train": (
         "bundle_root", "root", "datalist", "ckpt_dir", "output_dir", "resume", "pretrained", "seed", "device", "amp",
-        "channels_last", "compile", "accumulate", "memory_format",
+        "channels_last", "compile", "accumulate",
         "tracking_uri", "run_name", "loss_function", "optimizer", "lr_scheduler", "train#dataloader", "train#inferer",
         "train#handlers", "train#trainer", "validate#preprocessing", "validate#sampler", "validate#dataloader",
         "validate#early_stopping", "validate#handlers", "validate#evaluator", "main_process", "initialize", "run",
