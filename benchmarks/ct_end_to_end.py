@@ -6,7 +6,8 @@ Both ways: the CT bundle's default network, weights, views (flips and scales), f
 start of Python and the imports counted. MONAI's way: ``LoadImaged``, ``Orientationd``, ``ScaleIntensityRanged``, the
 bundle's ``CropForegroundd``, ``Resized``; for each view ``SliceInferer`` (its ``SlidingWindowInferer`` for slices) with
 the defaults but ``roi_size``, float32, eager; the mean probabilities, ``Invertd``, ``AsDiscreted``, ``SaveImaged``.
-Without SERIES, of a phantom of `--slices`. Printed besides: Dice between the two masks, and each way's peak above what the libraries take and the scan as float32.
+Printed besides: Dice between the two masks, and each way's peak above what the libraries take and the scan as float32.
+Without SERIES, of a phantom of `--slices`.
 """
 
 from __future__ import annotations

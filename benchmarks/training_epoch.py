@@ -171,7 +171,7 @@ def training(args: argparse.Namespace) -> tuple[Callable[[int], dict[str, Any]],
             loss.backward()
             optimizer.step()
             schedule.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         whole = {clock: now - begun[clock] for clock, now in spent().items()}
         return {"loading": loading, "epoch": whole, "losses": losses}
 
