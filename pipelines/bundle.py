@@ -363,7 +363,8 @@ def run_environment(**settings: str) -> dict[str, str]:
 def keep_freed_memory() -> None:
     """Tells glibc's allocator, in this process, what ``ALLOCATOR`` tells those that are begun; elsewhere does nothing.
 
-    Where the environment says something else, that stands.
+    Where the environment says something else, that stands. glibc before 2.35 refuses so high a threshold, and nothing
+    changes then.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     for parameter, variable in ((-3, "MALLOC_MMAP_THRESHOLD_"), (-1, "MALLOC_TRIM_THRESHOLD_")):  # as in malloc.h
