@@ -19,7 +19,7 @@ from _measuring import machine_line, markdown
 
 HERE = Path(__file__).resolve().parent
 QUICK = {  # with options that make them short; benchmarks/README.md has what each does in full
-    "startup": ["--rounds", "3"],
+    "startup": ["--rounds", "2"],
     "runtimes": ["--rounds", "5"],
     "ct_end_to_end": ["--slices", "8", "--rounds", "1"],
     "inference": ["--slices", "12", "--size", "256"],
