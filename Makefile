@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+BENCH ?= bench
 WORKERS ?= 2
 PYTEST_ARGS ?=
 LABEL_VENV ?= .venv-label
@@ -43,8 +44,8 @@ $(LABEL_VENV)/.installed: setup.cfg setup.py constraints.txt constraints-label.t
 
 label-env: $(LABEL_VENV)/.installed  ## an environment of its own for MONAI Label; then: python -m pipelines label
 
-bench: $(VENV)/.installed  ## speed and memory on this machine, as ratios
-	$(BIN)/python benchmarks/inference.py
+bench: $(VENV)/.installed  ## speed and memory on this machine, of phantoms, as ratios; figures in bench/
+	$(BIN)/python benchmarks/every_quick_one.py --out $(BENCH)
 
 niivue: $(VENV)/.installed  ## NiiVue of another VERSION into the package, by npm
 	$(BIN)/python benchmarks/vendor_niivue.py $(VERSION)

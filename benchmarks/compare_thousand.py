@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _measuring import Figures, add_json
 from mlflow.entities import Metric, Param, RunTag
 
 from pipelines.evaluation.case_tables import cases_digest
@@ -46,7 +47,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--cases", type=int, default=60)
     parser.add_argument("--folder", type=Path, help="where the store is made, and kept for another look")
+    add_json(parser)
     args = parser.parse_args()
+    figures = Figures("compare_thousand")
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         uri = f"sqlite:///{(folder / 'mlflow.db').absolute()}"
@@ -56,6 +59,9 @@ def main() -> None:
         page = (folder / "page" / "comparison.html").stat().st_size
     print("| runs | seconds | of a processor | peak, MiB | page, MB |\n|---:|---:|---:|---:|---:|")
     print(f"| {args.runs} | {seconds:.1f} | {processor:.1f} | {kib / 1024:.0f} | {page / 1e6:.1f} |")
+    figures.add(f"compare of {args.runs} runs", "s of a processor", processor)
+    figures.add(f"compare of {args.runs} runs, peak", "MiB", kib / 1024)
+    figures.write(args.json)
 
 
 def fill(uri: str, runs: int, cases: int) -> None:

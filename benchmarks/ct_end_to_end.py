@@ -1,12 +1,13 @@
 """A DICOM series to a mask on disk, by `python -m pipelines predict` and by MONAI's own classes, in turns.
 
-    python benchmarks/ct_end_to_end.py SERIES [--rounds 3] [--threads 2] [--runtime auto]
+    python benchmarks/ct_end_to_end.py [SERIES] [--rounds 3] [--threads 2] [--runtime auto]
 
 Both ways: the CT bundle's default network, weights, views (flips and scales), frame and clean-up; a process a run, the
 start of Python and the imports counted. MONAI's way: ``LoadImaged``, ``Orientationd``, ``ScaleIntensityRanged``, the
 bundle's ``CropForegroundd``, ``Resized``; for each view ``SliceInferer`` (its ``SlidingWindowInferer`` for slices) with
 the defaults but ``roi_size``, float32, eager; the mean probabilities, ``Invertd``, ``AsDiscreted``, ``SaveImaged``.
 Printed besides: Dice between the two masks, and each way's peak above what the libraries take and the scan as float32.
+Without SERIES, of a phantom of `--slices`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import argparse
 import functools
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from _measuring import Figures, add_json, in_turns, phantom, ratio
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
@@ -33,35 +35,46 @@ WAYS = ("ours", "monai")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("series", type=Path, help="a folder of a CT's DICOM files, the same number of files as slices")
+    parser.add_argument(
+        "series", type=Path, nargs="?", help="a folder of a CT's DICOM files, the same number of files as slices"
+    )
+    parser.add_argument("--slices", type=int, default=24, help="of the phantom, where no series is given")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runtime", default="auto", help="of ours")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # within: one run, and what it took
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    add_json(parser)
     args = parser.parse_args()
     if args.way is not None:
         run(args)
         return
-    seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-    memory: dict[str, float] = {}
+    figures, memory, number = Figures("ct_end_to_end"), dict.fromkeys(WAYS, 0.0), count()
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(args.rounds):
-            for way in WAYS:
-                took, memory[way] = timed(way, args, Path(folder) / f"{way}{number}")
-                seconds[way].append(took)
-                print(f"round {number + 1}: {way} {took[0]:.0f} s, {took[1]:.0f} s of processors", file=sys.stderr)
+        if args.series is None:
+            options = {"size": 512, "slices": args.slices, "file_format": "dicom"}
+            args.series = phantom("covid_ct", Path(folder) / "phantom", **options)
+
+        def measure(way: str) -> tuple[float, float]:
+            took, memory[way] = timed(way, args, Path(folder) / f"{way}{next(number) // len(WAYS)}")
+            print(f"{way}: {took[0]:.0f} s, {took[1]:.0f} s of processors", file=sys.stderr)
+            return took
+
+        seconds = in_turns({way: way for way in WAYS}, args.rounds, measure)
         masks = [mask_of(Path(folder) / f"{way}0") for way in WAYS]
     scan = masks[0].size * 4 / GIB
     print(f"{masks[0].shape} voxels, {args.threads} threads, {args.rounds} rounds.")
     for what, which in (("time", 0), ("processor time", 1)):
-        ratios = [plain[which] / ours[which] for ours, plain in zip(seconds["ours"], seconds["monai"], strict=True)]
-        middle = statistics.median(ratios)
-        print(f"MONAI's way takes {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f}) times the {what}.")
+        longer = ratio(*([each[which] for each in seconds[way]] for way in ("monai", "ours")))
+        print(f"MONAI's way takes {longer.text()} times the {what}.")
+        figures.add(f"MONAI's way to ours, {masks[0].shape[-1]} slices, {what}", "x", longer)
     print(
         "Dice between the masks: " + ", ".join(f"{name} {dice(*masks, values):.4f}" for name, values in LABELS.items())
     )
     print("Peak above libraries and scan: " + ", ".join(f"{way} {memory[way] - scan:.2f} GiB" for way in WAYS))
+    for way in WAYS:
+        figures.add(f"{way}, peak above libraries and scan", "GiB", memory[way] - scan)
+    figures.write(args.json)
 
 
 LABELS = {"lung and lesion": (1, 2), "lung": (1,), "lesion": (2,)}

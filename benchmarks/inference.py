@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from _measuring import Figures, add_json
 from skimage.transform import resize
 
 from pipelines.networks import LesionUNet, TinyUNet
@@ -45,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slices", type=int, default=100)
     parser.add_argument("--size", type=int, default=512)
+    add_json(parser)
     args = parser.parse_args()
+    figures = Figures("inference")
     with tempfile.TemporaryDirectory() as folder:
         scan = draw_scan(Path(folder) / "scan.nii", args.size, args.slices)
         input_bytes = args.size**2 * args.slices * 4
@@ -57,6 +60,10 @@ def main() -> None:
             seconds, above = measure(scan, network, options, Path(folder))
             first = first or seconds
             print(f"| {network} | {' '.join(options)} | {seconds / first:.2f} | {above - input_bytes / GIB:.2f} |")
+            row = " ".join([network, *options])
+            figures.add(f"{row}, to {' '.join([rows[0][0], *rows[0][1]])}", "of the time", seconds / first)
+            figures.add(f"{row}, peak above the input", "GiB", above - input_bytes / GIB)
+    figures.write(args.json)
 
 
 def draw_scan(path: Path, size: int, slices: int) -> Path:

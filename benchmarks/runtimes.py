@@ -11,24 +11,20 @@ are of up to 16 slices or pictures.
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
-import time
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from _measuring import Figures, add_json, in_turns, machine_line, phantom, ratio, timed
 
 from pipelines.exporting.network_inputs import network_inputs
 from pipelines.inferers import MixedPrecisionInferer
 from pipelines.prediction import open_inference
 from pipelines.preparation.cases import look_for_cases
 from pipelines.runtimes import Agreement, installed, onnx_of, open_session
-from pipelines.runtimes.machine import machine
-from pipelines.tasks.registry import DATASETS
 
 PROJECT = Path(__file__).resolve().parent.parent
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -41,29 +37,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compiled", action="store_true", help="torch.compile too: a minute more")
+    add_json(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found = machine()
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_tile") if flag in found["cpu"].split()]
-    said = ", ".join(f"{name} {each}" for name, each in installed().items())
-    print(
-        f"{found['cpu'].split(' fpu')[0]} ({', '.join(flags)}), {args.threads} threads, {platform.system()}; ", end=""
-    )
-    print(f"torch {torch.__version__}, {said}, monai {version('monai')}; {args.rounds} rounds.\n")
+    print(f"{machine_line()}; {args.rounds} rounds.\n")
+    figures = Figures("runtimes")
     with tempfile.TemporaryDirectory() as folder:
         scan = args.scans or phantom("covid_ct", Path(folder) / "ct", size=512, file_format="nifti")
-        measure("covid_ct_lesion_segmentation", scan, args, slice_size=[512, 512], flips=False, scales=[1.0])
+        measure("covid_ct_lesion_segmentation", scan, args, figures, slice_size=[512, 512], flips=False, scales=[1.0])
         picture = args.pictures or phantom("chest_xray", Path(folder) / "xray", size=512)
-        measure("chest_xray_pneumonia_classification", picture, args)
+        measure("chest_xray_pneumonia_classification", picture, args, figures)
+    figures.write(args.json)
 
 
-def phantom(name: str, folder: Path, **options: Any) -> Path:
-    DATASETS[name].phantoms()(folder, raw=True, cases=2, **options)
-    cases = [Path(each["image"]) for each in look_for_cases(folder)[0]]
-    return next(each for each in cases if "mask" not in str(each))
-
-
-def measure(name: str, source: Path, args: argparse.Namespace, **options: Any) -> None:
+def measure(name: str, source: Path, args: argparse.Namespace, figures: Figures, **options: Any) -> None:
     device = torch.device("cpu")
     workflow = open_inference(PROJECT / "bundles" / name, device=device, amp=False, input=str(source), **options)
     network = workflow.parser.get_parsed_content("network").eval()
@@ -77,17 +64,12 @@ def measure(name: str, source: Path, args: argparse.Namespace, **options: Any) -
         exact = network(images)
         for forward in ways.values():
             forward(one)
-        seconds: dict[str, list[float]] = {label: [] for label in ways}
-        for _ in range(args.rounds):
-            for label, forward in ways.items():
-                begun = time.perf_counter()
-                forward(one)
-                seconds[label].append(time.perf_counter() - begun)
+        seconds = in_turns(ways, args.rounds, lambda forward: timed(partial(forward, one)))
         for label, forward in ways.items():
-            ratios = np.array(seconds[label]) / np.array(seconds["eager fp32"])
-            low, middle, high = np.percentile(ratios, [25, 50, 75])
-            print(f"| {label} | {middle:.3f} | {low:.3f} to {high:.3f} | ", end="")
+            took = ratio(seconds[label], seconds["eager fp32"])
+            print(f"| {label} | {took.middle:.3f} | {took.low:.3f} to {took.high:.3f} | ", end="")
             print(f"{Agreement.of(exact, forward(images)).text} |", flush=True)
+            figures.add(f"{name}, {label} to eager fp32", "of the time", took)
     print()
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from _measuring import Figures, add_json
 from pydicom.pixels import pixel_array
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
@@ -50,11 +51,13 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=600)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--work", type=Path, help="where the series are kept; a temporary folder if not given")
+    add_json(parser)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one[0], *map(Path, args.one[1:]))))
         return
+    figures = Figures("series_memory")
     with tempfile.TemporaryDirectory() as made:
         work = args.work or Path(made)
         for name in ENCODINGS:
@@ -66,7 +69,9 @@ def main() -> None:
             told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             seconds, ratio = json.loads(told)
             print(f"| {how} | {name} | {seconds:.1f} | {ratio:.2f} |", flush=True)
+            figures.add(f"{name}, {how}, peak to the volume", "x", ratio)
         parallel(work)
+    figures.write(args.json)
 
 
 def write(folder: Path, slices: int, side: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -146,6 +149,17 @@ def test_a_run_of_its_own_has_an_allocator_that_keeps_and_whatever_was_set_by_ha
     found = run_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
     assert (found["MALLOC_TRIM_THRESHOLD_"], found["OMP_NUM_THREADS"]) == ("1", "3")
     assert (found["MALLOC_MMAP_THRESHOLD_"], found["OMP_WAIT_POLICY"]) == ("4294967296", "PASSIVE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
+def test_a_training_keeps_the_memory_that_it_frees() -> None:
+    """What a step has freed, the next one need not ask the system for."""
+    program = "import os\nfrom pipelines import bundle\n{}\nlarge = b'x' * 2**27\ndel large\n"
+    program += "print(int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE'))"
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    commands = [[sys.executable, "-c", program.format(each)] for each in ("", "bundle.keep_freed_memory()")]
+    given_back, kept = (int(subprocess.run(each, env=env, capture_output=True).stdout) for each in commands)
+    assert kept - given_back > 2**26
 
 
 def test_the_network_of_a_run_has_the_numbers_that_it_recorded_and_nothing_else_of_it() -> None:

@@ -7,6 +7,7 @@ from pipelines.datasets.cached_codes import CachedCodes
 from pipelines.datasets.caching import cached_dataset
 from pipelines.datasets.classified_pictures import ClassifiedPictures, EncoderFeatures
 from pipelines.datasets.rated_slices import RatedSlices, class_weights, slice_sampler, slice_weights
+from pipelines.datasets.seeded_loader import SeededLoader
 from pipelines.preparation.cases import cases_to_segment
 from pipelines.preparation.datalist import files
 
@@ -15,6 +16,7 @@ __all__ = [
     "ClassifiedPictures",
     "EncoderFeatures",
     "RatedSlices",
+    "SeededLoader",
     "balanced_sampler",
     "balanced_weights",
     "cached_dataset",

@@ -1,6 +1,7 @@
 """Ignite handlers for MONAI's engines: reproducible epochs, checkpoints that survive a kill, fitted calibrations,
 written predictions."""
 
+from pipelines.handlers.accumulation import AccumulatedMean, StepSchedule
 from pipelines.handlers.averaging import AveragedWeights
 from pipelines.handlers.calibration import CalibrationFit, calibrated
 from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Finding, publish
@@ -16,6 +17,7 @@ from pipelines.handlers.reconstructions import ReconstructionPicture
 __all__ = [
     "NOT_FOR_CARE",
     "WRITING",
+    "AccumulatedMean",
     "AveragedWeights",
     "CalibrationFit",
     "CaseWriter",
@@ -28,6 +30,7 @@ __all__ = [
     "PictureClassWriter",
     "ReconstructionPicture",
     "ResumableEarlyStop",
+    "StepSchedule",
     "TrainingCheckpoint",
     "WeightsLoader",
     "calibrated",

@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipelines.errors import ConfigError
+from pipelines.handlers.accumulation import stepped
 
 
 class AveragedWeights:
@@ -61,7 +62,7 @@ class AveragedWeights:
             self.network.load_state_dict(_inner(self.trained).state_dict())
 
     def _update(self, engine: Engine) -> None:
-        if self._average is not None:
+        if self._average is not None and stepped(engine):
             self._average.update_parameters(_inner(self.trained))
             if engine.state.iteration == (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0):
                 _inner(self.trained).load_state_dict(self.network.state_dict())

@@ -15,7 +15,8 @@ class EpochSeed:
     """Seeds all randomness from (seed, epoch, rank) when an epoch starts, and starts a fresh pass over the data.
 
     So epoch 7 draws the same order, crops and noise whether it follows epoch 6 or a restart from its checkpoint, and
-    nothing but the epoch's number has to be saved. The DataLoader's workers derive their seeds from torch's.
+    nothing but the epoch's number has to be saved. ``SeededLoader`` takes its items' seeds from torch's state, so that
+    its batches do not depend on who loads them; another loader's workers have seeds of their own.
 
     Args:
         seed: the training's seed.

@@ -1,5 +1,6 @@
 """How networks for slices and pictures are applied: mixed precision, windows, flips, any length, any size."""
 
+from pipelines.inferers.compiling import can_compile
 from pipelines.inferers.features import EncodedClassInferer, FeatureInferer
 from pipelines.inferers.mixed_precision import MixedPrecisionInferer, supports_bfloat16
 from pipelines.inferers.pictures import PictureInferer
@@ -15,6 +16,7 @@ __all__ = [
     "SliceClassInferer",
     "VolumeSliceInferer",
     "VolumeWindowInferer",
+    "can_compile",
     "resampled",
     "supports_bfloat16",
 ]

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
 
 def supports_bfloat16(device: torch.device | str) -> bool:
     """Whether the device is faster in bfloat16 than in float32 (CPU: AVX512-BF16 or AMX; CUDA: Ampere and later).
@@ -29,17 +31,19 @@ class MixedPrecisionInferer(Inferer):
 
     Args:
         amp: False runs in float32.
+        channels_last: lay pictures and volumes out so, as the network's weights are; False leaves them as they come.
     """
 
-    def __init__(self, amp: bool = True) -> None:
+    def __init__(self, amp: bool = True, channels_last: bool = True) -> None:
         super().__init__()
         self.amp = amp
+        self.channels_last = channels_last
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """``inputs`` (B, C, ...) float32; returns the network's output as float32."""
         inputs = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if self.channels_last and inputs.ndim in _CHANNELS_LAST:
+            inputs = inputs.contiguous(memory_format=_CHANNELS_LAST[inputs.ndim])
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
             output = network(inputs, *args, **kwargs)
         return output.float()

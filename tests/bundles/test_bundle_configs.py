@@ -39,9 +39,12 @@ INFERENCE_IDS = [
 SHARED = {"bundle_root", "root", "dataset_dir", "datalist", "device", "amp", "network_name"}
 # what a bundle lets a user turn, whatever it is for
 KNOBS = {
-    "train": ["epochs", "batch_size", "learning_rate", "workers", "seed", "device", "amp", "ckpt_dir", "resume"],
+    "train": [
+        "epochs", "batch_size", "accumulate", "learning_rate", "workers", "seed", "device", "amp", "channels_last",
+        "compile", "ckpt_dir", "resume",
+    ],
     "inference": ["input", "checkpoint", "output_dir", "workers", "device", "amp"],
-}
+}  # fmt: skip
 
 
 def overlays(bundle: Bundle) -> list[str]:
@@ -139,16 +142,18 @@ def test_expressions_use_what_is_there(bundle: Bundle) -> None:
 def test_overlays_merge_onto_what_exists(bundle: Bundle) -> None:
     """An overlay's id is in what it is laid over; a new one is a knob at the top that the overlay itself refers to.
 
-    So a misspelt id, which MONAI would add in silence, is found: nothing refers to it.
+    So a misspelt id, which MONAI would add in silence, is found: nothing refers to it. A network's overlay is laid over
+    training and inference alike, and may turn a knob that one of them has.
     """
-    problems = []
+    problems, wholes = [], [bundle.config(name) for name in bundle.whole]
     for label, names in combinations(bundle).items():
         for position, name in enumerate(names[1:], start=1):
             base, overlay = bundle.config(*names[:position]), bundle.written(name)
             for key in overlay:
                 id = key.removeprefix("+")
                 used = references({other: value for other, value in overlay.items() if other != key})
-                if not has(base, id) and ("#" in id or key.startswith("+") or id not in used):
+                known = has(base, id) or (name in bundle.networks and any(id in whole for whole in wholes))
+                if not known and ("#" in id or key.startswith("+") or id not in used):
                     problems.append(f"{label}: {name}.yaml has {key}")
     assert problems == []
 

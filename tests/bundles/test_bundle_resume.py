@@ -79,7 +79,8 @@ def test_resumed_training_equals_an_uninterrupted_one(
     assert last(killed)["progress"]["epoch"] == 1
     assert not equal(last(killed)["network"], last(trained.ckpt_dir)["network"])
     earlier, before = read_run_file(killed), runs.all().keys()
-    words = bundle.command("train", bundle.smallest, dataset_dir=phantoms, ckpt_dir=killed, resume=True, **EVENTS)
+    knobs = {"dataset_dir": phantoms, "ckpt_dir": killed, "resume": True, **EVENTS}
+    words = bundle.command("train", bundle.smallest, **knobs, workers=4)  # others load the same batches
     python(words, killed.parent, env)
     resumed, whole = last(killed), last(trained.ckpt_dir)
     assert whole.keys() >= {"network", "optimizer", "lr_scheduler", "progress"}

@@ -23,6 +23,7 @@ from pipelines.bundle import bundles_in
 HELD = {
     "train": (
         "bundle_root", "root", "datalist", "ckpt_dir", "output_dir", "resume", "pretrained", "seed", "device", "amp",
+        "channels_last", "compile", "accumulate",
         "tracking_uri", "run_name", "loss_function", "optimizer", "lr_scheduler", "train#dataloader", "train#inferer",
         "train#handlers", "train#trainer", "validate#preprocessing", "validate#sampler", "validate#dataloader",
         "validate#early_stopping", "validate#handlers", "validate#evaluator", "main_process", "initialize", "run",
@@ -42,7 +43,7 @@ DIFFERENCES = {
     r"train: train#inferer#.*": "what is learnt from may be an encoder's features",
     r"(train|evaluate): validate#dataloader#batch_size": "features are all of one size, pictures are not",
     r"train: train#handlers#RunTracker#params#.*": "each has its knobs; a test of their own looks for them",
-    r"train: train#handlers#LrScheduleHandler#(epoch_level|step_transform)": "a schedule by epochs can be laid over",
+    r"train: train#handlers#StepSchedule#(epoch_level|step_transform)": "a schedule by epochs can be laid over",
     r"train: train#handlers#TrainingCheckpoint#(network|state#average)": "an average is kept",
     r"train: validate#evaluator#network": "weights averaged over steps are what is validated",
     r"evaluate: validate#handlers#WeightsLoader#network": "and what is measured",

@@ -77,6 +77,16 @@ def test_mixed_precision_returns_float32_near_to_it():
     assert 0 < (exact - mixed).abs().max() < 0.05
 
 
+@pytest.mark.parametrize(("dims", "laid"), [(2, torch.channels_last), (3, torch.channels_last_3d)])
+def test_what_a_network_learns_from_lies_as_its_weights_do(dims, laid):
+    images = torch.rand(2, 3, *[8] * dims)
+    seen = []
+    for channels_last in (True, False):
+        MixedPrecisionInferer(False, channels_last)(images, lambda given: seen.append(given) or given)
+    assert [each.is_contiguous(memory_format=laid) for each in seen] == [True, False]
+    assert torch.equal(*seen)
+
+
 def test_support_is_known_for_the_cpu():
     assert supports_bfloat16("cpu") in (True, False)
     assert supports_bfloat16("meta") is False
