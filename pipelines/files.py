@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST = 100  # letters of a safe name
+_HELD: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 # A UID of somebody's images: no address, no version, and none of DICOM's own classes and syntaxes.
 _UID = re.compile(r"(?<![\w.])(?!1\.2\.840\.10008\.)\d+(?:\.\d+){5,}(?!\w)")
 
@@ -73,41 +75,55 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool
         unfinished.unlink(missing_ok=True)
 
 
+def _let_go() -> None:
+    """In a forked process: a worker may outlive the process that holds the folder by seconds."""
+    for lock in list(_HELD):
+        lock._file.close()
+    _HELD.clear()
+
+
 class FolderLock:
-    """Holds a folder for one writer, until it is closed or the process ends, however it ends.
+    """Holds a folder for one writer, until it is closed or the process ends, however it ends. Processes that are forked
+    meanwhile do not hold it on.
 
     Args:
         folder: must be there.
         name: of the file in it that is locked.
+        option: by what another folder is chosen, for the error.
 
     Raises:
         OutputError: another process, or another call in this one, holds it; or it cannot be written.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, option: str = "--out") -> None:
         self._path = folder / name
         while True:
             try:
                 self._file = self._path.open("w")
             except OSError as error:
                 what = f"the folder cannot be written ({error.strerror})"
-                raise OutputError(what, where=folder, how="choose another --out") from error
+                raise OutputError(what, where=folder, how=f"choose another {option}") from error
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._file.close()
                 what = "another call is writing here"
-                raise OutputError(what, where=folder, how="wait for it, or choose another --out") from None
+                raise OutputError(what, where=folder, how=f"wait for it, or choose another {option}") from None
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                    _HELD.add(self)
                     return
             self._file.close()  # its holder has just removed it, and another file of its name can be locked
 
     def close(self) -> None:
         """Let others write."""
+        _HELD.discard(self)
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def text(content: str) -> Callable[[IO[bytes]], object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import OutputError
-from pipelines.files import make_folder, safe_name, table, text, write_file
+from pipelines.files import FolderLock, make_folder, safe_name, table, text, write_file
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -49,3 +49,21 @@ def test_safe_names_are_safe_and_stay_apart(name: str) -> None:
 
 def test_a_harmless_name_stays() -> None:
     assert safe_name("radiopaedia_10_85902_1") == "radiopaedia_10_85902_1"
+
+
+def test_a_folder_has_one_writer_and_a_forked_process_does_not_hold_it_on(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path, ".lock", option="ckpt_dir")
+    with pytest.raises(OutputError, match=r"another call is writing here; .* choose another ckpt_dir"):
+        FolderLock(tmp_path, ".lock", option="ckpt_dir")
+    wait, go = os.pipe()
+    child = os.fork()
+    if child == 0:  # as a worker that outlives the process that began it
+        os.close(go)
+        os.read(wait, 1)
+        os._exit(0)
+    os.close(wait)
+    lock._file.close()  # as the end of a process does: nobody has said that the folder is free
+    FolderLock(tmp_path, ".lock").close()
+    os.close(go)
+    os.waitpid(child, 0)
+    assert not (tmp_path / ".lock").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ from monai.utils import CommonKeys
 from PIL import Image
 
 from pipelines.errors import ConfigError
+from pipelines.files import FolderLock, make_folder
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.tracking.event_folders import INSTALL, events_root, forget_events
 from pipelines.tracking.learning_curve import learning_curve
@@ -92,6 +94,7 @@ class RunTracker:
 
     Raises:
         TrackingError: the tracking URI is a folder, which MLflow no longer takes.
+        OutputError: (by ``run``) another training is writing to ``ckpt_dir``, or nobody can.
         ConfigError: events for TensorBoard are asked for, and it is not installed, or there is no folder for them.
     """
 
@@ -178,7 +181,7 @@ class RunTracker:
         run: Callable[..., Any] = engine.run
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
-            with SigtermUnwinds() as sigterm:
+            with SigtermUnwinds() as sigterm, self._alone():
                 try:
                     take_off_monais(engine, self.evaluator)
                     self._begin(engine)
@@ -194,6 +197,13 @@ class RunTracker:
                 return result
 
         engine.run = tracked_run  # type: ignore[method-assign]
+
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        """The folder of checkpoints, held for this training alone."""
+        if self.ckpt_dir is None:
+            return contextlib.nullcontext()
+        make_folder(self.ckpt_dir)
+        return contextlib.closing(FolderLock(self.ckpt_dir, ".training.lock", option="ckpt_dir"))
 
     def _forget(self) -> None:
         self._history: dict[str, list[tuple[int, float]]] = {}

@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 from monai.handlers import MLFlowHandler
 from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
 
-from pipelines.errors import TrackingError
+from pipelines.errors import OutputError, TrackingError
+from pipelines.files import FolderLock
 from pipelines.tracking import RunTracker
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.warm import WarmPython
@@ -363,3 +364,22 @@ def test_values_that_mlflow_would_refuse(store: str) -> None:
 def test_a_folder_as_store_is_refused_before_anything_runs() -> None:
     with pytest.raises(TrackingError, match=r"sqlite:///"):
         RunTracker("tiny_bundle", tracking_uri="./mlruns")
+
+
+def test_two_trainings_in_one_folder_refuse_each_other(store: str, tmp_path: Path) -> None:
+    trainer, _ = tiny_training(tracking_uri=store, ckpt_dir=tmp_path)
+    other, _ = tiny_training(tracking_uri=store, ckpt_dir=tmp_path)
+    said: list[OutputError] = []
+
+    def begin_another() -> None:
+        with pytest.raises(OutputError, match="choose another ckpt_dir") as caught:
+            other.run()
+        said.append(caught.value)
+
+    trainer.add_event_handler(Events.EPOCH_STARTED(once=1), begin_another)
+    trainer.run()
+    assert [error.where for error in said] == [str(tmp_path)]
+    assert len(runs(store)) == 1, "the refused training is no run"
+    other.run()
+    FolderLock(tmp_path, ".training.lock").close()  # free again
+    assert not (tmp_path / ".training.lock").exists()
