@@ -20,11 +20,16 @@ def user_fault(error: BaseException | None) -> PipelinesError | None:
     return None
 
 
-def say_faults_last() -> None:
+def say_faults_last(program: str | None = None) -> None:
     """In a process of ``python -m monai.bundle``: a `PipelinesError` that ends it is said once more after the trace and
-    all else, in the words of ``python -m pipelines``. Elsewhere, and the second time, nothing happens."""
+    all else, in the words of ``python -m pipelines``. Elsewhere, and the second time, nothing happens.
+
+    Args:
+        program: the module that is run as a program; None for what Python says of it.
+    """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if getattr(spec, "name", None) != "monai.bundle.__main__" or getattr(sys.excepthook, "says_last", False):
+    program = program or getattr(spec, "name", "").removesuffix(".__main__")
+    if program != "monai.bundle" or getattr(sys.excepthook, "says_last", False):
         return
     before, faults = sys.excepthook, []
 

@@ -224,6 +224,8 @@ def _run(words: list[str]) -> NoReturn:
     code = 0
     try:
         if words[0] == "-m":
+            if "pipelines.said_last" in sys.modules:  # whoever imports it in vain in a process that is to be another
+                sys.modules["pipelines.said_last"].say_faults_last(words[1])
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         elif words[0] == "-c":
             exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})  # noqa: S102 - `python -c`
