@@ -14,13 +14,9 @@ from pipelines.said_last import say_faults_last, user_fault
 
 def test_the_fault_is_found_in_what_was_raised_from_it() -> None:
     fault = DatalistError("nothing is in it", where="data", how="prepare it")
-    try:
-        try:
-            raise fault
-        except DatalistError as error:
-            raise RuntimeError("Failed to evaluate ConfigExpression") from error
-    except RuntimeError as error:
-        assert user_fault(error) is fault
+    evaluated = RuntimeError("Failed to evaluate ConfigExpression")
+    evaluated.__cause__ = fault
+    assert user_fault(evaluated) is fault
     assert user_fault(ValueError("ours")) is None
     outer = OutputError("the file cannot be written")
     outer.__cause__ = fault
