@@ -184,6 +184,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough  # the contract's own test
 def test_a_bundle_of_a_kind_that_is_not_known_passes_what_any_must(results: dict[str, Outcome]) -> None:
     right = results["right_autoencoder"]
     assert right.failed == set()
@@ -208,6 +209,7 @@ def test_a_bundle_of_a_kind_that_is_not_known_passes_what_any_must(results: dict
 
 
 @pytest.mark.slow
+@pytest.mark.thorough  # the contract's own test
 def test_a_crooked_one_does_not(results: dict[str, Outcome]) -> None:
     assert results["crooked_autoencoder"].failed - {"test_commands_run"} == {
         "test_check_finds_nothing",

@@ -147,7 +147,8 @@ LONG_EXPORTS = {
     "LungFramedClassifier",
     "MobileNetV2UNet",
     "TransferClassifier",
-}  # half a minute with free sizes
+}  # a minute with free sizes; bundles' exports of their own size are tested with them
+LONG = (pytest.mark.slow, pytest.mark.thorough)
 
 every_network = pytest.mark.parametrize("promise", NETWORKS.values(), ids=NETWORKS.keys())
 our_networks = pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_OURS))
@@ -155,7 +156,7 @@ our_networks = pytest.mark.parametrize("name", sorted(NETWORKS.keys() - NOT_OURS
 networks_of_any_size = pytest.mark.parametrize(
     "promise",
     [
-        pytest.param(promise, id=name, marks=pytest.mark.slow if name in LONG_EXPORTS else ())
+        pytest.param(promise, id=name, marks=LONG if name in LONG_EXPORTS else ())
         for name, promise in NETWORKS.items()
         if promise.any_size_when_traced
     ],
