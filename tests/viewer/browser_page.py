@@ -49,7 +49,7 @@ class Page:
     def js(self, expression: str) -> Any:
         return self.page.evaluate(expression)
 
-    def until(self, expression: str, seconds: float = 30) -> None:
+    def until(self, expression: str, seconds: float = 90) -> None:
         end = time.monotonic() + seconds  # Playwright's own waiting needs eval, which the page's policy forbids
         while not self.js(f"Boolean({expression})"):
             assert time.monotonic() < end, (

@@ -304,7 +304,7 @@ def test_keys_of_other_keyboards_and_the_focus(folder: Path, view: Callable[...,
         page.js(f"void document.body.dispatchEvent(new KeyboardEvent('keydown', {event}))")
 
     typed("2", "Digit2", shiftKey=True)  # French
-    assert page.js("viewer.state.windowName") == "mediastinum"
+    page.until('viewer.state.windowName === "mediastinum"')
     typed("C", "KeyC")  # Caps Lock
     assert page.js("viewer.state.view") == "coronal"
     typed("!", "Digit1", shiftKey=True)  # American, German
