@@ -312,7 +312,7 @@ def network_config(bundles: Path, name: str, network: str) -> dict[str, Any]:
     configs = bundles / name / "configs"
     files = [configs / "train.yaml", configs / "networks" / f"{network}.yaml"]
     if not _NAME.fullmatch(name) or not files[0].is_file():
-        raise UsageError(f"no bundle {name} here", where=bundles)
+        raise UsageError(f"no bundle {name!r} here", where=bundles)
     if not _NAME.fullmatch(network):
         raise UsageError(f"{network} is no name of a network here", where=configs)
     content = read_configs([path for path in files if path.is_file()])

@@ -182,7 +182,7 @@ def test_what_a_run_is_called_leads_out_of_no_folder(tmp_path: Path, name: str, 
     for folder in ("one/a", "one", "two/b", "."):
         (tmp_path / folder / "configs" / "networks").mkdir(parents=True)
         (tmp_path / folder / "configs" / "train.yaml").write_text(f"network_name: '{network}'\nnetwork_def: {{}}\n")
-    with pytest.raises(UsageError, match=r"no bundle .*here|is no name of a network"):
+    with pytest.raises(UsageError, match=r"no bundle .* here|is no name of a network"):
         network_config(tmp_path / "one", name, network)
     with pytest.raises(UsageError, match="no bundle"):
         network_config(tmp_path / "one", str(tmp_path / "two" / "b"), "c")

@@ -7,6 +7,7 @@ import io
 import shutil
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,7 @@ def _of_zip(path: Path, _: object) -> None:
 
 def _bomb(path: Path, _: object) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for k in range(4):
+        for k in range(9):  # more than the 512 MiB that may be shrunk to next to nothing
             archive.writestr(f"{k}.dcm", bytes(64 * 2**20))
 
 
@@ -198,43 +199,47 @@ CT: dict[str, Spoilt] = {
     "text_file": Spoilt(1, _alone(_text), UnreadableFileError, "DICOM"),
     "empty.nii.gz": Spoilt(1, _empty, UnreadableFileError, "empty"),
     "text.nii.gz": Spoilt(1, _text, UnreadableFileError, "compressed"),
-    "outside.zip": Spoilt(1, _of_zip, UnreadableFileError, ""),
-    "bomb.zip": Spoilt(1, _bomb, UnreadableFileError, ""),
+    "outside.zip": Spoilt(1, _of_zip, UnreadableFileError, "outside of the folder"),
+    "bomb.zip": Spoilt(1, _bomb, UnreadableFileError, "a bomb"),
     "cut_pixels": Spoilt(1, _bytes(lambda raw: raw[:-900]), UnreadableFileError, "truncated|damaged|cut"),
-    "cut_header": Spoilt(1, _bytes(lambda raw: raw[:200]), PipelinesError, ""),
+    "cut_header": Spoilt(1, _bytes(lambda raw: raw[:200]), UnreadableFileError, "transfer syntax"),
     "empty_slice": Spoilt(1, _bytes(lambda raw: b""), UnreadableFileError, "empty"),
-    "undecodable": Spoilt(1, _slices(_undecodable), UnreadableFileError, ""),
-    "absurd_rows": Spoilt(1, _set(Rows=65000), PipelinesError, ""),
-    "absurd_frames": Spoilt(1, _set(only=1, NumberOfFrames="2000000000"), PipelinesError, ""),
+    "undecodable": Spoilt(1, _slices(_undecodable), UnreadableFileError, "truncated or damaged"),
+    "absurd_rows": Spoilt(1, _set(Rows=65000), UnreadableFileError, "absurd size"),
+    "absurd_frames": Spoilt(1, _set(only=1, NumberOfFrames="2000000000"), UnreadableFileError, "2000000000 frames"),
     # series
     "gap": Spoilt(2, _slices(lambda _, k: k != 3), SeriesError, "slice is missing"),
     "twice": Spoilt(2, _twice, SeriesError, "twice"),
     "patients": Spoilt(2, _set(only=2, PatientID="other"), SeriesError, "patients"),
     "studies": Spoilt(2, _set(only=2, StudyInstanceUID=generate_uid()), SeriesError, "studies"),
-    "sizes": Spoilt(2, _set(only=2, PixelSpacing=[3, 3]), PipelinesError, "spacing|pixel"),
+    "sizes": Spoilt(2, _set(only=2, PixelSpacing=[3, 3]), SeriesError, "pixel spacing changes"),
     "tilt": Spoilt(2, _slices(_tilted), GeometryError, "tilt"),
-    "uneven": Spoilt(2, _slices(_uneven), PipelinesError, "distance|apart|spac|miss"),
+    "uneven": Spoilt(2, _slices(_uneven), SeriesError, "distance between slices varies"),
     "no_position": Spoilt(2, _set(ImagePositionPatient=None), SeriesError, "ImagePositionPatient"),
-    "no_orientation": Spoilt(2, _set(ImageOrientationPatient=None), PipelinesError, "ImageOrientationPatient"),
-    "crooked": Spoilt(2, _set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), PipelinesError, ""),
+    "no_orientation": Spoilt(2, _set(ImageOrientationPatient=None), SeriesError, "ImageOrientationPatient"),
+    "crooked": Spoilt(2, _set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), GeometryError, "right angles"),
     "two_acquisitions": Spoilt(2, _two_acquisitions, SeriesError, "acquisition"),
-    "rescale_lost": Spoilt(2, _set(RescaleSlope=None, RescaleIntercept=None), PipelinesError, "Rescale"),
-    "colours": Spoilt(2, _set(PhotometricInterpretation="RGB", SamplesPerPixel=3), PipelinesError, ""),
+    "rescale_lost": Spoilt(
+        2, _set(RescaleSlope=None, RescaleIntercept=None), IntensityError, "RescaleSlope is missing"
+    ),
+    "colours": Spoilt(2, _set(PhotometricInterpretation="RGB", SamplesPerPixel=3), UnsupportedImageError, "RGB"),
     # meaning
     "another_modality": Spoilt(3, _set(Modality="MR"), UnsupportedImageError, "MR"),
     "constant": Spoilt(3, _pixels(lambda plane: plane * 0), IntensityError, "constant|same"),
     "no_hu": Spoilt(3, _pixels(lambda plane: plane // 7 + 5000), IntensityError, "Hounsfield|HU"),
     "nan.nii.gz": Spoilt(3, _voxels(_nan), IntensityError, "NaN|no number|not finite"),
     "constant.nii.gz": Spoilt(3, _voxels(lambda voxels: voxels * 0 + 40), IntensityError, "constant|same"),
-    "a_mask.nii.gz": Spoilt(3, _voxels(lambda voxels: (voxels > 0).astype(np.uint8)), PipelinesError, "mask"),
+    "a_mask.nii.gz": Spoilt(3, _voxels(lambda voxels: (voxels > 0).astype(np.uint8)), IntensityError, "mask"),
     # NIfTI
     "4d.nii.gz": Spoilt(4, _voxels(lambda voxels: np.stack([voxels, voxels + 1], axis=-1)), UnsupportedImageError, "4"),
     "no_spacing.nii.gz": Spoilt(4, _head(80, bytes(12)), GeometryError, "spacing"),
     "two_affines.nii.gz": Spoilt(4, _nifti(_mirrored_sform), GeometryError, "sform and qform"),
-    "absurd_size.nii.gz": Spoilt(4, _head(42, struct.pack("<3h", 32000, 32000, 32000)), PipelinesError, ""),
-    "another_type.nii.gz": Spoilt(4, _head(70, struct.pack("<h", 1792)), PipelinesError, ""),
+    "absurd_size.nii.gz": Spoilt(
+        4, _head(42, struct.pack("<3h", 32000, 32000, 32000)), UnreadableFileError, "absurd size"
+    ),
+    "another_type.nii.gz": Spoilt(4, _head(70, struct.pack("<h", 1792)), UnsupportedImageError, "complex128"),
     # archives and names that are not read
-    "notes.heic": Spoilt(6, _text, PipelinesError, "HEIC|not a kind|convert|save"),
+    "notes.heic": Spoilt(6, _text, UnreadableFileError, "HEIC picture, whatever its name says"),
 }
 
 
@@ -260,6 +265,7 @@ def _absurd_png(path: Path, picture: Image.Image) -> None:
     picture.save(buffer, "PNG")
     raw = bytearray(buffer.getvalue())
     raw[16:24] = struct.pack(">2I", 60000, 60000)
+    raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))  # or it would be refused for its check sum
     path.write_bytes(bytes(raw))
 
 
@@ -268,7 +274,7 @@ PICTURES: dict[str, Spoilt] = {
     "text.jpg": Spoilt(1, _text, UnreadableFileError, "JPEG"),
     "cut.png": Spoilt(6, _cut(0.6, "PNG"), UnreadableFileError, "truncated|damaged"),
     "cut.jpg": Spoilt(6, _cut(0.6, "JPEG"), UnreadableFileError, "truncated|damaged"),
-    "absurd.png": Spoilt(6, _absurd_png, PipelinesError, ""),
+    "absurd.png": Spoilt(6, _absurd_png, UnreadableFileError, "pixels"),
     "dot.png": Spoilt(6, _picture(lambda picture: picture.resize((1, 1))), UnsupportedImageError, "pixel|small"),
     "moving.png": Spoilt(6, _moving, UnsupportedImageError, "pictures|frames|animated"),
     "another.png": Spoilt(6, _picture(lambda picture: picture, format="GIF"), UnreadableFileError, "PNG"),

@@ -48,7 +48,7 @@ def test_a_network_that_cannot_be_had_says_why_and_is_not_made_up(project: Path)
         ],
         project / "bundles",
     )
-    assert (gone.parameters, gone.why_not) == (7, "not measured: no bundle gone here")
+    assert (gone.parameters, gone.why_not) == (7, "not measured: no bundle 'gone' here")
     assert "has no configs/networks/no_such_unet.yaml" in strange.why_not
     assert "built here it has 9,235 parameters, and the run recorded 1" in other.why_not
     assert "is no name of a network" in noname.why_not
