@@ -55,15 +55,19 @@ def test_a_folder_has_one_writer_and_a_forked_process_does_not_hold_it_on(tmp_pa
     lock = FolderLock(tmp_path, ".lock", option="ckpt_dir")
     with pytest.raises(OutputError, match=r"another call is writing here; .* choose another ckpt_dir"):
         FolderLock(tmp_path, ".lock", option="ckpt_dir")
-    wait, go = os.pipe()
+    (here, there), (wait, go) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:  # as a worker that outlives the process that began it
         os.close(go)
+        os.write(there, b"1")
         os.read(wait, 1)
         os._exit(0)
-    os.close(wait)
-    lock._file.close()  # as the end of a process does: nobody has said that the folder is free
-    FolderLock(tmp_path, ".lock").close()
-    os.close(go)
-    os.waitpid(child, 0)
+    try:
+        os.read(here, 1)  # until it runs, and has let go
+        lock._file.close()  # as the end of a process does: nobody has said that the folder is free
+        FolderLock(tmp_path, ".lock").close()
+    finally:
+        for end in (here, there, wait, go):
+            os.close(end)
+        os.waitpid(child, 0)
     assert not (tmp_path / ".lock").exists()

@@ -15,6 +15,7 @@ from ignite.engine import Engine
 
 from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest, truth_digest
 from pipelines.fetched import local
+from pipelines.tracking.monais_handlers import take_off_monais
 from pipelines.tracking.run_contents import (
     command_line,
     commit,
@@ -25,7 +26,7 @@ from pipelines.tracking.run_contents import (
     versions,
 )
 from pipelines.tracking.run_file import RunRecord, read_run_file
-from pipelines.tracking.run_handler import rank, take_off_monais
+from pipelines.tracking.run_handler import rank
 from pipelines.tracking.run_writer import RunWriter, send_waiting, short_and_quiet
 from pipelines.tracking.store import checked_uri, redact, sqlite_path, tracking_uri
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.handlers import MLFlowHandler
 from monai.utils import CommonKeys
 from PIL import Image
 
@@ -27,6 +26,7 @@ from pipelines.files import FolderLock, make_folder
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.tracking.event_folders import INSTALL, events_root, forget_events
 from pipelines.tracking.learning_curve import learning_curve
+from pipelines.tracking.monais_handlers import take_off_monais
 from pipelines.tracking.run_contents import (
     command_line,
     commit,
@@ -360,20 +360,6 @@ class RunTracker:
             writer.figure(learning_curve(self._history, self.network_name), "learning_curve.png")
         writer.end("FAILED")
         self._name_run_file()
-
-
-def take_off_monais(*engines: Engine | None) -> None:
-    """Take MONAI's own MLflow handlers off the engines, so that what we record is recorded once."""
-    found = 0
-    for engine in filter(None, engines):
-        for event, handlers in list(engine._event_handlers.items()):
-            for handler in [each[0] for each in handlers]:
-                given = getattr(handler, "__wrapped__", handler)  # ignite wraps one that is not called at every event
-                if isinstance(getattr(given, "__self__", None), MLFlowHandler):
-                    engine.remove_event_handler(given, event)
-                    found += 1
-    if found:
-        logger.warning("this bundle tracks its runs itself: MONAI's --tracking mlflow is not needed, and is left out")
 
 
 def rank() -> int:
