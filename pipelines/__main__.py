@@ -24,6 +24,7 @@ from pipelines.commands import (
     export,
     label,
     listen,
+    looks,
     new,
     package,
     predict,
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export, compress)
+    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export, compress, looks)
     for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles, check):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():

@@ -69,6 +69,7 @@ print(code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_600_slices_stay_under_3_gib_above_the_input(project, tmp_path):
     slices = make_lung_phantom(1, size=512, slices=8)

@@ -67,6 +67,10 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         help="by what the network is run (default auto: where there is enough to do, the fastest that is installed and"
         " agrees with eager)",
     )
+    predict.add_argument(
+        "--unlike", choices=("refuse", "note"),
+        help="what an image gets that is unlike all that the bundle was trained on (default: the bundle's, refuse)",
+    )  # fmt: skip
     predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the runtime (default auto)")
     predict.add_argument(
         "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
@@ -184,6 +188,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
         overrides |= {} if args.device is None else {"device": torch.device(args.device)}
     overrides |= fast_options(bundle) if args.fast else {}
     overrides |= runtime_options(bundle, args.runtime, args.precision)
+    overrides |= {} if args.unlike is None else {"unlike": args.unlike}
     logging.getLogger("pipelines.runtimes").setLevel(logging.INFO)  # which one is taken, and why
     faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:

@@ -10,7 +10,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -21,6 +21,7 @@ from PIL import Image
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
 from pipelines.readers.shown_path import shown_path
+from pipelines.transforms.looks import LIKENESS, said
 
 logger = logging.getLogger(__name__)
 
@@ -117,9 +118,12 @@ class CaseWriter(ABC):
         for item, output in zip(batch, outputs, strict=True):
             path = Path(item["image"].meta["filename_or_obj"])
             name = str(item.get("case") or path.name.split(".")[0])
-            item.pop("image")  # the preprocessed copy is not needed any more; a long volume's is large
+            unlike = item.pop("image").meta.get(LIKENESS)  # the preprocessed copy of a long volume is large
             case = self.given[name] if name in self.given else self.read(path)
-            engine.state.finding = self.find(name, case, {**item, **output})  # type: ignore[attr-defined]
+            found = self.find(name, case, {**item, **output})
+            if unlike is not None:
+                found = replace(found, report=_with_likeness(found.report, float(unlike)))
+            engine.state.finding = found  # type: ignore[attr-defined]
             engine.state.finding_path = path  # type: ignore[attr-defined]
             engine.fire_event(FindingEvents.FOUND)
             finding = engine.state.finding  # type: ignore[attr-defined]
@@ -181,6 +185,16 @@ class CaseWriter(ABC):
             "shape": list(case.array.shape),
             "spacing_mm": None if case.spacing is None else [round(float(s), 6) for s in case.spacing],
         }
+
+
+def _with_likeness(report: Mapping[str, Any], unlike: float) -> dict[str, Any]:
+    """A report that says how unlike training's images the case's is, and that it is doubtful where it is."""
+    told, found = {**report, LIKENESS: round(unlike, 3)}, said(unlike)
+    if found is None:
+        return told
+    key = "reason" if "refer" in report else "doubt"
+    told[key] = "; ".join(filter(None, [report.get(key), found]))
+    return {**told, "refer": True} if "refer" in report else told
 
 
 def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[str, Path]:

@@ -55,6 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     stand = {max(each, key=lambda bundle: len(bundle.networks)) for each in _of_a_kind(_BUNDLES)}
     for item in items:
         bundle = getattr(item, "callspec", None) and item.callspec.params.get("bundle")  # type: ignore[attr-defined]
+        if isinstance(bundle, Bundle) and bundle.kind == "segmentation" and item.name.startswith("test_commands_run"):
+            for mark in MORE:  # the longest README of them; that of the X-rays is run
+                item.add_marker(mark)
         if not isinstance(bundle, Bundle) or bundle in stand:
             continue
         needs = getattr(item, "fixturenames", ())

@@ -39,6 +39,7 @@ def draw(folder: Path) -> None:
     (folder / "datalist.json").write_text(json.dumps(content))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_network_learns_lungs_and_lesions_from_random_weights(tmp_path: Path) -> None:
     (bundle,) = [each for each in map(Bundle, bundles_in(OURS).values()) if (each.dataset, each.kind) == LEARNT]

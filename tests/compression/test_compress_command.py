@@ -44,6 +44,7 @@ def test_a_generator_is_not_compressed(capsys: pytest.CaptureFixture[str], tmp_p
     assert "generates pictures" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_on_phantoms(
     tmp_path: Path,

@@ -61,6 +61,7 @@ def kill_the_training_of(folder: Path, killed: list[int]) -> None:
             killed.append(int(path.parent.name))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_folds_one_of_which_is_killed(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folds = place / "cv" / "tiny_unet"

@@ -126,6 +126,7 @@ def wait_for(true: Any, listening: Listening, seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_fifty_series_four_senders_five_kills(
     project: Path, series: list[list[Path]], warm: WarmPython, tmp_path: Path

@@ -354,6 +354,7 @@ def test_a_config_that_cannot_be_meant_is_refused(project, wrong) -> None:
         results(project, **wrong)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_600_slices(project, tmp_path, record_property) -> None:
     folder = write_series(tmp_path / "series", (512, 512, 600), spacing=(0.7, 0.7, 0.6))

@@ -54,6 +54,7 @@ def lines(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra `ray` is not installed")
 def test_two_workers_one_killed_in_the_middle_of_a_case(tmp_path, weights, monkeypatch, capsys) -> None:

@@ -174,6 +174,7 @@ def _work(rank: int, folder: str) -> None:
     leave_process_group(settle=0.2)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_of_two_processes_the_first_lists_the_masks_of_both(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_work, args=(str(tmp_path),), nprocs=2, join=True)

@@ -146,7 +146,9 @@ LONG_EXPORTS = {
     "EncoderUNet",
     "LungFramedClassifier",
     "MobileNetV2UNet",
+    "SeverityShuffleNet",
     "TransferClassifier",
+    "TwoViewClassifier",
 }  # a minute with free sizes; bundles' exports of their own size are tested with them
 LONG = (pytest.mark.slow, pytest.mark.thorough)
 

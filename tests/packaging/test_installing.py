@@ -24,6 +24,7 @@ from pipelines.packaging import package_bundle, verify_package
 BUNDLE, NETWORK = "covid_ct_lesion_segmentation", "tiny_unet"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_it_installs_and_answers_as_here(project: Path, tmp_path: Path) -> None:
     made = package_bundle(project / "bundles" / BUNDLE, tmp_path / "a.zip", network=NETWORK)

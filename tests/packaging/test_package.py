@@ -115,6 +115,7 @@ def test_the_wheel_is_whole_but_for_weights(wheel: Path) -> None:
     assert not [name for name in names if "direct_url" in name]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_equal_content_is_equal_bytes(project: Path, tmp_path: Path) -> None:
     first = package_bundle(project / "bundles" / SEVERITY, tmp_path / "a.zip")

@@ -206,6 +206,7 @@ def test_a_volume_tells_its_slices(tmp_path, weights, monkeypatch):
     assert {(name, total) for name, _, total in seen} == {("scan", 9)}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_three_hundred_pictures_through_two_kills(tmp_path, weights, warm: WarmPython):
     """Progress from the first second; SIGINT, then SIGKILL; the third call completes, each case once."""

@@ -125,6 +125,7 @@ def judged(plane: np.ndarray) -> str:
         return "negative" if "negative" in str(error) else str(error)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_real_picture_is_refused_and_every_negative_is(shared_data: Path, every: int) -> None:
     paths = sorted((shared_data / "chest_xray").rglob("*.jpeg"))[::every]
@@ -171,6 +172,7 @@ def slice_or_not(plane: np.ndarray) -> str:
         return "other"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_slices_are_told_from_real_xrays(shared_data: Path, every: int) -> None:
     kinds = {  # the least and the most that look like slices

@@ -55,6 +55,7 @@ def contract(bundles: Path, project: Path, python: str, *words: str) -> tuple[se
     return passed, failed, done.stdout[-6000:]
 
 
+@pytest.mark.slow
 def test_each_kind_passes_what_is_read_from_its_configs(project: Path, tmp_path: Path, warm: WarmPython) -> None:
     bundles = begin(tmp_path, *BEGUN)
     files = [f"tests/bundles/test_bundle_{part}.py" for part in CHEAP]
@@ -73,6 +74,7 @@ def test_each_kind_passes_what_is_read_from_its_configs(project: Path, tmp_path:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in WHOLE])
 def test_a_begun_bundle_passes_all_of_the_contract(name: str, project: Path, tmp_path: Path, warm: WarmPython) -> None:

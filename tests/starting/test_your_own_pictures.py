@@ -94,6 +94,7 @@ def walk(person: Person, lines: list[str], name: str, network: str) -> dict[str,
     return folders
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_four_commands_from_pictures_to_masks(
     page: str, project: Path, shared_data: Path, new_store, warm: WarmPython, tmp_path: Path
@@ -117,6 +118,7 @@ def test_four_commands_from_pictures_to_masks(
         assert set(np.unique(np.asarray(mask))) <= {0, 1}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_volumes_by_a_network_in_three_dimensions(
     page: str, project: Path, new_store, warm: WarmPython, tmp_path: Path

@@ -45,6 +45,8 @@ def marked(place: Path) -> dict[str, str]:
         return {run.tags[MARK]: run.run_id for run in store.runs() if MARK in run.tags}
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_an_audit_of_phantoms(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     small = ["--batch_size", "8"]
     assert main(command(place, *small)) == 0
