@@ -28,7 +28,7 @@ from pipelines.transforms import calibration_path
 from pipelines.weights import weights_digest
 
 _NOTE = "<!-- made by `python -m pipelines card` of model_card.json and model_card.yaml: change those, not this -->"
-CARD, RECORD, WORDS = "model_card.md", "model_card.json", "model_card.yaml"
+CARD, RECORD, WORDS, RATES = "model_card.md", "model_card.json", "model_card.yaml", "looks.json"
 SAYS = ("intended_use", "out_of_scope", "limits", "evidence", "claim")
 # Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper.
 CLAIM = {
@@ -206,6 +206,7 @@ def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
         lines += ["## Subgroups", "", *_subgroups(record["groups"])]
     if "samples" not in record["evaluated"]:
         lines += ["## Calibration", "", _calibrated(record.get("calibration") or {}), ""]
+    lines += _images_known(bundle)
     lines += ["## Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
     lines += ["", "## CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
@@ -268,6 +269,17 @@ def _calibrated(found: Mapping[str, Any]) -> str:
             f"({point['rule']}; sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f} there)."
         )
     return said
+
+
+def _images_known(bundle: Path) -> list[str]:
+    """How often images are refused as not of its kind, where that was measured (``python -m pipelines looks``)."""
+    path = bundle / "docs" / RATES
+    if not path.is_file():
+        return []
+    found = _read(path)
+    how = "[how](../../../docs/how-to/refuse-other-images.md)"
+    said = f"Inference refuses an image that is unlike those of the training ({how}); shares with 95 % intervals:"
+    return ["## Is this an image for it?", "", said, "", *_table(found["head"], found["rows"])]
 
 
 def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[int, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import UsageError
-from pipelines.files import write_file
+from pipelines.files import text, write_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -45,7 +46,8 @@ def _looks(args: argparse.Namespace, project: Project) -> int:
     bundle = named_bundle(args.bundle, project.bundles).absolute()
     refuse_generating(bundle, "looks")
     also, own, other = (_named(words) for words in (args.also, args.own, args.other))
-    from pipelines.prediction.looks import LOOKS, fit_looks, table, told_apart
+    from pipelines.model_card import RATES, RECORD, write_card
+    from pipelines.prediction.looks import HEAD, LOOKS, fit_looks, table, told_apart
     from pipelines.transforms.looks import Looks
 
     place = bundle / LOOKS
@@ -55,6 +57,10 @@ def _looks(args: argparse.Namespace, project: Project) -> int:
     else:
         found = Looks.read(place)
     told = told_apart(bundle, found, {f"{args.data.name}, kept aside": [args.data], **own}, other, _say)
+    rates = {"head": HEAD, "rows": [each.row for each in told]}
+    write_file(bundle / "docs" / RATES, text(json.dumps(rates, indent=1, ensure_ascii=False) + "\n"))
+    if (bundle / "docs" / RECORD).is_file():
+        write_card(bundle)
     sys.stdout.write(f"\n{table(told)}\n\n{place}\n")
     return 0
 

@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, interpolate
 from pipelines.networks.pretrained import add_statistics
 from pipelines.weights import read_weights
 
-WEIGHTS = Path(__file__).with_name("picture_features.safetensors")  # benchmarks/looks_shipping.py makes them
+WEIGHTS = Path(__file__).with_name("picture_features.safetensors")  # benchmarks/picture_features.py makes them
 SIDE = 128
 # of each layer but the first: how many times as many channels there are within it, channels, stride
 _LAYERS = (
