@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argpar
     parser.add_argument(
         "--other", nargs="+", default=[], metavar="NAME=DIR", help="and these: images that it is not for"
     )
-    parser.add_argument("--measure", action="store_true", help="fit nothing: measure the file that is there")
+    parser.add_argument("--measure", action="store_true", help="write nothing: measure the file that is there")
     parser.set_defaults(func=lambda args: _looks(args, project(args)))
 
 
@@ -51,16 +51,14 @@ def _looks(args: argparse.Namespace, project: Project) -> int:
     from pipelines.transforms.looks import Looks
 
     place = bundle / LOOKS
-    if not args.measure:
-        found = fit_looks(bundle, args.data, also, _say)
-        write_file(place, lambda file: file.write(found.content()))
-    else:
-        found = Looks.read(place)
+    found = Looks.read(place) if args.measure else fit_looks(bundle, args.data, also, _say)
     told = told_apart(bundle, found, {f"{args.data.name}, kept aside": [args.data], **own}, other, _say)
-    rates = {"head": HEAD, "rows": [each.row for each in told]}
-    write_file(bundle / "docs" / RATES, text(json.dumps(rates, indent=1, ensure_ascii=False) + "\n"))
-    if (bundle / "docs" / RECORD).is_file():
-        write_card(bundle)
+    if not args.measure:
+        write_file(place, lambda file: file.write(found.content()))
+        rates = {"head": HEAD, "rows": [each.row for each in told]}
+        write_file(bundle / "docs" / RATES, text(json.dumps(rates, indent=1, ensure_ascii=False) + "\n"))
+        if (bundle / "docs" / RECORD).is_file():
+            write_card(bundle)
     sys.stdout.write(f"\n{table(told)}\n\n{place}\n")
     return 0
 

@@ -44,6 +44,8 @@ def test_own_images_pass_and_others_are_refused(place: Path, capsys: pytest.Capt
     assert own is not None
     assert float(own[2]) <= 10, said
     assert re.search(r"\| stripes \| other \| 4 \| 0.0 % .*? \| 100.0 % \(39.8 to 100.0\)", said), said
+    card = place / "bundles" / SKIN / "docs" / "model_card.md"
+    assert "| stripes | other | 4 |" in card.read_text(), "the rates stand in the card"
     file = place / "bundles" / SKIN / "configs" / "looks.safetensors"
     before = file.read_bytes()
     assert main([*words, "--other", other, "--measure"]) == 0
