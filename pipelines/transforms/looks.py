@@ -72,7 +72,12 @@ class Looks:
             for part in PARTS
         }
         about = [{"name": look.name, "limit": look.limit, "images": look.images} for look in self.known]
-        return bytes(safetensors.torch.save(state, {"looks": json.dumps(about)}))
+        note = {
+            "looks": json.dumps(about),
+            "data": "; ".join(f"{look.name}, {look.images} images" for look in self.known),
+            "use": "research only; data: docs/data_license.txt",
+        }
+        return bytes(safetensors.torch.save(state, note))
 
     @classmethod
     def read(cls, path: str | Path) -> Looks:

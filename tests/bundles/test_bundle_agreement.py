@@ -103,7 +103,9 @@ def test_validation_finishes_a_mask_as_inference_does(bundle: Bundle) -> None:
 
 def test_preprocessing_is_made_of_the_deterministic_transforms(bundle: Bundle) -> None:
     train, inference = bundle.config("train"), bundle.config("inference")
-    assert at(inference, "preprocessing#transforms") == f"@{DETERMINISTIC}"
+    assert at(inference, "preprocessing#transforms") == f"$@{DETERMINISTIC} + @image_checks"
+    targets = [each["_target_"] for each in at(inference, "image_checks")]
+    assert targets == ["pipelines.transforms.KnownLooksd"], "it refuses, and changes nothing"
     assert at(train, "validate#preprocessing#transforms") == f"@validate#{DETERMINISTIC}"
     assert f"train#{DETERMINISTIC}" in references(at(train, "train#preprocessing"))
 

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from pipelines.auditing.audit import audit
 from pipelines.model_card import render
+from pipelines.transforms.looks import Looks
 from pipelines.weights import weights_digest
 
 LARGEST = 25_000_000  # bytes
@@ -92,8 +93,11 @@ def test_shipped_weights_are_safe_tensors_that_say_what_made_them(bundle: Bundle
         assert path.suffix not in {".pt", ".pth", ".ckpt", ".pkl", ".bin"}, f"{path}: ship .safetensors"
         if path.suffix != ".safetensors":
             continue
-        assert path.parent == bundle.root / "models"
-        if has_trait(bundle, "supervised"):
+        if path == bundle.root / "configs" / "looks.safetensors":  # not a network's
+            Looks.read(path)
+        else:
+            assert path.parent == bundle.root / "models"
+        if has_trait(bundle, "supervised") and path.parent.name == "models":
             assert path.stem in bundle.networks, f"{path} belongs to no network of configs/networks"
         with safe_open(path, "pt") as file:
             note = file.metadata() or {}
