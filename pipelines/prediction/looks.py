@@ -19,7 +19,7 @@ from pipelines.errors import ConfigError, PipelinesError, UsageError
 from pipelines.prediction.opening import fault_behind
 from pipelines.preparation.cases import look_for_cases
 from pipelines.preparation.datalist import files, is_prepared
-from pipelines.transforms.looks import REFUSED, Looks, fit_look, look_of
+from pipelines.transforms.looks import Looks, fit_look, look_of, refused_from
 
 logger = logging.getLogger(__name__)
 LOOKS = Path("configs") / "looks.safetensors"
@@ -36,7 +36,7 @@ class Told:
         own: they are of the kind that the bundle is for.
         images: how many.
         unreadable: refused while they are read, by the checks that every image gets.
-        refused: beyond 1.2 of the limit.
+        refused: beyond 1.2 of the limit (``refused_from``).
         doubtful: between the limit and that.
         middle: the median distance, in the limit; of those that are read.
     """
@@ -92,23 +92,24 @@ class Reader:
         except Exception as error:
             raise ConfigError(f"the preprocessing cannot be used ({error})", where=config) from error
 
-    def look(self, item: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Features (N, F) of an item's ``image``, a path.
+    def look(self, item: Mapping[str, Any]) -> tuple[NDArray[np.float32], float]:
+        """Features (N, F) of an item's ``image``, a path, and from which distance on it is refused.
 
         Raises:
             PipelinesError: it cannot be read, or is refused.
         """
         try:
-            return look_of(self._transform({"image": str(item["image"])})["image"])
+            image = self._transform({"image": str(item["image"])})["image"]
+            return look_of(image), refused_from(image)
         except RuntimeError as error:
             raise fault_behind(error) or error from None
 
-    def looks(self, items: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], NDArray[np.float32]]]:
-        """Those that can be read, and their looks."""
+    def looks(self, items: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], NDArray[np.float32], float]]:
+        """Those that can be read, with what ``look`` says of them."""
         found = []
         for item in items:
             try:
-                found.append((item, self.look(item)))
+                found.append((item, *self.look(item)))
             except PipelinesError as error:
                 logger.info("%s", error)
         return found
@@ -145,8 +146,8 @@ def fit_looks(bundle: Path, prepared: Path, also: Mapping[str, Sequence[Path]], 
         chosen = _some(images_of(places, ["training"]), MOST)
         say(f"looking at {len(chosen)} images of {name}")
         looks = reader.looks(chosen)
-        patients = [item.get("patient", number) for number, (item, look) in enumerate(looks) for _ in look]
-        features = [look for _, look in looks]
+        patients = [item.get("patient", number) for number, (item, look, _) in enumerate(looks) for _ in look]
+        features = [look for _, look, _ in looks]
         known.append(fit_look(name, np.concatenate(features) if looks else np.zeros((0, 1)), patients))
     return Looks(tuple(known))
 
@@ -168,8 +169,9 @@ def told_apart(
         items = _some(images_of(places, ["validation", "test"]), MOST_MEASURED)
         say(f"looking at {len(items)} images of {name}")
         seen = reader.looks(items)
-        far = np.array([float(np.median(looks.unlike(look))) for _, look in seen])
-        refused, doubtful = int((far >= REFUSED).sum()), int(((far >= 1) & (far < REFUSED)).sum())
+        far = np.array([float(np.median(looks.unlike(look))) for _, look, _ in seen])
+        at = np.array([refused for _, _, refused in seen])
+        refused, doubtful = int((far >= at).sum()), int(((far >= 1) & (far < at)).sum())
         middle = float(np.median(far)) if len(far) else float("nan")
         found.append(Told(name, name in own, len(items), len(items) - len(seen), refused, doubtful, middle))
     return found

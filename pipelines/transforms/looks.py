@@ -21,6 +21,7 @@ from pipelines.networks.picture_features import PictureFeatures
 from pipelines.weights import read_weights
 
 REFUSED = 1.2  # times the limit: from there on an image is no doubtful one, but another thing
+REFUSED_HU = 1.5  # of Hounsfield units, which no photograph has, and of which few real scans were there to measure
 SLICES = 5  # of a volume, from the middle half of it
 ANSWERS = ("refuse", "note")
 PARTS = ("mean", "scale", "precision")  # of a look, in the file
@@ -113,7 +114,8 @@ class KnownLooksd(MapTransform):
     Its look is the mean of some channels of a small network of ImageNet (``PictureFeatures``), its distance
     Mahalanobis' from the training images' (Lee et al. 2018, https://arxiv.org/abs/1807.03888); of a volume the median
     of five slices. ``meta["unlike_training"]`` is the distance over the limit, which half a percent of images of the
-    training's own kind are beyond: from 1 on the report says that it is doubtful, from 1.2 on it is refused.
+    training's own kind are beyond: from 1 on the report says that it is doubtful, from 1.2 on (of Hounsfield units 1.5)
+    it is refused.
 
     Args:
         keys: images (C, W, H) or (C, W, H, D), 0..1, as the network gets them; of one or three channels.
@@ -150,9 +152,10 @@ class KnownLooksd(MapTransform):
             found = float(np.median(known.unlike(look_of(image))))
             meta = getattr(image, "meta", {})
             meta[LIKENESS] = found
-            if found >= REFUSED and self.unlike == "refuse":
+            if found >= refused_from(image) and self.unlike == "refuse":
                 what = f"this is unlike every image that the bundle was trained on ({found:.2f} times the limit)"
-                how = "give an image of the kind that its README names, or `--unlike note` to have it answered anyway"
+                how = "give an image of the kind that its README names, or `--unlike note` to have it answered anyway; "
+                how += "of a network trained on other images: python -m pipelines looks BUNDLE --data DATA"
                 raise UnsupportedImageError(what, where=meta.get("filename_or_obj"), how=how)
         return d
 
@@ -168,6 +171,11 @@ def look_of(image: Any) -> NDArray[np.float32]:
     if planes.shape[1] not in (1, 3):
         planes = planes.float().mean(dim=1, keepdim=True)
     return np.concatenate([_features()(plane[None]).cpu().numpy() for plane in planes])
+
+
+def refused_from(image: Any) -> float:
+    """From which distance on, in limits, an image is refused: later where its meta says Hounsfield units."""
+    return REFUSED_HU if getattr(image, "meta", {}).get("intensity") == "hu" else REFUSED
 
 
 def said(unlike: float) -> str | None:

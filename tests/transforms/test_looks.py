@@ -60,6 +60,14 @@ def test_what_is_not_is_refused_by_name_or_noted(known: Path) -> None:
     assert said(0.99) is None
 
 
+def test_hounsfield_units_are_refused_later(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Looks, "unlike", lambda self, features: np.full(len(features), 1.3))
+    scan = MetaTensor(blob(1), meta={"filename_or_obj": "scan", "intensity": "hu"})
+    assert KnownLooksd("image", known)({"image": scan})["image"].meta[LIKENESS] == 1.3
+    with pytest.raises(UnsupportedImageError):
+        KnownLooksd("image", known)({"image": meta_tensor(blob(1))})
+
+
 def test_the_nearest_kind_counts(known: Path, tmp_path: Path) -> None:
     both = Looks(
         (*Looks.read(known).known, fit_look("stripes", np.concatenate([look_of(stripes(k)) for k in range(30)])))
