@@ -10,7 +10,7 @@ setup(
         "pipelines.comparison": ["*.j2"],
         "pipelines.compression": ["__init__.pyi"],
         "pipelines.evaluation": ["__init__.pyi"],
-        "pipelines.networks": ["__init__.pyi", "lungs.safetensors", "picture_features.safetensors"],
+        "pipelines.networks": ["__init__.pyi", "lungs.safetensors"],
         "pipelines.packaging": ["*.j2"],
         "pipelines.prediction": ["*.j2"],
         "pipelines.data_cards": ["*.yaml"],
@@ -18,6 +18,7 @@ setup(
         "pipelines.starting": [
             "templates/*/*", "templates/*/*/*", "templates/*/*/*/*", "templates/every_kind/models/.gitignore",
         ],
+        "pipelines.transforms": ["picture_features.safetensors"],
         "pipelines.viewer": ["static/*", "static/vendor/*"],
         # not what trainings left in models/NETWORK/
         "pipelines.bundles": [

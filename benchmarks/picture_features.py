@@ -2,7 +2,7 @@
 
     python benchmarks/picture_features.py mobilenet_v2_imagenet.pth
 
-The file is torchvision's `MobileNet_V2_Weights.IMAGENET1K_V2` (BSD-3-Clause). Written to pipelines/networks, in half
+The file is torchvision's `MobileNet_V2_Weights.IMAGENET1K_V2` (BSD-3-Clause). Written to pipelines/transforms, in half
 precision but for the biases.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipelines.networks.picture_features import WEIGHTS
 from pipelines.networks.torchvision_import import models
+from pipelines.transforms.picture_features import WEIGHTS
 from pipelines.weights import read_weights, save_weights
 
 

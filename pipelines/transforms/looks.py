@@ -17,7 +17,7 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
 from pipelines.errors import ConfigError, UnsupportedImageError, WeightsError
-from pipelines.networks.picture_features import PictureFeatures
+from pipelines.transforms.picture_features import PictureFeatures
 from pipelines.weights import read_weights
 
 REFUSED = 1.2  # times the limit: from there on an image is no doubtful one, but another thing

@@ -11,10 +11,10 @@ import torch
 from monai.data import MetaTensor
 
 from pipelines.errors import ConfigError, PipelinesError, UnsupportedImageError
-from pipelines.networks.picture_features import PictureFeatures
 from pipelines.networks.torchvision_import import models
 from pipelines.transforms import KnownLooksd
 from pipelines.transforms.looks import LIKENESS, Looks, fit_look, look_of, said
+from pipelines.transforms.picture_features import PictureFeatures
 
 
 def blob(seed: int) -> torch.Tensor:
