@@ -118,11 +118,13 @@ class CaseWriter(ABC):
         for item, output in zip(batch, outputs, strict=True):
             path = Path(item["image"].meta["filename_or_obj"])
             name = str(item.get("case") or path.name.split(".")[0])
-            unlike = item.pop("image").meta.get(LIKENESS)  # the preprocessed copy of a long volume is large
+            image = item.pop("image")
+            likeness = (image.meta[LIKENESS], said(image)) if LIKENESS in image.meta else None
+            del image  # the preprocessed copy of a long volume is large
             case = self.given[name] if name in self.given else self.read(path)
             found = self.find(name, case, {**item, **output})
-            if unlike is not None:
-                found = replace(found, report=_with_likeness(found.report, float(unlike)))
+            if likeness is not None:
+                found = replace(found, report=_with_likeness(found.report, *likeness))
             engine.state.finding = found  # type: ignore[attr-defined]
             engine.state.finding_path = path  # type: ignore[attr-defined]
             engine.fire_event(FindingEvents.FOUND)
@@ -187,9 +189,9 @@ class CaseWriter(ABC):
         }
 
 
-def _with_likeness(report: Mapping[str, Any], unlike: float) -> dict[str, Any]:
+def _with_likeness(report: Mapping[str, Any], unlike: float, found: str | None) -> dict[str, Any]:
     """A report that says how unlike training's images the case's is, and that it is doubtful where it is."""
-    told, found = {**report, LIKENESS: round(unlike, 3)}, said(unlike)
+    told = {**report, LIKENESS: round(unlike, 3)}
     if found is None:
         return told
     key = "reason" if "refer" in report else "doubt"

@@ -19,12 +19,13 @@ from pipelines.errors import ConfigError, PipelinesError, UsageError
 from pipelines.prediction.opening import fault_behind
 from pipelines.preparation.cases import look_for_cases
 from pipelines.preparation.datalist import files, is_prepared
-from pipelines.transforms.looks import Looks, fit_look, look_of, refused_from
+from pipelines.transforms.looks import Looks, fit_look, limits_for, look_of
 
 logger = logging.getLogger(__name__)
 LOOKS = Path("configs") / "looks.safetensors"
 MOST, MOST_MEASURED = 2000, 600  # images that a look is fitted on, and of each kind that is measured
 Say = Callable[[str], object]
+Seen = tuple[Mapping[str, Any], NDArray[np.float32], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Told:
         own: they are of the kind that the bundle is for.
         images: how many.
         unreadable: refused while they are read, by the checks that every image gets.
-        refused: beyond 1.2 of the limit (``refused_from``).
+        refused: beyond 1.2 of the limit (``limits_for``).
         doubtful: between the limit and that.
         middle: the median distance, in the limit; of those that are read.
     """
@@ -92,19 +93,21 @@ class Reader:
         except Exception as error:
             raise ConfigError(f"the preprocessing cannot be used ({error})", where=config) from error
 
-    def look(self, item: Mapping[str, Any]) -> tuple[NDArray[np.float32], float]:
-        """Features (N, F) of an item's ``image``, a path, and from which distance on it is refused.
+    def look(self, item: Mapping[str, Any]) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """Features (N, F) of an item's ``image``, a path, and its ``limits_for``.
 
         Raises:
             PipelinesError: it cannot be read, or is refused.
         """
         try:
             image = self._transform({"image": str(item["image"])})["image"]
-            return look_of(image), refused_from(image)
+            return look_of(image), limits_for(image)
         except RuntimeError as error:
             raise fault_behind(error) or error from None
 
-    def looks(self, items: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], NDArray[np.float32], float]]:
+    def looks(
+        self, items: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[Mapping[str, Any], NDArray[np.float32], tuple[float, float]]]:
         """Those that can be read, with what ``look`` says of them."""
         found = []
         for item in items:
@@ -170,8 +173,8 @@ def told_apart(
         say(f"looking at {len(items)} images of {name}")
         seen = reader.looks(items)
         far = np.array([float(np.median(looks.unlike(look))) for _, look, _ in seen])
-        at = np.array([refused for _, _, refused in seen])
-        refused, doubtful = int((far >= at).sum()), int(((far >= 1) & (far < at)).sum())
+        from_doubt, from_refused = np.array([limits for _, _, limits in seen]).reshape(-1, 2).T
+        refused, doubtful = int((far >= from_refused).sum()), int(((far >= from_doubt) & (far < from_refused)).sum())
         middle = float(np.median(far)) if len(far) else float("nan")
         found.append(Told(name, name in own, len(items), len(items) - len(seen), refused, doubtful, middle))
     return found

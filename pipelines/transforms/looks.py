@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pipelines.transforms.picture_features import PictureFeatures
 from pipelines.weights import read_weights
 
 REFUSED = 1.2  # times the limit: from there on an image is no doubtful one, but another thing
-REFUSED_HU = 1.5  # of Hounsfield units, which no photograph has, and of which few real scans were there to measure
+DOUBTED_HU = 1.2  # of Hounsfield units, which no photograph has; three real scans were measured: none is refused
 SLICES = 5  # of a volume, from the middle half of it
 ANSWERS = ("refuse", "note")
 PARTS = ("mean", "scale", "precision")  # of a look, in the file
@@ -114,8 +115,8 @@ class KnownLooksd(MapTransform):
     Its look is the mean of some channels of a small network of ImageNet (``PictureFeatures``), its distance
     Mahalanobis' from the training images' (Lee et al. 2018, https://arxiv.org/abs/1807.03888); of a volume the median
     of five slices. ``meta["unlike_training"]`` is the distance over the limit, which half a percent of images of the
-    training's own kind are beyond: from 1 on the report says that it is doubtful, from 1.2 on (of Hounsfield units 1.5)
-    it is refused.
+    training's own kind are beyond: from 1 on the report says that it is doubtful, from 1.2 on it is refused. What is in
+    Hounsfield units is doubtful from 1.2 on, and never refused.
 
     Args:
         keys: images (C, W, H) or (C, W, H, D), 0..1, as the network gets them; of one or three channels.
@@ -152,7 +153,7 @@ class KnownLooksd(MapTransform):
             found = float(np.median(known.unlike(look_of(image))))
             meta = getattr(image, "meta", {})
             meta[LIKENESS] = found
-            if found >= refused_from(image) and self.unlike == "refuse":
+            if found >= limits_for(image)[1] and self.unlike == "refuse":
                 what = f"this is unlike every image that the bundle was trained on ({found:.2f} times the limit)"
                 how = "give an image of the kind that its README names, or `--unlike note` to have it answered anyway; "
                 how += "of a network trained on other images: python -m pipelines looks BUNDLE --data DATA"
@@ -173,14 +174,16 @@ def look_of(image: Any) -> NDArray[np.float32]:
     return np.concatenate([_features()(plane[None]).cpu().numpy() for plane in planes])
 
 
-def refused_from(image: Any) -> float:
-    """From which distance on, in limits, an image is refused: later where its meta says Hounsfield units."""
-    return REFUSED_HU if getattr(image, "meta", {}).get("intensity") == "hu" else REFUSED
+def limits_for(image: Any) -> tuple[float, float]:
+    """From which distances on an image is doubtful, and refused: where its meta says Hounsfield units, never."""
+    hu = getattr(image, "meta", {}).get("intensity") == "hu"
+    return (DOUBTED_HU, math.inf) if hu else (1.0, REFUSED)
 
 
-def said(unlike: float) -> str | None:
-    """What a person should know of an image of this distance; None where it is like training's."""
-    return f"unlike the images of the training ({unlike:.2f} of the limit)" if unlike >= 1 else None
+def said(image: Any) -> str | None:
+    """What a person should know of an image that ``KnownLooksd`` has looked at; None where it is like training's."""
+    unlike = float(image.meta[LIKENESS])
+    return f"unlike the images of the training ({unlike:.2f} of the limit)" if unlike >= limits_for(image)[0] else None
 
 
 @functools.cache

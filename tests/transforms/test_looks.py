@@ -54,16 +54,18 @@ def test_what_is_not_is_refused_by_name_or_noted(known: Path) -> None:
     other = meta_tensor(stripes(1))
     with pytest.raises(UnsupportedImageError, match=r"picture.png: this is unlike every image .*--unlike note"):
         KnownLooksd("image", known)({"image": other})
-    noted = KnownLooksd("image", known, unlike="note")({"image": other})["image"].meta[LIKENESS]
-    assert noted >= 1.2
+    noted = KnownLooksd("image", known, unlike="note")({"image": other})["image"]
+    assert noted.meta[LIKENESS] >= 1.2
     assert "unlike the images of the training" in str(said(noted))
-    assert said(0.99) is None
+    noted.meta[LIKENESS] = 0.99
+    assert said(noted) is None
 
 
-def test_hounsfield_units_are_refused_later(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Looks, "unlike", lambda self, features: np.full(len(features), 1.3))
-    scan = MetaTensor(blob(1), meta={"filename_or_obj": "scan", "intensity": "hu"})
-    assert KnownLooksd("image", known)({"image": scan})["image"].meta[LIKENESS] == 1.3
+def test_hounsfield_units_are_doubted_and_not_refused(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for far, doubtful in ((1.1, False), (3.0, True)):
+        monkeypatch.setattr(Looks, "unlike", lambda self, features, far=far: np.full(len(features), far))
+        scan = MetaTensor(blob(1), meta={"filename_or_obj": "scan", "intensity": "hu"})
+        assert (said(KnownLooksd("image", known)({"image": scan})["image"]) is not None) is doubtful
     with pytest.raises(UnsupportedImageError):
         KnownLooksd("image", known)({"image": meta_tensor(blob(1))})
 
