@@ -22,6 +22,7 @@ from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 BUNDLES = ("covid_ct_lesion_segmentation", "skin_lesion_segmentation", "chest_xray_pneumonia_classification")
+DRAWN = ["--unlike", "note"]  # a spot drawn on a ground is no dermoscopy
 
 
 def _as_dicom(path: Path, pixels: np.ndarray, sop_class: str, modality: str) -> Path:
@@ -45,7 +46,9 @@ def _as_dicom(path: Path, pixels: np.ndarray, sop_class: str, modality: str) -> 
 
 
 def _predicted(project: Path, bundle: str, source: Path, out: Path) -> dict:
-    code = main(["predict", str(project / "bundles" / bundle), str(source), "--out", str(out), "--dicom", "--fast"])
+    code = main(
+        ["predict", str(project / "bundles" / bundle), str(source), "--out", str(out), "--dicom", "--fast", *DRAWN]
+    )
     assert code == 0
     (line,) = (out / "manifest.jsonl").read_text().splitlines()
     return json.loads(line)

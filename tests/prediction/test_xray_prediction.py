@@ -224,12 +224,16 @@ def test_one_bad_picture_gives_the_exit_code_of_its_kind(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.jsonl", "index.html"}
 
 
-def test_a_picture_on_its_side_is_referred(project: Path, tmp_path: Path, sure: Path) -> None:
+def test_a_picture_on_its_side_is_refused_or_where_that_is_asked_referred(
+    project: Path, tmp_path: Path, sure: Path
+) -> None:
     Image.fromarray(np.ascontiguousarray(np.rot90(PLANE))).save(tmp_path / "a.png")
-    code, lines = predict(project, tmp_path / "a.png", tmp_path / "out", sure)
+    assert predict(project, tmp_path / "a.png", tmp_path / "no", sure)[0] == UnsupportedImageError.exit_code
+    code, lines = predict(project, tmp_path / "a.png", tmp_path / "out", sure, "--unlike", "note")
     report = said(lines["a.png"])
     assert (code, report["class"], report["refer"]) == (0, "pneumonia", True)
     assert "does not look like an upright frontal chest X-ray" in report["reason"]
+    assert "unlike the images of the training" in report["reason"]
 
 
 def test_faults_of_the_weights(project: Path, tmp_path: Path, sure: Path) -> None:
