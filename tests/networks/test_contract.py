@@ -143,9 +143,12 @@ NOT_OURS = {"BasicUNet"}
 # No images in or no classes out: test_dcgan.py, test_encoder_unet.py, test_lung_frame.py
 OF_ANOTHER_KIND = {"DCGANDiscriminator", "DCGANGenerator", "EfficientNetLite0", "LungFrame"}
 LONG_EXPORTS = {
+    "ConvAutoencoder",
     "EncoderUNet",
+    "LesionUNet",
     "LungFramedClassifier",
     "MobileNetV2UNet",
+    "SeverityResNet",
     "SeverityShuffleNet",
     "TransferClassifier",
     "TwoViewClassifier",

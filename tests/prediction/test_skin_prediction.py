@@ -62,6 +62,7 @@ def test_skin_lesions_in_a_folder_of_pictures(project, tmp_path, all_is_lesion):
     assert report["diameter_px"] == pytest.approx(np.hypot(100, 60), abs=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_twelve_megapixels_fit_in_two_gibibytes(project, tmp_path, all_is_lesion):
     """In a process of its own: the peak of resident memory, libraries and all."""

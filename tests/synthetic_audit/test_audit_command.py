@@ -89,6 +89,7 @@ def test_an_audit_of_phantoms(place: Path, capfd: pytest.CaptureFixture[str]) ->
     assert marked(place) == runs
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_audit_that_was_killed_goes_on(place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
@@ -117,6 +118,7 @@ def test_an_audit_that_was_killed_goes_on(place: Path, tmp_path: Path, capfd: py
     assert "resumed after epoch" in (begun[0] / "train.log").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_epoch_on_real_pictures(
     tmp_path: Path, shared_data: Path, new_store: Callable[[Path], str], capfd: pytest.CaptureFixture[str]

@@ -318,6 +318,7 @@ def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_mid_training(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.tracking.run_writer.RunWatch", _NoWatch)
