@@ -50,23 +50,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the bundles of a kind the one with the most networks stands for the others where a test takes long: what needs
-    a training of another one is a slow test, what needs several is a thorough one, which CI leaves out."""
+    """What needs a training is a slow test. Of the bundles of a kind the one with the most networks stands for the others
+    where a test needs several: those of the others are thorough ones, which CI leaves out."""
     stand = {max(each, key=lambda bundle: len(bundle.networks)) for each in _of_a_kind(_BUNDLES)}
     for item in items:
         bundle = getattr(item, "callspec", None) and item.callspec.params.get("bundle")  # type: ignore[attr-defined]
         if isinstance(bundle, Bundle) and bundle.kind == "segmentation" and item.name.startswith("test_commands_run"):
             for mark in MORE:  # the longest README of them; that of the X-rays is run
                 item.add_marker(mark)
+        needs = getattr(item, "fixturenames", ())
+        if isinstance(bundle, Bundle) and "trained" in needs:
+            item.add_marker(pytest.mark.slow)
         if not isinstance(bundle, Bundle) or bundle in stand:
             continue
-        needs = getattr(item, "fixturenames", ())
         if KILLED in needs or item.path.name in PROCESSES or item.name.startswith("test_commands_run"):
-            marks = MORE
-        else:
-            marks = MORE[:1] if "trained" in needs else ()
-        for mark in marks:
-            item.add_marker(mark)
+            for mark in MORE:
+                item.add_marker(mark)
 
 
 def _of_a_kind(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
