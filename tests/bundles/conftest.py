@@ -50,8 +50,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a training is a slow test. Of the bundles of a kind the one with the most networks stands for the others
-    where a test needs several: those of the others are thorough ones, which CI leaves out."""
+    """What needs a training is a slow test. Of the bundles of a kind the one with the most networks stands for the
+    others where a test needs several: those of the others are thorough ones, which CI leaves out."""
     stand = {max(each, key=lambda bundle: len(bundle.networks)) for each in _of_a_kind(_BUNDLES)}
     for item in items:
         bundle = getattr(item, "callspec", None) and item.callspec.params.get("bundle")  # type: ignore[attr-defined]
