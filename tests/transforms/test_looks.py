@@ -102,7 +102,7 @@ def test_no_patient_is_in_both_halves_of_what_the_limit_is_of() -> None:
     rng = np.random.default_rng(0)
     features = np.repeat(rng.normal(size=(8, 12)), 10, axis=0) + rng.normal(scale=0.1, size=(80, 12))
     by_patient = fit_look("slices", features, [row // 10 for row in range(80)])
-    by_slice = fit_look("slices", features, [(row // 10, row % 10) for row in range(80)][::1])
+    by_slice = fit_look("slices", features, [(row // 10, row % 10) for row in range(80)])
     assert by_patient.limit > 1.5 * by_slice.limit
 
 
