@@ -18,6 +18,7 @@ from pipelines.commands import (
     check,
     compare,
     compress,
+    confidence,
     cross_validate,
     data,
     demo,
@@ -93,7 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data.add_parser(commands)
     view.add_parser(commands)
-    trained = (compare, promote, card, tune, cross_validate, audit_synthetic, sync, package, export, compress, looks)
+    trained = (
+        compare,
+        promote,
+        card,
+        tune,
+        cross_validate,
+        audit_synthetic,
+        sync,
+        package,
+        export,
+        compress,
+        looks,
+        confidence,
+    )
     for module in (new, predict, *trained, demo, ui, label, listen, listing, bundles, check):
         module.add_parser(commands, _project)
     for name, command in commands.choices.items():

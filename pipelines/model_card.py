@@ -12,14 +12,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.bundle import GENERATION, bundle_kind
+from pipelines.card_sections import card_table, images_known, masks_trusted, read_part
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.files import markdown_cell, text, write_file
@@ -28,7 +27,7 @@ from pipelines.transforms import calibration_path
 from pipelines.weights import weights_digest
 
 _NOTE = "<!-- made by `python -m pipelines card` of model_card.json and model_card.yaml: change those, not this -->"
-CARD, RECORD, WORDS, RATES = "model_card.md", "model_card.json", "model_card.yaml", "looks.json"
+CARD, RECORD, WORDS = "model_card.md", "model_card.json", "model_card.yaml"
 SAYS = ("intended_use", "out_of_scope", "limits", "evidence", "claim")
 # Items of CLAIM that a model can answer: 1, 2 and 4 are about a paper.
 CLAIM = {
@@ -174,9 +173,9 @@ def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
     Raises:
         UnreadableFileError: one of them is missing, damaged, or lacks a part.
     """
-    record = _read(bundle / "docs" / RECORD) if record is None else record
-    words = _read(bundle / "docs" / WORDS)
-    metadata = _read(bundle / "configs" / "metadata.json")
+    record = read_part(bundle / "docs" / RECORD) if record is None else record
+    words = read_part(bundle / "docs" / WORDS)
+    metadata = read_part(bundle / "configs" / "metadata.json")
     missing = [name for name in SAYS if name not in words]
     unknown = sorted(set(words.get("claim") or {}) - set(CLAIM))
     if missing or unknown:
@@ -191,7 +190,7 @@ def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
         "",
         "What the bundle does and how to use it: [README](README.md).",
         "",
-        *_table(("", ""), _about(record, words)),
+        *card_table(("", ""), _about(record, words)),
         "## Intended use",
         "",
         f"{metadata['intended_use']} {words['intended_use']}",
@@ -200,18 +199,18 @@ def render(bundle: Path, record: Mapping[str, Any] | None = None) -> str:
         "",
         "## Figures",
         "",
-        *_table(_HEAD, _figures(record["metrics"])),
+        *card_table(_HEAD, _figures(record["metrics"])),
     ]
     if record.get("groups"):
         lines += ["## Subgroups", "", *_subgroups(record["groups"])]
     if "samples" not in record["evaluated"]:
         lines += ["## Calibration", "", _calibrated(record.get("calibration") or {}), ""]
-    lines += _images_known(bundle)
+    lines += [*images_known(bundle), *masks_trusted(bundle)]
     lines += ["## Limits", ""]
     lines += [f"- {limit}" for limit in words["limits"]]
     lines += ["", "## CLAIM", "", "Items of the checklist (Mongan et al. 2020) that a model can answer.", ""]
     answers = _claims(record, words, metadata)
-    lines += _table(("item", "about", "answer"), [(str(n), CLAIM[n], answers.get(n) or _NOT_STATED) for n in CLAIM])
+    lines += card_table(("item", "about", "answer"), [(str(n), CLAIM[n], answers.get(n) or _NOT_STATED) for n in CLAIM])
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -252,7 +251,7 @@ def _subgroups(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[st
         number = max(each["n"] for each in found.values())
         figures = {name.strip("`"): f"{value} ({bounds})" for name, value, bounds, _ in _figures(found)}
         rows.append((group, str(number), *(figures.get(name, "–") for name in names)))
-    return _table(("group", "number", *(f"`{name}`" for name in names)), rows)
+    return card_table(("group", "number", *(f"`{name}`" for name in names)), rows)
 
 
 def _calibrated(found: Mapping[str, Any]) -> str:
@@ -269,17 +268,6 @@ def _calibrated(found: Mapping[str, Any]) -> str:
             f"({point['rule']}; sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f} there)."
         )
     return said
-
-
-def _images_known(bundle: Path) -> list[str]:
-    """How often images are refused as not of its kind, where that was measured (``python -m pipelines looks``)."""
-    path = bundle / "docs" / RATES
-    if not path.is_file():
-        return []
-    found = _read(path)
-    how = "[how](../../../docs/how-to/refuse-other-images.md)"
-    said = f"Inference refuses an image that is unlike those of the training ({how}); shares with 95 % intervals:"
-    return ["## Is this an image for it?", "", said, "", *_table(found["head"], found["rows"])]
 
 
 def _claims(record: Mapping[str, Any], words: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[int, str]:
@@ -353,16 +341,6 @@ def _loaded(content: str) -> Any:
         return {}
 
 
-def _read(path: Path) -> Any:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, yaml.YAMLError) as error:
-        raise UnreadableFileError("a part of the model card cannot be read", where=path, how=str(error)) from error
-    if not isinstance(content, dict):
-        raise UnreadableFileError("a part of the model card is no mapping", where=path)
-    return content
-
-
 def _counts(cases: Path | None) -> dict[str, int]:
     if cases is None:
         return {"cases": 0, "patients": 0}
@@ -388,12 +366,3 @@ def _short(digest: str) -> str:
 
 def _counted(cases: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {part}" for part, count in cases.items())
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]] | Iterator[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return [*lines, *(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows), ""]
-
-
-def _cell(content: str) -> str:
-    return " ".join(content.split()).replace("|", "\\|")

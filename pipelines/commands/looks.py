@@ -46,7 +46,8 @@ def _looks(args: argparse.Namespace, project: Project) -> int:
     bundle = named_bundle(args.bundle, project.bundles).absolute()
     refuse_generating(bundle, "looks")
     also, own, other = (_named(words) for words in (args.also, args.own, args.other))
-    from pipelines.model_card import RATES, RECORD, write_card
+    from pipelines.card_sections import RATES
+    from pipelines.model_card import RECORD, write_card
     from pipelines.prediction.looks import HEAD, LOOKS, fit_looks, table, told_apart
     from pipelines.transforms.looks import Looks
 

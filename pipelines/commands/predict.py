@@ -71,6 +71,10 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
         "--unlike", choices=("refuse", "note"),
         help="what an image gets that is unlike all that the bundle was trained on (default: the bundle's, refuse)",
     )  # fmt: skip
+    predict.add_argument(
+        "--min-confidence", type=float, metavar="P",
+        help="refer a case to a person whose mask is good with a probability below P, 0 to 1 (segmentations)",
+    )  # fmt: skip
     predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the runtime (default auto)")
     predict.add_argument(
         "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
@@ -189,6 +193,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     overrides |= fast_options(bundle) if args.fast else {}
     overrides |= runtime_options(bundle, args.runtime, args.precision)
     overrides |= {} if args.unlike is None else {"unlike": args.unlike}
+    overrides |= {} if args.min_confidence is None else {"min_confidence": args.min_confidence}
     logging.getLogger("pipelines.runtimes").setLevel(logging.INFO)  # which one is taken, and why
     faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:

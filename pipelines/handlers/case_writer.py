@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import nibabel as nib
+import numpy as np
 from ignite.engine import Engine, EventEnum, Events
 from PIL import Image
 
 from pipelines.errors import OutputError
 from pipelines.readers import CaseImage, read_case
 from pipelines.readers.shown_path import shown_path
+from pipelines.transforms.confidence import CERTAINTY, PARTS, confidence_report
 from pipelines.transforms.looks import LIKENESS, said
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class CaseWriter(ABC):
             del image  # the preprocessed copy of a long volume is large
             case = self.given[name] if name in self.given else self.read(path)
             found = self.find(name, case, {**item, **output})
+            found = replace(found, report=_with_confidence(found.report, output, output[self.key], case))
             if likeness is not None:
                 found = replace(found, report=_with_likeness(found.report, *likeness))
             engine.state.finding = found  # type: ignore[attr-defined]
@@ -197,6 +200,18 @@ def _with_likeness(report: Mapping[str, Any], unlike: float, found: str | None) 
     key = "reason" if "refer" in report else "doubt"
     told[key] = "; ".join(filter(None, [report.get(key), found]))
     return {**told, "refer": True} if "refer" in report else told
+
+
+def _with_confidence(report: Mapping[str, Any], output: Mapping[str, Any], mask: Any, case: Any) -> Mapping[str, Any]:
+    """A report that says how sure the mask is, where ``MaskCertaintyd`` was asked."""
+    if CERTAINTY not in output:
+        return report
+    values, parts = (np.asarray(each.cpu()) for each in (mask, output[PARTS]))
+    values = values[0] if values.ndim == parts.ndim else values
+    volume = isinstance(case, CaseImage) and case.kind == "volume"
+    said = confidence_report(output[CERTAINTY], values, parts[0], case.affine if volume else None, report.get("extent"))
+    place = list(report).index("figures") if "figures" in report else len(report)
+    return {**dict(list(report.items())[:place]), **said, **dict(list(report.items())[place:])}
 
 
 def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[str, Path]:

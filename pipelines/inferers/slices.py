@@ -35,6 +35,8 @@ class VolumeSliceInferer(Inferer):
             is None): small lesions show at the larger, large ones at the smaller.
         amp: bfloat16 autocast.
         members: return also what each flip at each scale says by itself, for ``SplitMembersd``; a byte a voxel each.
+        probabilities_kept: return also the probability of each class but the first, for ``SplitProbabilitiesd``; a
+            byte a voxel each.
         view_tolerance: of volumes, a slice gets no more views (flips at scales) once those that are due are expected to
             change no more than this part of any label's pixels in it (``settled``): one view is enough where nothing
             is, two or four where all agree. None: all views, which pictures and ``members`` get anyway.
@@ -56,6 +58,7 @@ class VolumeSliceInferer(Inferer):
         amp: bool = False,
         members: bool = False,
         view_tolerance: float | None = None,
+        probabilities_kept: bool = False,
     ) -> None:
         super().__init__()
         self.slice_size = None if slice_size is None else tuple(slice_size)
@@ -66,6 +69,7 @@ class VolumeSliceInferer(Inferer):
         self.scales = tuple(scales)
         self.members = members
         self.view_tolerance = view_tolerance
+        self.probabilities_kept = probabilities_kept
         self.progress: Callable[[int, int], object] | None = None
         self.seen: Callable[[int, int, torch.Tensor], object] | None = None
         self._forward = MixedPrecisionInferer(amp)
@@ -79,15 +83,14 @@ class VolumeSliceInferer(Inferer):
 
         Returns:
             uint8 of the inputs' shape: the class with the highest mean probability. With ``members`` more channels
-            behind that one: the class that each flip at each scale finds.
+            behind that one: the class that each flip at each scale finds. With ``probabilities_kept`` more behind
+            these: the mean probability of class 1, 2 and so on, 0 to 255.
         """
         volume = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         flat = volume.ndim == 4
         if flat:
             volume = volume[..., None]
-        channels = 1 + self.members * len(self.flips) * len(self.scales)
-        shape = (volume.shape[0], channels, *volume.shape[2:])
-        labels = torch.zeros(shape, dtype=torch.uint8, device=volume.device)
+        labels: torch.Tensor | None = None
         few = self.view_tolerance is not None and not self.members and volume.shape[-1] > 1
         step = self.batch_size * _GROUP if few else self.batch_size
         for case in range(volume.shape[0]):
@@ -98,11 +101,18 @@ class VolumeSliceInferer(Inferer):
                     found = [self._by_few_views(slices, network, tell)]
                 else:
                     found = self._labels(slices, network) if self.members else [self.probabilities(slices, network)]
-                for channel, probabilities in enumerate(found):
-                    labels[case, channel, ..., start : start + step] = labels_of(probabilities).movedim(0, -1)
+                planes = [labels_of(probabilities) for probabilities in found]
+                if self.probabilities_kept:
+                    planes += [_as_bytes(each) for each in found[0][:, 1:].unbind(dim=1)]
+                if labels is None:
+                    shape = (volume.shape[0], len(planes), *volume.shape[2:])
+                    labels = torch.zeros(shape, dtype=torch.uint8, device=volume.device)
+                for channel, plane in enumerate(planes):
+                    labels[case, channel, ..., start : start + step] = plane.movedim(0, -1)
                 if self.seen is not None:
                     self.seen(case, start, found[0])
                 self._tell(start, volume.shape[-1], len(slices))
+        labels = cast(torch.Tensor, labels)  # a volume has a slice
         labels = labels[..., 0] if flat else labels
         return convert_to_dst_type(labels, inputs, dtype=torch.uint8)[0]  # with the meta that Invertd needs
 
@@ -192,3 +202,7 @@ class VolumeSliceInferer(Inferer):
             mode="gaussian",
         )
         return cast(torch.Tensor, windows)
+
+
+def _as_bytes(probabilities: torch.Tensor) -> torch.Tensor:
+    return (probabilities * 255).round().clamp(0, 255).to(torch.uint8)

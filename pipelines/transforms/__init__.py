@@ -1,6 +1,7 @@
-"""Dictionary transforms: load images and labels, refuse what is unlike them, draw slices, and apply a fitted
-temperature."""
+"""Dictionary transforms: load images and labels, refuse what is unlike them, draw slices, apply a fitted
+temperature, and say how sure a mask is."""
 
+from pipelines.transforms.confidence import KeepProbabilitiesd, MaskCertaintyd, SplitProbabilitiesd
 from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadVolumed, LoadXrayd
 from pipelines.transforms.looks import KnownLooksd
 from pipelines.transforms.slices import RandSlicesd
@@ -9,14 +10,17 @@ from pipelines.transforms.temperature import Calibration, OperatingPoint, Temper
 
 __all__ = [
     "Calibration",
+    "KeepProbabilitiesd",
     "KnownLooksd",
     "LoadCTd",
     "LoadLabeld",
     "LoadPictured",
     "LoadVolumed",
     "LoadXrayd",
+    "MaskCertaintyd",
     "OperatingPoint",
     "RandSlicesd",
+    "SplitProbabilitiesd",
     "StrictReader",
     "TemperatureScaled",
     "calibration_path",

@@ -18,6 +18,10 @@ from pipelines.auditing.drift import for_key, same_for
 pytestmark = pytest.mark.contract("supervised")
 DETERMINISTIC = "deterministic_transforms"
 
+SAYS_HOW_SURE = {
+    f"pipelines.transforms.{name}" for name in ("SplitProbabilitiesd", "KeepProbabilitiesd", "MaskCertaintyd")
+}
+
 
 def test_network_is_the_same(bundle: Bundle) -> None:
     for name in ("", *bundle.networks):
@@ -91,9 +95,14 @@ def test_validation_infers_as_inference_does(bundle: Bundle) -> None:
 def test_validation_finishes_a_mask_as_inference_does(bundle: Bundle) -> None:
     """What is left on top of an argmax (stray islands, the way back to the grid) is measured as it is served.
 
-    Behind that, inference may give the mask the form that it is written in, which changes no value."""
+    Inference says beside it how sure the mask is, and behind it may give it the form that it is written in; neither
+    changes a value."""
     validation = at(bundle.config("train"), "validate#postprocessing")
     served = deepcopy(bundle.config("inference")["postprocessing"])
+    served["transforms"] = [each for each in served["transforms"] if each["_target_"] not in SAYS_HOW_SURE]
+    for each in served["transforms"]:
+        if each["keys"] == ["pred", "part_certainty"]:
+            each["keys"] = "pred"
     while served["transforms"][-1]["_target_"] in ("CastToTyped", "SqueezeDimd"):
         step = served["transforms"].pop()
         assert step.get("dim", 0) == 0

@@ -19,6 +19,7 @@ from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.severity import SeverityScale
 from pipelines.tasks.lung_ct.severity_summary import read_severities, write_severity_summary
 from pipelines.tasks.lung_ct.writers.masks import EXTENT, VOLUMES, LungMaskWriter
+from pipelines.transforms.confidence import CERTAINTY, Certain
 
 FORMATS = ("png", "pdf")
 NOT_SEVERITY = "The extent of lesions on CT is not the clinical severity of a disease."
@@ -44,7 +45,8 @@ class SeverityWriter(LungMaskWriter):
     Args:
         output_dir, provenance, key: as ``CaseWriter``.
         scale: classes and their thresholds.
-        interval_width: of the extent's interval, in standard deviations of the members' extents, above 0.
+        interval_width: of the extent's interval, in standard deviations of the members' extents, above 0. Where the
+            weights have a measured interval (``MaskConfidence.extent``), that one is taken, and these three are not.
         interval_share: and in parts of the extent, 0 or more.
         interval_floor: and at least this (0..1), where any lesion is found.
         report_format: of the page.
@@ -120,17 +122,25 @@ class SeverityWriter(LungMaskWriter):
         counts = item.get("member_counts")
         members = None if counts is None else np.asarray(counts)
         spacing = None if case.spacing is None else case.spacing
-        found = case_severity(
-            mask, self.scale, spacing=spacing, members=members,
-            width=self.interval_width, share=self.interval_share, floor=self.interval_floor,
-        )  # fmt: skip
+        sure: Certain | None = item.get(CERTAINTY)
+        known = None if sure is None or sure.confidence is None else sure.confidence.extent
+        width, share, floor = self.interval_width, self.interval_share, self.interval_floor
+        if known is not None:  # measured beats chosen
+            width, share, floor = 0.0, known.factor, known.factor * known.floor
+        found = case_severity(mask, self.scale, spacing=spacing, members=members, width=width, share=share, floor=floor)
         found["scale"] = {"names": list(self.scale.names), "thresholds": list(self.scale.thresholds)}
-        found["interval"] = (
-            f"{self.interval_width:g} standard deviations of {len(members)} predictions, "
-            f"{100 * self.interval_share:g} % of the extent, and {100 * self.interval_floor:g} points"
-            if members is not None and len(members) > 1
-            else None
-        )
+        if members is None or len(members) < 2:
+            found["interval"] = None
+        elif known is not None:
+            found["interval"] = (
+                f"{100 * share:.0f} % of the extent and {100 * floor:.1f} points: it held the truth in "
+                f"{100 * known.covered:.0f} % of slices of {known.patients} patients left out"
+            )
+        else:
+            found["interval"] = (
+                f"{width:g} standard deviations of {len(members)} predictions, {100 * share:g} % of the extent, and "
+                f"{100 * floor:g} points"
+            )
         found["one_lung_slices"] = one_lung_slices(mask, placed(case)[0])
         for each, index in zip(found["slices"], case.slice_indices, strict=True):
             each["file_index"] = index
