@@ -27,7 +27,7 @@ from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
 from pipelines.tracking.entries import INCOMPLETE
 from pipelines.tracking.store import redact
-from pipelines.transforms import calibration_path
+from pipelines.transforms import calibration_path, confidence_path
 from pipelines.weights import load_weights, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
@@ -232,9 +232,10 @@ def _register(
         weights = Path(folder) / f"{run.network}.safetensors"
         save_weights(read_weights(checkpoint), weights, metadata={"run": run.run_id, "experiment": run.experiment})
         files = [weights]
-        if calibration_path(checkpoint).is_file():
-            files.append(calibration_path(weights))
-            files[-1].write_bytes(calibration_path(checkpoint).read_bytes())
+        for beside in (calibration_path, confidence_path):
+            if beside(checkpoint).is_file():
+                files.append(beside(weights))
+                files[-1].write_bytes(beside(checkpoint).read_bytes())
         # `mlflow.start_run` would begin the run anew, and move its end: the run is named, not begun
         made = client.create_logged_model(
             client.get_run(run.run_id).info.experiment_id, run.network, run.run_id, key_facts(run), dict(run.params)

@@ -29,15 +29,21 @@ _WARM = ["fire", "monai.bundle", "torch._dynamo", "torch.distributed.run", "torc
 _WARM += ["mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store", "mlflow.system_metrics.system_metrics_monitor"]
 _WARM += ["ignite.distributed", "matplotlib.pyplot", "sklearn.metrics", "scipy.stats", "skimage.measure", "nibabel"]
 _MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "RANK")
-SLOW = {line for line in (PROJECT / "tests" / "slow.txt").read_text().splitlines() if not line.startswith("#")}
+LISTED = {  # by what they took
+    mark: {line for line in (PROJECT / "tests" / f"{mark}.txt").read_text().splitlines() if not line.startswith("#")}
+    for mark in ("slow", "thorough")
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # `-m` looks at marks afterwards
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What was measured to be slow is marked so. Files with slow tests come first, what is tested as a whole before its
-    parts: no worker is left with one of them at the end."""
+    """What was measured to be slow is marked so, and what CI leaves out. Files with slow tests come first, what is
+    tested as a whole before its parts: no worker is left with one of them at the end."""
     for item in items:
-        if item.nodeid.removeprefix("tests/") in SLOW:
+        name = item.nodeid.removeprefix("tests/")
+        if name in LISTED["thorough"]:
+            item.add_marker(pytest.mark.thorough)
+        if name in LISTED["slow"] or name in LISTED["thorough"]:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent != PROJECT / "tests"))

@@ -216,3 +216,13 @@ def test_an_interval_holds_what_it_was_made_to_hold_of_the_next_patient():
     assert np.mean(held) < 0.97
     assert interval.covered > 0.8
     assert 0 < interval.width < 1
+
+
+def test_what_belongs_to_other_weights_is_warned_of_and_not_taken(weights: Path, caplog: pytest.LogCaptureFixture):
+    MaskConfidence("sha256:0", 0.7, {"lesion": CURVE}).write(weights.with_suffix(".confidence.json"))
+    data = {"pred": torch.ones(1, 4, 4), "probabilities": torch.full((1, 4, 4), 255, dtype=torch.uint8)}
+    names = {0: "background", 1: "lesion"}
+    assert MaskCertaintyd("pred", names, str(weights))(dict(data))["certainty"].confidence is None
+    assert "other weights" in caplog.text
+    with pytest.raises(ConfigError, match="pipelines confidence"):
+        MaskCertaintyd("pred", names, str(weights), least=0.5)(dict(data))

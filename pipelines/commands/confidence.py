@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.bundle import Project, named_bundle, refuse_generating, weights_of
 from pipelines.errors import UsageError
-from pipelines.files import text, write_file
+from pipelines.files import make_folder, text, write_file
 
 
 def add_parser(subparsers: argparse._SubParsersAction, project: Callable[[argparse.Namespace], Project]) -> None:
@@ -51,6 +51,8 @@ def _confidence(args: argparse.Namespace, project: Project) -> int:
         raise UsageError("--keep is for --data", how="leave out --keep, or give --data")
     if args.every < 1:
         raise UsageError(f"--every is {args.every}", how="give 1 or more")
+    if args.keep:
+        make_folder(args.keep)  # a fault of it now, and not after an hour
     from pipelines.card_sections import CONFIDENCES
     from pipelines.model_card import RECORD, write_card
     from pipelines.prediction.confidence import HEAD, Measured, fit, measure, said_of_extent, table

@@ -15,7 +15,7 @@ from pipelines.errors import UsageError
 from pipelines.files import make_folder, write_file
 from pipelines.handlers import calibrated
 from pipelines.sigterm import SigtermUnwinds
-from pipelines.transforms import Calibration, calibration_path
+from pipelines.transforms import Calibration, calibration_path, confidence_path
 from pipelines.weights import read_weights, weights_digest
 
 LARGEST = 25_000_000  # bytes of a file that a bundle may have
@@ -80,7 +80,8 @@ def ship(plan: CrossValidation, say: Say, half: bool = False) -> Path:
         raise UsageError(what, where=folder / "last.pt", how="none" if half else "call again with --half")
     target = plan.bundle / "models" / f"{plan.name}.safetensors"
     make_folder(target.parent)
-    calibration_path(target).unlink(missing_ok=True)  # it was of other weights
+    for beside in (calibration_path, confidence_path):
+        beside(target).unlink(missing_ok=True)  # it was of other weights
     write_file(target, lambda file: file.write(written))
     found = answers(plan.out / "evaluation")
     if found is not None:

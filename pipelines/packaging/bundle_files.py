@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from pipelines.bundle import weights_of
 from pipelines.errors import UnreadableFileError, UsageError
 from pipelines.files import make_folder, write_file
-from pipelines.transforms import calibration_path
+from pipelines.transforms import calibration_path, confidence_path
 from pipelines.weights import read_weights
 
 _FOLDERS = ("configs", "docs", "scripts")
@@ -94,11 +94,11 @@ def add_weights(bundle: Path, target: Path, network: str, checkpoint: Path | Non
     content = source.read_bytes() if source.suffix == ".safetensors" else safetensors.torch.save(state, metadata=note)
     make_folder(goal.parent)
     write_file(goal, lambda file: file.write(content))
-    fitted = calibration_path(source)
-    if fitted.is_file():
-        shutil.copyfile(fitted, calibration_path(goal))
-    else:
-        calibration_path(goal).unlink(missing_ok=True)  # it was of other weights
+    for beside in (calibration_path, confidence_path):
+        if beside(source).is_file():
+            shutil.copyfile(beside(source), beside(goal))
+        else:
+            beside(goal).unlink(missing_ok=True)  # it was of other weights
     return goal
 
 

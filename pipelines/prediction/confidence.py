@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import DatalistError, PipelinesError, UnreadableFileError, UsageError
 from pipelines.evaluation.confidence_fit import LEAST_ITEMS, fit_curve, fit_extent, kept_and_good
-from pipelines.files import text, write_file
+from pipelines.files import make_folder, text, write_file
 from pipelines.handlers.case_writer import Finding
 from pipelines.prediction.model import Model
 from pipelines.transforms import LoadLabeld
@@ -51,6 +51,7 @@ class Measured:
         Raises:
             OutputError: it cannot be written.
         """
+        make_folder(folder)
         path = folder / MEASURED
         write_file(path, text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"))
         return path

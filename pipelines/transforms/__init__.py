@@ -4,6 +4,7 @@ temperature, and say how sure a mask is."""
 from pipelines.transforms.confidence import KeepProbabilitiesd, MaskCertaintyd, SplitProbabilitiesd
 from pipelines.transforms.load import LoadCTd, LoadLabeld, LoadPictured, LoadVolumed, LoadXrayd
 from pipelines.transforms.looks import KnownLooksd
+from pipelines.transforms.mask_confidence import confidence_path
 from pipelines.transforms.slices import RandSlicesd
 from pipelines.transforms.strict_reader import StrictReader
 from pipelines.transforms.temperature import Calibration, OperatingPoint, TemperatureScaled, calibration_path
@@ -24,4 +25,5 @@ __all__ = [
     "StrictReader",
     "TemperatureScaled",
     "calibration_path",
+    "confidence_path",
 ]

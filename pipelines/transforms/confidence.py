@@ -12,6 +12,7 @@ within it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,9 +25,10 @@ from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, WeightsError
 from pipelines.transforms.mask_confidence import MaskConfidence, read_confidence
 
+logger = logging.getLogger(__name__)
 CERTAINTY, PARTS = "certainty", "part_certainty"  # keys of an item
 MOST_PARTS = 50  # of a case that a report lists, the largest
 
@@ -131,7 +133,7 @@ class MaskCertaintyd(MapTransform):
     Raises:
         ConfigError: ``least`` is not in 0..1, ``parted`` is no label; at the first call, where ``least`` is asked of
             weights whose certainty was not measured.
-        UnreadableFileError, WeightsError: at the first call, see ``read_confidence``.
+        UnreadableFileError: at the first call, see ``read_confidence``. What belongs to other weights is warned of.
     """
 
     def __init__(
@@ -166,7 +168,10 @@ class MaskCertaintyd(MapTransform):
     def confidence(self) -> MaskConfidence | None:
         """What lies beside the weights; None where nothing does."""
         if not self._read:
-            self._found = None if self.checkpoint is None else read_confidence(self.checkpoint)
+            try:
+                self._found = None if self.checkpoint is None else read_confidence(self.checkpoint)
+            except WeightsError as error:  # of an earlier training in that folder: the masks are right without
+                logger.warning("%s", error)
             if self._found is None and self.least is not None:
                 what = "a confidence is asked for, and what these weights' certainty means was not measured"
                 how = "measure it: python -m pipelines confidence BUNDLE --data DATA; or leave out min_confidence"

@@ -24,6 +24,7 @@ BEGUN = {
 }
 # Minutes each; of pictures with masks test_your_own_pictures.py goes the whole way. BEGUN=all: the contract over all.
 WHOLE = BEGUN if os.environ.get("BEGUN") == "all" else ("brain_segmentation", "cells_classification")
+TWO = ("spots_segmentation", "cells_classification")  # which CI looks at: several labels, and classes
 MARKS = {"brain_segmentation": pytest.mark.thorough}
 CHEAP = ("agreement", "configs", "files", "properties", "zoo_rules")  # read configs, and instantiate them on phantoms
 
@@ -56,8 +57,11 @@ def contract(bundles: Path, project: Path, python: str, *words: str) -> tuple[se
 
 
 @pytest.mark.slow
-def test_each_kind_passes_what_is_read_from_its_configs(project: Path, tmp_path: Path, warm: WarmPython) -> None:
-    bundles = begin(tmp_path, *BEGUN)
+@pytest.mark.parametrize("names", [TWO, pytest.param(tuple(sorted(set(BEGUN) - set(TWO))), marks=pytest.mark.thorough)])
+def test_each_kind_passes_what_is_read_from_its_configs(
+    names: tuple[str, ...], project: Path, tmp_path: Path, warm: WarmPython
+) -> None:
+    bundles = begin(tmp_path, *names)
     files = [f"tests/bundles/test_bundle_{part}.py" for part in CHEAP]
     passed, failed, said = contract(
         bundles, project, warm.python, *files, "tests/bundles/test_supervised_agreement.py", "-m", "not slow"
