@@ -49,6 +49,7 @@ TAGS = [
     "SOPClassUID",
     "Modality",
     "BurnedInAnnotation",
+    "ContrastBolusAgent",
     "PatientID",
     "StudyInstanceUID",
     "SeriesInstanceUID",

@@ -69,6 +69,13 @@ def read_series(path: Path, series: str | None = None) -> RawImage:
     return RawImage(_read_stack(stack, path, notes), stack.affine, tuple(notes))
 
 
+# the agent is not named: the tag is free text, and anything may stand in it
+SAYS_CONTRAST = (
+    "the DICOM header says that a contrast agent was given: vessels are brighter than in scans without, and what takes "
+    "brightness for lesion may be misled"
+)
+
+
 def stack_of(path: Path, series: str | None = None) -> tuple[Stack, list[str]]:
     """The slices of a series in the order in which `read_series` stacks them, and notes; no pixel is read.
 
@@ -104,6 +111,8 @@ def stack_of(path: Path, series: str | None = None) -> tuple[Stack, list[str]]:
     notes += stack.notes
     if any(each.dataset is not None and says_text(each.dataset) for each in objects):
         notes.append(SAYS_TEXT)
+    if any(each.dataset is not None and str(each.dataset.get("ContrastBolusAgent") or "").strip() for each in objects):
+        notes.append(SAYS_CONTRAST)
     return stack, notes
 
 

@@ -10,6 +10,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import look_through, read_case
+from pipelines.readers.dicom_series import SAYS_CONTRAST
 
 
 def _world(affine: np.ndarray, index: tuple[int, int, int]) -> np.ndarray:
@@ -237,3 +238,13 @@ def test_encodings_of_one_slice(shared_data: Path, patient, encoding, tolerance)
         pytest.skip(error.what)
     np.testing.assert_allclose(case.array, plain.array, atol=tolerance)
     np.testing.assert_array_equal(case.affine, plain.affine)
+
+
+def test_a_contrast_agent_is_said_and_not_named(write_series):
+    def given(dataset, number):
+        dataset.ContrastBolusAgent = "Omnipaque for DOE^JANE" if number == 2 else ""
+
+    notes = read_case(write_series(given)).notes
+    assert [note for note in notes if "contrast agent" in note] == [SAYS_CONTRAST]
+    assert "DOE" not in "".join(notes)
+    assert SAYS_CONTRAST not in read_case(write_series(name="without")).notes

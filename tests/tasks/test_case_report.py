@@ -64,7 +64,7 @@ def test_a_lung_that_a_person_may_have_is_not(lung_ml):
         ((512, 512, 40), (0.07, 0.7, 5.0), "35.84 mm wide (512 voxels of 0.07 mm)"),
         ((512, 512, 1), (0.7, 0.07, 5.0), "35.84 mm deep"),
         ((512, 512, 40), (7.0, 0.7, 5.0), "3584 mm wide"),
-        ((512, 512, 300), (0.7, 0.7, 10.0), "3000 mm high"),
+        ((512, 512, 600), (0.7, 0.7, 5.0), "3000 mm high"),
     ],
 )
 def test_a_scan_of_a_size_that_no_chest_has_is_said(shape, spacing, said):
@@ -88,6 +88,12 @@ def test_a_scan_of_a_size_that_no_chest_has_is_said(shape, spacing, said):
 )
 def test_single_slices_slabs_and_whole_bodies_are_not(shape, spacing):
     assert extent_notes(shape, spacing) == []
+
+
+def test_slices_further_apart_than_the_trainings_are_said():
+    (note,) = extent_notes((512, 512, 30), (0.7, 0.7, 10.0))
+    assert "10 mm apart" in note
+    assert extent_notes((512, 512, 40), (0.7, 0.7, 8.0)) == []
 
 
 @pytest.mark.parametrize("side", [0, 2])

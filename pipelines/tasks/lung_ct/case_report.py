@@ -18,6 +18,7 @@ LUNG_RANGE_L = (0.3, 12.0)
 # Millimetres that a chest CT shows across and from front to back (a gantry is at most 0.9 m wide), and along the body.
 # Fewer slices than _FEW_SLICES make a slab that is meant to be low.
 PLANE_RANGE_MM, HEIGHT_RANGE_MM, _FEW_SLICES = (80.0, 1000.0), (60.0, 2200.0), 10
+MOST_APART_MM = 8.0  # between slices: of the scans that the training's slices are of, some 1 to 8 mm
 
 
 def measure_case(mask: np.ndarray, spacing: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -78,6 +79,11 @@ def extent_notes(shape: tuple[int, ...], spacing: tuple[float, float, float] | N
             f"a scan {length:.4g} mm {name} ({shape[axis]} voxels of {spacing[axis]:.3g} mm) is outside the {low:g} to "
             f"{high:g} mm of a chest CT: either it shows a part of the chest only, or its voxel size is wrong, and the "
             "volumes with it"
+        )
+    if shape[2] > 1 and spacing[2] > MOST_APART_MM:
+        found.append(
+            f"slices lie {spacing[2]:.3g} mm apart, further than in the scans of the training ({MOST_APART_MM:g} mm): "
+            "what lies between two slices is not seen, and volumes are coarse"
         )
     return found
 
