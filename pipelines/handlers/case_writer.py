@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, EventEnum, Events
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import OutputError
@@ -181,6 +182,10 @@ class CaseWriter(ABC):
 
     def summarise(self) -> None:  # noqa: B027 - most writers have nothing to sum up
         """Write what is to be said of all cases together; a subclass says what that is."""
+
+    def extent_of(self, mask: NDArray) -> float | None:
+        """What a label map comes to as an extent (the report's ``extent``), 0..1; None where there is no such thing."""
+        return None
 
     def about(self, case: CaseImage) -> dict[str, Any]:
         """What each report begins with: the input and its grid."""

@@ -22,7 +22,7 @@ from pipelines.transforms.confidence import parts_of
 from pipelines.transforms.mask_confidence import Curve, MaskConfidence
 from pipelines.weights import weights_digest
 
-MEASURED = "measured.json"
+MEASURED = "masks_measured.json"
 GOOD = 0.7  # a mask is good whose Dice is above this
 LEASTS = (0.5, 0.7, 0.9)  # of min_confidence, in the table
 Say = Callable[[str], object]
@@ -46,7 +46,7 @@ class Measured:
     extents: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, folder: Path) -> Path:
-        """Write ``measured.json`` into a folder, which is made; its path.
+        """Write ``masks_measured.json`` into a folder, which is made; its path.
 
         Raises:
             OutputError: it cannot be written.
@@ -131,10 +131,9 @@ def _hold(model: Model, finding: Finding, item: Mapping[str, Any], found: Measur
         box, within = part.where
         inside = float((truth[box] == own)[within].mean())
         found.parts.append({**about, "certainty": row["certainty"], "inside": round(inside, 4)})
-    if report.get("extent") is not None:
-        lesion, lung = (int((truth == values[name]).sum()) for name in ("lesion", "lung"))
-        if lesion + lung:
-            found.extents.append({**about, "extent": float(report["extent"]), "true": lesion / (lesion + lung)})
+    true = model.writer.extent_of(truth)
+    if report.get("extent") is not None and true is not None:
+        found.extents.append({**about, "extent": float(report["extent"]), "true": true})
 
 
 def fit(measured: Measured, weights: Path, note: str) -> tuple[MaskConfidence, list[list[str]]]:

@@ -72,12 +72,12 @@ def test_what_folds_measured_is_fitted_together(place: Path, capsys: pytest.Capt
     assert "--keep" in capsys.readouterr().err
     for folder, split in zip(kept, ("test", "training"), strict=True):
         assert main([*measure, "--keep", str(folder), "--split", split, "--every", "1"]) == 0
-    counts = [len(json.loads((folder / "measured.json").read_text())["masks"]) for folder in kept]
+    counts = [len(json.loads((folder / "masks_measured.json").read_text())["masks"]) for folder in kept]
     assert main(["confidence", bundle, "--measured", *map(str, kept)]) == 0
     assert f"| lesion: Dice above 0.7 | {sum(counts)} |" in capsys.readouterr().out
-    (kept[0] / "measured.json").write_text("{")
+    (kept[0] / "masks_measured.json").write_text("{")
     assert main(["confidence", bundle, "--measured", *map(str, kept)]) == 10
-    assert "measured.json" in capsys.readouterr().err
+    assert "masks_measured.json" in capsys.readouterr().err
 
 
 def test_the_extent_of_a_scan_gets_the_interval_that_was_measured(project: Path, tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ class LungMaskWriter(CaseWriter):
             draw=lambda file: save_png(Image.fromarray(render(case, mask)), file),
         )
 
+    def extent_of(self, mask: np.ndarray) -> float | None:
+        lesion, lung = (int(np.count_nonzero(mask == value)) for value in (2, 1))
+        return lesion / (lesion + lung) if lesion + lung else None
+
     def report(self, case: CaseImage, mask: np.ndarray, removed: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given.
 
