@@ -215,6 +215,10 @@ def _with_confidence(report: Mapping[str, Any], output: Mapping[str, Any], mask:
     values = values[0] if values.ndim == parts.ndim else values
     volume = isinstance(case, CaseImage) and case.kind == "volume"
     said = confidence_report(output[CERTAINTY], values, parts[0], case.affine if volume else None, report.get("extent"))
+    name = said["confidence"]["parts_of"]
+    if "figures" in report and said["confidence"]["labels"][name].get("probability") is not None:
+        shown = {"key": ["confidence", "labels", name, "probability"], "title": "confidence", "kind": "share"}
+        report = {**report, "figures": [*report["figures"], shown]}
     place = list(report).index("figures") if "figures" in report else len(report)
     return {**dict(list(report.items())[:place]), **said, **dict(list(report.items())[place:])}
 

@@ -54,6 +54,8 @@ def test_it_is_measured_written_and_obeyed(place: Path, capsys: pytest.CaptureFi
     lesion = report["confidence"]["labels"]["lesion"]
     assert lesion["probability"] == pytest.approx(known.labels["lesion"].probability(lesion["certainty"]), abs=0.002)
     assert report["refer"] is False
+    assert report["figures"][-1]["key"] == ["confidence", "labels", "lesion", "probability"]
+    assert f"{100 * lesion['probability']:.1f} %" in (out / "index.html").read_text(), "the page shows it"
     assert report["confidence"]["parts"][0]["voxels"] == report["area_px"], "the lesion is one body"
     assert main([*predict, "--min-confidence", "1"]) == 0
     report = json.loads(next(out.glob("*_report.json")).read_text())
