@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.transforms.confidence import parts_of
 from pipelines.transforms.mask_confidence import Curve, MaskConfidence
 from pipelines.weights import weights_digest
 
+logger = logging.getLogger(__name__)
 MEASURED = "masks_measured.json"
 GOOD = 0.7  # a mask is good whose Dice is above this
 LEASTS = (0.5, 0.7, 0.9)  # of min_confidence, in the table
@@ -165,7 +167,10 @@ def fit(measured: Measured, weights: Path, note: str) -> tuple[MaskConfidence, l
     extent = None
     if measured.extents:
         said, true, whose = ([each[key] for each in measured.extents] for key in ("extent", "true", "patient"))
-        extent = fit_extent(said, true, whose)
+        try:
+            extent = fit_extent(said, true, whose)
+        except DatalistError as error:  # the masks' confidence is known all the same
+            logger.warning("no interval of the extent: %s", error)
     return MaskConfidence(weights_digest(weights), GOOD, curves, parts, extent, note), rows
 
 
