@@ -126,12 +126,15 @@ def _values(mask: nib.Nifti1Image | Image.Image, source: DicomSource) -> NDArray
 
 
 def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[Figure]:
-    """What ``MaskWriter`` measures of each label, and the probabilities and threshold of a classifier."""
+    """What ``MaskWriter`` measures of each label, how probable it is that its mask is good, and the probabilities and
+    threshold of a classifier."""
     found = []
     for value, name in names.items():
         if isinstance(report.get("volumes"), Mapping) and name in report["volumes"]:
             found.append(Figure(("volumes", name, "ml"), ("118565006", "SCT", "Volume"), "mL", label=value))
             found.append(Figure(("volumes", name, "share"), None, "percent", 100.0))
+        if "confidence" in report:
+            found.append(Figure(("confidence", "labels", name, "probability"), None, "number"))
     if isinstance(report.get("probabilities"), Mapping):
         found += [Figure(("probabilities", name), None, "number") for name in report["probabilities"]]
         found += [Figure(("operating_point", "threshold"), None, "number"), Figure(("refer",))]
