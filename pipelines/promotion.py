@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from pipelines import registered
 from pipelines.bundle import description, input_shape, network_config, network_of_run, refuse_generating
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
+from pipelines.files import held
 from pipelines.tracking.entries import INCOMPLETE
-from pipelines.tracking.store import redact
+from pipelines.tracking.store import redact, sqlite_path
 from pipelines.transforms import calibration_path
 from pipelines.weights import load_weights, read_weights, save_weights
 
@@ -84,6 +85,7 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
         UnreadableFileError, WeightsError: the checkpoint is gone, damaged, or another network's.
         ConfigError: the network cannot be exported.
         TrackingError: the store cannot be read or written. Whatever fails, no model without a version is left.
+        OutputError: another call promotes a run of this store, where that is a SQLite file.
     """
     if alias not in ALIASES:
         raise UsageError(f"there is no alias {alias!r}", how=f"choose {' or '.join(ALIASES)}")
@@ -94,6 +96,22 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
     bundle = bundles / run.experiment
     network, definition, example = _build(bundles, run, checkpoint)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    path = sqlite_path(uri)
+    with nullcontext() if path is None else held(path.parent, ".promoting.lock", option="--tracking_uri"):
+        return _promote(client, uri, run, bundle, alias, network, definition, example, checkpoint)
+
+
+def _promote(
+    client: MlflowClient,
+    uri: str,
+    run: Run,
+    bundle: Path,
+    alias: str,
+    network: torch.nn.Module,
+    definition: dict[str, Any],
+    example: np.ndarray,
+    checkpoint: Path,
+) -> Promotion:
     try:
         before = _version_at(client, run.experiment, alias)
         version = _version_of(client, run) or _register(client, uri, run, network, definition, example, checkpoint)

@@ -19,7 +19,8 @@ from mlflow.exceptions import MlflowException
 from pipelines.__main__ import main
 from pipelines.bundle import Project
 from pipelines.comparison.runs import Run, Store
-from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, UsageError
+from pipelines.errors import ConfigError, OutputError, TrackingError, UnreadableFileError, UsageError
+from pipelines.files import held
 from pipelines.networks import ChestCNN, TinyUNet
 from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
 from pipelines.registered import DEFINITION, build, signature_of
@@ -274,3 +275,10 @@ def test_a_run_is_found_by_the_beginning_of_its_id(runs: Runs) -> None:
         assert find_run(store, run[:6]).name == "only"
         with pytest.raises(UsageError, match="there is no run"):
             find_run(store, run[:5])
+
+
+def test_two_promotions_in_one_store_refuse_each_other(runs: Runs) -> None:
+    runs.add("one")
+    with held(runs.folder, ".promoting.lock"), pytest.raises(OutputError, match="another call is writing here"):
+        promote(runs.uri, "one", BUNDLES)
+    assert runs.client.search_registered_models() == []
