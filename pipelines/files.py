@@ -68,9 +68,12 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool
                 file.flush()
                 os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:
-        what = f"the file cannot be written ({error.strerror or error})"
-        raise OutputError(what, where=path, how=how) from error
+    except (OSError, RuntimeError) as error:
+        fault = error if isinstance(error, OSError) else error.__context__  # torch.save says "unexpected pos" of it
+        if not isinstance(fault, OSError):
+            raise
+        what = f"the file cannot be written ({fault.strerror or fault})"
+        raise OutputError(what, where=path, how=how) from fault
     finally:
         unfinished.unlink(missing_ok=True)
 

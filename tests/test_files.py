@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.errors import OutputError
 from pipelines.files import FolderLock, held, held_beside, make_folder, safe_name, table, text, write_file
@@ -105,3 +107,16 @@ def test_the_lock_of_what_is_replaced_lies_beside_it_and_the_error_names_what_is
             pass
     assert error.value.where == str(out)
     assert list((tmp_path / "sub").iterdir()) == []
+
+
+def test_a_full_disk_is_said_where_torch_says_something_else_of_it(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, data) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device") as error:
+        write_file(tmp_path / "last.pt", lambda _: torch.save({"a": torch.zeros(9)}, Full()))
+    assert isinstance(error.value.__cause__, OSError)
+    with pytest.raises(RuntimeError, match="another fault"):
+        write_file(tmp_path / "last.pt", lambda _: (_ for _ in ()).throw(RuntimeError("another fault")))
+    assert list(tmp_path.iterdir()) == []
