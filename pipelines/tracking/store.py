@@ -175,6 +175,18 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def without_traces() -> Iterator[None]:
+    """What MLflow raises of a database, its full disk say, it logs with a stack trace beforehand: not that."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
 def _without_migration_chatter() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
     levels = [each.level for each in loggers]
