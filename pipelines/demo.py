@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipelines.bundle import run_environment
 from pipelines.errors import OutputError, UsageError
+from pipelines.files import held_beside
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.warm import WarmPython
 
@@ -83,14 +84,18 @@ def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
 
     Raises:
         UsageError: the bundle is not there, or there are no epochs.
-        OutputError: ``out`` exists and no demo made it.
+        OutputError: ``out`` exists and no demo made it, cannot be written, or another demo is writing it.
     """
     bundle = bundles / BUNDLE
     if not bundle.is_dir():
         raise UsageError("the demo needs the project's bundles", where=bundle, how="name them with --bundles")
     if epochs < 1:
         raise UsageError(f"--epochs must be 1 or more, got {epochs}")
-    out = out.absolute()
+    with held_beside(out):
+        return _demo(out.absolute(), bundle, epochs)
+
+
+def _demo(out: Path, bundle: Path, epochs: int) -> int:
     mark = out / ".demo"
     logs = out / "logs"
     try:

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool
     Raises:
         OutputError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("wb") as file:
             fill(file)
@@ -68,9 +68,12 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, durable: bool
                 file.flush()
                 os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:
-        what = f"the file cannot be written ({error.strerror or error})"
-        raise OutputError(what, where=path, how=how) from error
+    except (OSError, RuntimeError) as error:
+        fault = error if isinstance(error, OSError) else error.__context__  # torch.save says "unexpected pos" of it
+        if not isinstance(fault, OSError):
+            raise
+        what = f"the file cannot be written ({fault.strerror or fault})"
+        raise OutputError(what, where=path, how=how) from fault
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -82,36 +85,54 @@ def _let_go() -> None:
     _HELD.clear()
 
 
+def sweep_unfinished(folder: Path, *, below: bool = False) -> None:
+    """Remove what calls of ``write_file`` left in a folder, and if asked in those below it, whose processes were killed
+    meanwhile."""
+    for left in (folder.rglob if below else folder.glob)(".*.unfinished"):
+        pid = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
 class FolderLock:
     """Holds a folder for one writer, until it is closed or the process ends, however it ends. Processes that are forked
-    meanwhile do not hold it on.
+    meanwhile do not hold it on. What killed processes left half-written in the folder is removed.
 
     Args:
         folder: must be there.
-        name: of the file in it that is locked.
+        name: of the file in it that is locked. A link of that name is not followed.
         option: by what another folder is chosen, for the error.
+        wait: the way out where another holds it; None: to wait, or to choose another folder.
+        output: what is written, where that is one file or folder in ``folder``; None for the folder as a whole.
 
     Raises:
         OutputError: another process, or another call in this one, holds it; or it cannot be written.
     """
 
-    def __init__(self, folder: Path, name: str, *, option: str = "--out") -> None:
+    def __init__(
+        self, folder: Path, name: str, *, option: str = "--out", wait: str | None = None, output: Path | None = None
+    ) -> None:
         self._path = folder / name
+        where = folder if output is None else output
         while True:
             try:
-                self._file = self._path.open("w")
+                self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w")
             except OSError as error:
                 what = f"the folder cannot be written ({error.strerror})"
-                raise OutputError(what, where=folder, how=f"choose another {option}") from error
+                raise OutputError(what, where=where, how=f"choose another {option}") from error
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._file.close()
                 what = "another call is writing here"
-                raise OutputError(what, where=folder, how=f"wait for it, or choose another {option}") from None
+                how = f"wait for it, or choose another {option}" if wait is None else wait
+                raise OutputError(what, where=where, how=how) from None
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
                     _HELD.add(self)
+                    if output is None:
+                        sweep_unfinished(folder)
                     return
             self._file.close()  # its holder has just removed it, and another file of its name can be locked
 
@@ -124,6 +145,31 @@ class FolderLock:
 
 
 os.register_at_fork(after_in_child=_let_go)
+
+
+@contextlib.contextmanager
+def held(folder: Path, name: str, *, option: str = "--out") -> Iterator[None]:
+    """A folder, made if it is not there, that nobody else writes to while the block runs (see ``FolderLock``).
+
+    Raises:
+        OutputError: another call holds it, or it cannot be made or written.
+    """
+    make_folder(folder)
+    with contextlib.closing(FolderLock(folder, name, option=option)):
+        yield
+
+
+@contextlib.contextmanager
+def held_beside(output: Path) -> Iterator[None]:
+    """A file or folder that nobody else writes while the block runs. The lock lies beside it: it may be replaced.
+
+    Raises:
+        OutputError: another call holds it, or the folder that it lies in cannot be made or written.
+    """
+    output = output.absolute()
+    make_folder(output.parent)
+    with contextlib.closing(FolderLock(output.parent, f".{output.name}.lock", output=output)):
+        yield
 
 
 def text(content: str) -> Callable[[IO[bytes]], object]:

@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from pipelines import registered
 from pipelines.bundle import description, input_shape, network_config, network_of_run, refuse_generating
 from pipelines.comparison.runs import Run, Store
 from pipelines.errors import TrackingError, UnreadableFileError, UsageError
+from pipelines.files import held
 from pipelines.tracking.entries import INCOMPLETE
-from pipelines.tracking.store import redact
+from pipelines.tracking.store import redact, sqlite_path, without_traces
 from pipelines.transforms import calibration_path, confidence_path
 from pipelines.weights import load_weights, read_weights, save_weights
 
@@ -84,6 +85,7 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
         UnreadableFileError, WeightsError: the checkpoint is gone, damaged, or another network's.
         ConfigError: the network cannot be exported.
         TrackingError: the store cannot be read or written. Whatever fails, no model without a version is left.
+        OutputError: another call promotes a run of this store, where that is a SQLite file, or its folder is read-only.
     """
     if alias not in ALIASES:
         raise UsageError(f"there is no alias {alias!r}", how=f"choose {' or '.join(ALIASES)}")
@@ -94,9 +96,26 @@ def promote(uri: str, wanted: str, bundles: Path, alias: str = "champion", *, un
     bundle = bundles / run.experiment
     network, definition, example = _build(bundles, run, checkpoint)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    path = sqlite_path(uri)
+    alone = nullcontext() if path is None else held(path.parent, ".promoting.lock", option="--tracking_uri")
+    with alone, without_traces():
+        return _promote(client, uri, run, bundle, alias, network, definition, example, checkpoint)
+
+
+def _promote(
+    client: MlflowClient,
+    uri: str,
+    run: Run,
+    bundle: Path,
+    alias: str,
+    network: torch.nn.Module,
+    definition: dict[str, Any],
+    example: np.ndarray,
+    checkpoint: Path,
+) -> Promotion:
     try:
         before = _version_at(client, run.experiment, alias)
-        version = _version_of(client, run) or _register(client, uri, run, network, definition, example, checkpoint)
+        version = _version_of(client, uri, run) or _register(client, uri, run, network, definition, example, checkpoint)
         _describe_model(client, run.experiment, bundle)
         for key, value in key_facts(run).items():
             client.set_model_version_tag(run.experiment, version, key, value)
@@ -236,10 +255,10 @@ def _register(
             if beside(checkpoint).is_file():
                 files.append(beside(weights))
                 files[-1].write_bytes(beside(checkpoint).read_bytes())
+        experiment = client.get_run(run.run_id).info.experiment_id
+        _sweep(client, run, experiment)
         # `mlflow.start_run` would begin the run anew, and move its end: the run is named, not begun
-        made = client.create_logged_model(
-            client.get_run(run.run_id).info.experiment_id, run.network, run.run_id, key_facts(run), dict(run.params)
-        )
+        made = client.create_logged_model(experiment, run.network, run.run_id, key_facts(run), dict(run.params))
         with the_store(uri), _or_nothing(client, run.experiment, made.model_id):
             info = Model.log(
                 None, registered, name=run.network, run_id=run.run_id, model_id=made.model_id,
@@ -317,11 +336,33 @@ def _describe_model(client: MlflowClient, model: str, bundle: Path) -> None:
         client.update_registered_model(model, description(bundle))
 
 
-def _version_of(client: MlflowClient, run: Run) -> str | None:
+def _version_of(client: MlflowClient, uri: str, run: Run) -> str | None:
     """The version that a run has; one of before this package's own loader, which cannot be served, is not counted."""
-    versions = client.search_model_versions(f"name = '{run.experiment}'") if _there(client, run.experiment) else []
-    mine = [each for each in versions if each.run_id == run.run_id and each.tags.get("uses") == registered.__name__]
+    mine = [each for each in _versions(client, run) if _served(uri, each)]
     return str(mine[0].version) if mine else None
+
+
+def _versions(client: MlflowClient, run: Run) -> list[ModelVersion]:
+    versions = client.search_model_versions(f"name = '{run.experiment}'") if _there(client, run.experiment) else []
+    return [each for each in versions if each.run_id == run.run_id]
+
+
+def _served(uri: str, version: ModelVersion) -> bool:
+    """Whether this package's loader serves a version. It has no tag yet where its promotion was killed."""
+    if "uses" in version.tags:
+        return bool(version.tags["uses"] == registered.__name__)
+    with suppress(MlflowException, OSError), the_store(uri):
+        flavours = mlflow.models.get_model_info(f"{_MODELS}{version.name}/{version.version}").flavors
+        return bool(flavours.get("python_function", {}).get("loader_module") == registered.__name__)
+    return False
+
+
+def _sweep(client: MlflowClient, run: Run, experiment_id: str) -> None:
+    """Delete the logged models that promotions of this run left that were killed before they had a version."""
+    kept = " ".join(str(each.source) for each in _versions(client, run))  # models:/ID, or a path with the id in it
+    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run.run_id}'"):
+        if model.name == run.network and model.model_id not in kept:
+            client.delete_logged_model(model.model_id)
 
 
 def _version_at(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:

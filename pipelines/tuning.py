@@ -21,7 +21,8 @@ from mlflow.exceptions import MlflowException
 from monai.bundle import ConfigParser
 
 from pipelines.bundle import description, run_environment
-from pipelines.errors import ConfigError, OutputError, UsageError
+from pipelines.errors import ConfigError, UsageError
+from pipelines.files import held
 from pipelines.prediction import network_overlays
 from pipelines.tracking import PARENT_RUN
 from pipelines.tracking.run_file import read_run_file
@@ -99,17 +100,18 @@ def tune(study: Study, trials: int) -> optuna.Study:
 
     Raises:
         UsageError: no such network; the folder holds a study of something else; fewer than one trial is asked for.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or another call searches in it.
     """
     if trials < 1:
         raise UsageError(f"--trials must be 1 or more, got {trials}")
     if study.network is not None and study.network not in network_overlays(study.bundle):
         names = ", ".join(network_overlays(study.bundle))
         raise UsageError(f"there is no network {study.network!r}", where=study.bundle, how=f"choose from {names}")
-    try:
-        study.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder cannot be written ({error.strerror})", where=study.out) from error
+    with held(study.out, ".tuning.lock"):
+        return _search(study, trials)
+
+
+def _search(study: Study, trials: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search = optuna.create_study(
         storage=f"sqlite:///{study.out / 'study.db'}",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.errors import OutputError
-from pipelines.files import FolderLock, make_folder, safe_name, table, text, write_file
+from pipelines.files import FolderLock, held, held_beside, make_folder, safe_name, table, text, write_file
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -71,3 +74,49 @@ def test_a_folder_has_one_writer_and_a_forked_process_does_not_hold_it_on(tmp_pa
             os.close(end)
         os.waitpid(child, 0)
     assert not (tmp_path / ".lock").exists()
+
+
+def test_what_a_killed_process_left_half_written_is_removed_by_the_next_that_holds_the_folder(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        write_file(tmp_path / "last.pt", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    (tmp_path / f".other.txt.{os.getpid()}.unfinished").touch()  # of a process that lives
+    (tmp_path / ".mine.unfinished").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+    with held(tmp_path, ".lock"):
+        pass
+    left = sorted(each.name for each in tmp_path.iterdir())
+    assert left == [".mine.unfinished", f".other.txt.{os.getpid()}.unfinished"]
+
+
+def test_a_lock_is_no_way_to_write_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError, match="symbolic link"):
+        FolderLock(tmp_path, ".lock")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_the_lock_of_what_is_replaced_lies_beside_it_and_the_error_names_what_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "sub" / "out"
+    with held_beside(out):
+        with pytest.raises(OutputError, match="another call is writing here") as error, held_beside(out):
+            pass
+        with held_beside(tmp_path / "sub" / "another"):
+            pass
+    assert error.value.where == str(out)
+    assert list((tmp_path / "sub").iterdir()) == []
+
+
+def test_a_full_disk_is_said_where_torch_says_something_else_of_it(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, data) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left on device") as error:
+        write_file(tmp_path / "last.pt", lambda _: torch.save({"a": torch.zeros(9)}, Full()))
+    assert isinstance(error.value.__cause__, OSError)
+    with pytest.raises(RuntimeError, match="another fault"):
+        write_file(tmp_path / "last.pt", lambda _: (_ for _ in ()).throw(RuntimeError("another fault")))
+    assert list(tmp_path.iterdir()) == []

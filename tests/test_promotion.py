@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
@@ -16,10 +17,12 @@ import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from pipelines import promotion
 from pipelines.__main__ import main
 from pipelines.bundle import Project
 from pipelines.comparison.runs import Run, Store
-from pipelines.errors import ConfigError, TrackingError, UnreadableFileError, UsageError
+from pipelines.errors import ConfigError, OutputError, TrackingError, UnreadableFileError, UsageError
+from pipelines.files import held
 from pipelines.networks import ChestCNN, TinyUNet
 from pipelines.promotion import fetch_checkpoint, find_run, key_facts, promote, the_store
 from pipelines.registered import DEFINITION, build, signature_of
@@ -274,3 +277,41 @@ def test_a_run_is_found_by_the_beginning_of_its_id(runs: Runs) -> None:
         assert find_run(store, run[:6]).name == "only"
         with pytest.raises(UsageError, match="there is no run"):
             find_run(store, run[:5])
+
+
+def test_two_promotions_in_one_store_refuse_each_other(runs: Runs) -> None:
+    runs.add("one")
+    with held(runs.folder, ".promoting.lock"), pytest.raises(OutputError, match="another call is writing here"):
+        promote(runs.uri, "one", BUNDLES)
+    assert runs.client.search_registered_models() == []
+
+
+@pytest.mark.slow
+def test_a_promotion_that_was_killed_is_completed_and_leaves_nothing_twice(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.add("one")
+
+    class Killed(BaseException):
+        """In the place of SIGKILL: nothing is tidied up."""
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_or_nothing", lambda *_: nullcontext())
+        patch.setattr(promotion.Model, "log", kill)
+        with pytest.raises(Killed):
+            promote(runs.uri, run, BUNDLES)
+    assert len(runs.client.search_logged_models([runs.experiment])) == 1, "a logged model without a version"
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_describe_model", kill)
+        with pytest.raises(Killed):
+            promote(runs.uri, run, BUNDLES)
+    (version,) = runs.client.search_model_versions(f"name = '{BUNDLE}'")
+    assert version.tags == {}
+    assert promote(runs.uri, run, BUNDLES).version == "1"
+    (version,) = runs.client.search_model_versions(f"name = '{BUNDLE}'")
+    (logged,) = runs.client.search_logged_models([runs.experiment])
+    assert logged.model_id in version.source, "by which it is known that a logged model has a version"
+    assert version.tags["network"] == "tiny_unet"

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.comparison.ranking import PREFIX, Ranking, rank, tested, why_left
 from pipelines.comparison.runs import Run, Store
 from pipelines.comparison.sections import Options, Section, work_out
 from pipelines.errors import TrackingError, UsageError
+from pipelines.files import held
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,11 @@ def compare(
     Raises:
         TrackingError: the store cannot be read, or has no runs.
         UsageError: an experiment or a metric does not exist.
-        OutputError: the files cannot be written.
+        OutputError: the files cannot be written, or another call writes here.
     """
     options = options or Options()
     asked = [name.removeprefix(PREFIX) for name in metrics]
-    with _runs_left_alone() as loaded, Store(uri) as store:
+    with ExitStack() as stack, _runs_left_alone() as loaded, Store(uri) as store:
         runs = store.runs(experiments)
         if not runs:
             raise TrackingError(
@@ -68,6 +69,7 @@ def compare(
                 how="train something first, or name another store with --tracking_uri",
             )
         _check_metrics(runs, asked, store)
+        stack.enter_context(held(out, ".comparing.lock"))
         reasons = {run.run_id: why_left_out(run) for run in runs}
         rankings = rank(store, [run for run in runs if not reasons[run.run_id]], asked)
         loaded()

@@ -30,7 +30,7 @@ from pipelines.cross_validation import Processes
 from pipelines.errors import UsageError
 from pipelines.exporting import BundleExport
 from pipelines.exporting.network_inputs import network_inputs
-from pipelines.files import FolderLock, make_folder
+from pipelines.files import held, make_folder
 from pipelines.prediction import fault_behind, open_inference
 from pipelines.preparation.cases import cases_to_segment
 from pipelines.runtimes import open_session
@@ -76,13 +76,8 @@ def compress(plan: Compression, say: Say = logger.info) -> dict[str, Path]:
         Otherwise as ``open_inference`` and the bundle's evaluation.
     """
     plan.check()
-    make_folder(plan.out)
-    lock = FolderLock(plan.out, ".compressing")
-    try:
-        with SigtermUnwinds(), Processes() as processes:
-            return _Run(plan, processes, say).all()
-    finally:
-        lock.close()
+    with held(plan.out, ".compressing"), SigtermUnwinds(), Processes() as processes:
+        return _Run(plan, processes, say).all()
 
 
 class _Run:

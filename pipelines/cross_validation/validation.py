@@ -23,7 +23,7 @@ from pipelines.cross_validation.steps import note_done, train_and_measure
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.evaluation import Interval
 from pipelines.evaluation.report import flatten
-from pipelines.files import make_folder, text, write_file
+from pipelines.files import held, text, write_file
 from pipelines.sigterm import SigtermUnwinds, Terminated
 from pipelines.tracking import log_evaluation
 from pipelines.tracking.run_contents import commit, log_data, versions
@@ -63,7 +63,7 @@ def cross_validate(plan: CrossValidation, chosen: Sequence[int] = (), say: Say =
         UsageError: see ``CrossValidation.check``; there is no such fold; ``out`` holds folds of other settings; a
             training or an evaluation failed.
         DatalistError: see ``read_folds`` and ``read_extras``.
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written, or another call writes to ``out``.
     """
     plan.check()
     folds = read_folds(plan.prepared)
@@ -75,7 +75,13 @@ def cross_validate(plan: CrossValidation, chosen: Sequence[int] = (), say: Say =
         raise UsageError(f"there is no fold {strange[0]}", where=plan.prepared, how=f"choose from {known}")
     if plan.start is not None:
         _check_start(plan.start, chosen or numbers)
-    make_folder(plan.out)
+    with held(plan.out, ".cross_validation.lock"):
+        return _validate(plan, folds, extras, chosen, say)
+
+
+def _validate(
+    plan: CrossValidation, folds: Sequence[Fold], extras: Sequence[Extra], chosen: Sequence[int], say: Say
+) -> Result:
     same_settings(plan.out, plan.settings(folds, extras))
     due = [f for f in folds if (not chosen or f.number in chosen) and not (_folder(plan, f) / MEASURED).is_file()]
     for fold in folds:

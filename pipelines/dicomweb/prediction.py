@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from pipelines.dicomweb.retrieval import fetch_series, private_folder
 from pipelines.dicomweb.storage import store_file
 from pipelines.dicomweb.study import Series, modalities_of, series_of, sort_out
 from pipelines.errors import OutputError, PipelinesError, SeriesError, ServerError, UnsupportedImageError
+from pipelines.files import held
 from pipelines.prediction import Outcome, predict
 
 FETCHED = ".fetched"  # in the folder of results, while it is needed
@@ -153,18 +152,12 @@ def _place(out: Path, keep: Path | None) -> Iterator[Path]:
     if root == out.absolute():
         raise OutputError("results would lie among what is fetched", where=out, how="choose another --keep")
     private_folder(root)
-    lock = os.open(root, os.O_RDONLY)
-    try:
+    with held(root, ".fetching.lock", option="--out" if keep is None else "--keep"):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            what = "another call fetches to here"
-            raise OutputError(what, where=root, how="wait for it, or choose another --out") from None
-        yield root
-    finally:
-        os.close(lock)
-        if keep is None:
-            shutil.rmtree(root, ignore_errors=True)
+            yield root
+        finally:
+            if keep is None:
+                shutil.rmtree(root, ignore_errors=True)
 
 
 def _lies_in(path: str, folder: Path) -> bool:

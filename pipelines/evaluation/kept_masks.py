@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.files import make_folder, safe_name, text, write_file
+from pipelines.files import make_folder, safe_name, sweep_unfinished, text, write_file
 
 FOLDER = "masks"  # of the evaluation's folder
 INDEX, NAMES = "cases.json", "labels.json"  # in it
@@ -101,6 +101,7 @@ class MaskKeeper:
         Raises:
             OutputError: a file cannot be written or removed.
         """
+        sweep_unfinished(self.folder)
         whole = len(kept) == n_cases <= self.most
         names = {each["mask"] for each in kept} if whole else set()
         for path in self.folder.glob("*"):

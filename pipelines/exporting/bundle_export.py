@@ -17,7 +17,8 @@ from pipelines.errors import DisagreementError
 from pipelines.exporting.answering import AnsweringNetwork
 from pipelines.exporting.formats import SUFFIXES, check_installed, open_network, write_network
 from pipelines.exporting.network_inputs import network_inputs
-from pipelines.handlers import NOT_FOR_CARE, publish
+from pipelines.files import held
+from pipelines.handlers import NOT_FOR_CARE, publish, sweep_writing
 from pipelines.runtimes import Agreement, dice
 from pipelines.transforms import Calibration
 from pipelines.transforms.temperature import read_calibration
@@ -105,7 +106,7 @@ class BundleExport:
             UsageError: the form, or a package that it takes, is not there.
             DisagreementError: the exported network does not answer as PyTorch does.
             WeightsError, UnreadableFileError: weights, calibration or cases cannot be used.
-            OutputError: the files cannot be written.
+            OutputError: the files cannot be written, or another call writes here.
         """
         check_installed(self.form)
         load_weights(self.network, self.checkpoint)
@@ -127,7 +128,9 @@ class BundleExport:
             about.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             return {**{each.suffix: each for each in files}, "description": about}
 
-        paths = publish(self.output_dir, fill)
+        with held(self.output_dir, ".export.lock"):
+            sweep_writing(self.output_dir)
+            paths = publish(self.output_dir, fill)
         written = Exported(paths[SUFFIXES[self.form]], paths["description"], said[0])
         logger.info("%s: %s", written.file, written.text)
         return written

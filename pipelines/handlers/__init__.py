@@ -4,7 +4,7 @@ written predictions."""
 from pipelines.handlers.accumulation import AccumulatedMean, StepSchedule
 from pipelines.handlers.averaging import AveragedWeights
 from pipelines.handlers.calibration import CalibrationFit, calibrated
-from pipelines.handlers.case_writer import NOT_FOR_CARE, WRITING, CaseWriter, Finding, publish
+from pipelines.handlers.case_writer import NOT_FOR_CARE, CaseWriter, Finding, publish, sweep_writing
 from pipelines.handlers.checkpoint import TrainingCheckpoint, WeightsLoader
 from pipelines.handlers.determinism import EpochSeed
 from pipelines.handlers.early_stop import ResumableEarlyStop
@@ -16,7 +16,6 @@ from pipelines.handlers.reconstructions import ReconstructionPicture
 
 __all__ = [
     "NOT_FOR_CARE",
-    "WRITING",
     "AccumulatedMean",
     "AveragedWeights",
     "CalibrationFit",
@@ -35,4 +34,5 @@ __all__ = [
     "WeightsLoader",
     "calibrated",
     "publish",
+    "sweep_writing",
 ]

@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -252,6 +253,12 @@ def publish(output_dir: Path, fill: Callable[[Path], dict[str, Path]]) -> dict[s
             else "free space or choose a folder you may write to",
         ) from error
     return final
+
+
+def sweep_writing(output_dir: Path) -> None:
+    """Remove what a process left in a folder that was killed within ``publish``. The caller holds the folder's lock."""
+    for left in output_dir.glob(f"{WRITING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _without_folder(value: Any) -> Any:

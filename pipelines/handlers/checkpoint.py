@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
-from pipelines.errors import OutputError, UnreadableFileError, WeightsError
+from pipelines.errors import UnreadableFileError, WeightsError
 from pipelines.files import make_folder, write_file
 from pipelines.weights import load_weights
 
@@ -33,10 +33,7 @@ def save_atomically(content: Any, path: Path) -> None:
     """
     how = "free space or choose another ckpt_dir"
     make_folder(path.parent)
-    try:
-        write_file(path, lambda file: torch.save(content, file), durable=True, how=how)
-    except RuntimeError as error:  # torch reports a full disk as one
-        raise OutputError(f"the checkpoint cannot be written ({error})", where=path, how=how) from error
+    write_file(path, lambda file: torch.save(content, file), durable=True, how=how)
 
 
 class TrainingCheckpoint:

@@ -14,7 +14,7 @@ import jinja2
 
 from pipelines.bundle import MARK, bundles_in, description, refuse_generating
 from pipelines.errors import ConfigError, OutputError, UsageError
-from pipelines.files import make_folder, text, write_file
+from pipelines.files import held_beside, text, write_file
 from pipelines.listed_hashes import MANIFEST, digests, files_in, manifest, overall
 from pipelines.loading import load_bundle
 from pipelines.model_pt import MODEL, write_model_pt
@@ -81,7 +81,7 @@ def package_bundle(
             cannot be made.
         ConfigError: the bundle's configs cannot be used.
         UnreadableFileError, WeightsError: there are no weights, or not those of the network.
-        OutputError: the file is there already, or cannot be written.
+        OutputError: the file is there already, or cannot be written, or another call is writing it.
     """
     bundle = bundle.absolute()
     refuse_generating(bundle, "package")
@@ -96,7 +96,7 @@ def package_bundle(
         how = "name another file with --out" if target.is_dir() else "--overwrite replaces it"
         raise OutputError("it is there already", where=target, how=how)
     chosen = network or usual
-    with tempfile.TemporaryDirectory(prefix="package-") as temporary:
+    with held_beside(target), tempfile.TemporaryDirectory(prefix="package-") as temporary:
         folder = Path(temporary) / title
         inside = folder / "bundles" / bundle.name
         left_out = copy_files(bundle, inside)
@@ -116,7 +116,6 @@ def package_bundle(
         write_file(folder / MANIFEST, text(manifest(about, sums)))
         named = {f"{title}/{name}": path for name, path in files_in(folder).items()}
         say(f"writing {target}")
-        make_folder(target.absolute().parent)
         write_file(target, lambda file: write_zip(file, named), how="name another place with --out, or free some space")
     return Package(target, overall(sums), about["install"], about["use"], left_out, notes)
 

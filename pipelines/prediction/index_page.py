@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipelines.errors import OutputError
-from pipelines.files import save_png, text, write_file
+from pipelines.files import save_png, sweep_unfinished, text, write_file
 from pipelines.key_figures import figures, warnings
 from pipelines.predicted import Outcome
 
@@ -71,6 +71,7 @@ class IndexPage:
 
     def close(self) -> None:
         """Write the page as it stays."""
+        sweep_unfinished(self.folder / THUMBNAILS, below=True)
         self._write(ended=True)
 
     def _write(self, *, ended: bool) -> None:

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,7 @@ from typing import Any
 
 from pipelines.errors import OutputError
 from pipelines.files import FolderLock, file_digest
-from pipelines.handlers import WRITING, WeightsLoader
+from pipelines.handlers import WeightsLoader, sweep_writing
 from pipelines.predicted import MANIFEST, Outcome
 from pipelines.readers.finder import SEPARATOR
 
@@ -41,7 +40,7 @@ class Manifest:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder, _LOCK)
-            self._sweep()
+            sweep_writing(folder)
             if (folder / MANIFEST).is_dir():
                 raise IsADirectoryError(0, "a folder of the manifest's name is in the way")
             partial = folder / f".{MANIFEST}.partial"
@@ -69,13 +68,8 @@ class Manifest:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
-        self._sweep()
+        sweep_writing(self.folder)  # a process of this call may have been killed while it wrote
         self._lock.close()
-
-    def _sweep(self) -> None:
-        """Remove what a call, or a process of this one, left that was killed while it wrote."""
-        for left in self.folder.glob(f"{WRITING}*"):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def input_digest(path: Path, known: dict[Path, str], leave_out: Path) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.errors import OutputError
+from pipelines.files import held_beside
 
 _HOW = "choose another --out, or remove it first"
 
@@ -32,16 +33,21 @@ def check_target(out: Path, replaceable: Callable[[Path], bool], force: bool) ->
 def new_folder(out: Path, replaceable: Callable[[Path], bool], force: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `out` that takes its name when the block ends well, and is removed when it does not.
 
-    What a killed run left beside `out` is removed by the next one.
+    What a killed run left beside `out` is removed by the next one. Two at once refuse each other.
 
     Raises:
-        OutputError: the target is taken (see `check_target`), read-only, full, or was taken meanwhile by another run.
+        OutputError: the target is taken (see `check_target`), read-only, full, or another run is writing it.
     """
     out = out.absolute()
     check_target(out, replaceable, force)
+    with held_beside(out):
+        check_target(out, replaceable, force)  # another run may have ended meanwhile
+        yield from _appearing(out, replaceable, force)
+
+
+def _appearing(out: Path, replaceable: Callable[[Path], bool], force: bool) -> Iterator[Path]:
     partial, former = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("partial", "former"))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         partial.mkdir()
     except OSError as error:
@@ -75,20 +81,10 @@ def _inside(name: object, *folders: Path) -> bool:
 def _sweep(out: Path) -> None:
     for left in out.parent.glob(f".{out.name}.*-*"):
         word, _, pid = left.name.removeprefix(f".{out.name}.").partition("-")
-        if word not in ("partial", "former") or not pid.isdigit() or _alive(int(pid)):
+        if word not in ("partial", "former") or not pid.isdigit():
             continue
         if word == "former" and not out.exists():  # killed between the two renamings: the old folder is the good one
             with suppress(OSError):
                 left.rename(out)
         else:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

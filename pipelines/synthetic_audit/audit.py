@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.bundle import description
 from pipelines.cross_validation import CrossValidation
 from pipelines.cross_validation.plan import Say
-from pipelines.files import make_folder
+from pipelines.files import held
 from pipelines.sigterm import SigtermUnwinds, Terminated
 from pipelines.synthetic_audit.closeness import closeness
 from pipelines.synthetic_audit.pictures import Pictures, gather, write_data
@@ -49,10 +49,14 @@ def run_audit(audit: Audit, say: Say = logger.info) -> Done:
     Raises:
         UsageError: see ``Audit.check``; a training failed. DatalistError, UnreadableFileError, WeightsError: pictures,
             generators or weights cannot be used. TrackingError: the store cannot be used.
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written, or another call writes to ``out``.
     """
     audit.check()
-    make_folder(audit.out)
+    with held(audit.out, ".auditing.lock"):
+        return _run_audit(audit, say)
+
+
+def _run_audit(audit: Audit, say: Say) -> Done:
     say("gathering pictures")
     pictures = gather(audit)
     data = write_data(audit, pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from ignite.engine import Engine
 
 from pipelines.evaluation.case_tables import CASES, ITEMS, cases_digest, truth_digest
 from pipelines.fetched import local
+from pipelines.files import held
 from pipelines.tracking.monais_handlers import take_off_monais
 from pipelines.tracking.run_contents import (
     command_line,
@@ -126,6 +128,9 @@ class EvaluationTracker:
             in ``masks/``.
         tracking_uri: the store; default ``pipelines.tracking.tracking_uri()``.
         network, network_name, datalist, label_rule, shown: as ``log_evaluation``.
+
+    Raises:
+        OutputError: (by ``run``) another evaluation is writing to ``output_dir``, or nobody can.
     """
 
     def __init__(
@@ -161,19 +166,26 @@ class EvaluationTracker:
 
         def tracked_run(*args: Any, **kwargs: Any) -> Any:
             take_off_monais(engine)
-            result = run(*args, **kwargs)
-            self.run_id = log_evaluation(
-                self.checkpoint,
-                engine.state.metrics,
-                self._found(),
-                experiment=self.experiment,
-                description=self.description,
-                uri=self.uri,
-                **self.about,
-            )
+            with self._alone():
+                result = run(*args, **kwargs)
+                self.run_id = log_evaluation(
+                    self.checkpoint,
+                    engine.state.metrics,
+                    self._found(),
+                    experiment=self.experiment,
+                    description=self.description,
+                    uri=self.uri,
+                    **self.about,
+                )
             return result
 
         engine.run = tracked_run  # type: ignore[method-assign]
+
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        """The folder that evaluation writes to, held for this one alone."""
+        if self.output_dir is None:
+            return contextlib.nullcontext()
+        return held(self.output_dir, ".evaluation.lock", option="output_dir")
 
     def _found(self) -> list[_Found]:
         if self.output_dir is None:

@@ -22,7 +22,7 @@ from monai.utils import CommonKeys
 from PIL import Image
 
 from pipelines.errors import ConfigError
-from pipelines.files import FolderLock, make_folder
+from pipelines.files import held
 from pipelines.sigterm import SigtermUnwinds
 from pipelines.tracking.event_folders import INSTALL, events_root, forget_events
 from pipelines.tracking.learning_curve import learning_curve
@@ -202,8 +202,7 @@ class RunTracker:
         """The folder of checkpoints, held for this training alone."""
         if self.ckpt_dir is None:
             return contextlib.nullcontext()
-        make_folder(self.ckpt_dir)
-        return contextlib.closing(FolderLock(self.ckpt_dir, ".training.lock", option="ckpt_dir"))
+        return held(self.ckpt_dir, ".training.lock", option="ckpt_dir")
 
     def _forget(self) -> None:
         self._history: dict[str, list[tuple[int, float]]] = {}

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils as database
 
 from pipelines.errors import TrackingError
 
@@ -87,9 +88,10 @@ def open_store(uri: str) -> MlflowClient:
     if path is None:
         return MlflowClient(tracking_uri=uri)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        logging.getLogger(__name__).info("making the tracking store %s (takes some seconds, once)", path)
     with _locked(path.with_name(path.name + ".lock")), _without_migration_chatter():
+        if not path.exists():
+            logging.getLogger(__name__).info("making the tracking store %s (takes some seconds, once)", path)
+            _make(path)
         client = MlflowClient(tracking_uri=uri)
         client.get_experiment_by_name("Default")  # MLflow opens its store at the first call: here, under the lock
     return client
@@ -149,12 +151,39 @@ def _checkout() -> Path:
     return parent if (parent / "setup.cfg").is_file() else Path.cwd()
 
 
+def _make(path: Path) -> None:
+    """Make the tables in a file beside ``path``, then give it that name: a process that is killed before would leave
+    tables that MLflow neither uses nor completes ("index already exists")."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    beside = [unfinished, *(unfinished.with_name(f"{unfinished.name}-{end}") for end in ("journal", "wal", "shm"))]
+    for left in beside:  # by a process that was killed; we hold the lock
+        left.unlink(missing_ok=True)
+    engine = database.create_sqlalchemy_engine_with_retry(_SQLITE + quote(str(unfinished)))
+    try:
+        database._initialize_tables(engine)
+    finally:
+        engine.dispose()
+    unfinished.replace(path)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock file: two processes that make the tables at once leave a store that MLflow refuses."""
     with path.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released by the system when the file is closed, or its process dies
         yield
+
+
+@contextmanager
+def without_traces() -> Iterator[None]:
+    """What MLflow raises of a database, its full disk say, it logs with a stack trace beforehand: not that."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -14,6 +14,9 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
+
+_SQLITE = "sqlite:///"
 
 
 def wait(run_id: str, unsent: str) -> None:
@@ -26,6 +29,9 @@ def close(run_id: str, unsent: str, word: str) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith(_SQLITE) and not Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])).is_file():
+        return  # it was removed, and its run with it: MLflow would make another
     client = MlflowClient()
     if client.get_run(run_id).info.status != "RUNNING":
         return
@@ -35,7 +41,7 @@ def close(run_id: str, unsent: str, word: str) -> None:
 
         mine = [each for each in journals(Path(unsent).parent) if getattr(head_of(each), "run_id", None) == run_id]
         for journal in mine:
-            send_file(journal, os.environ["MLFLOW_TRACKING_URI"])
+            send_file(journal, uri)
         if mine:
             return
     if word == "vanished":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import threading
@@ -17,14 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import LabelError, OutputError
+from pipelines.files import FolderLock
 from pipelines.predicted import CORRECTED
 from pipelines.viewer.cases import Case
 from pipelines.viewer.images import Shown
-
-try:
-    import fcntl
-except ImportError:  # Windows, where the lock of this process has to do
-    fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
 
@@ -56,8 +51,8 @@ class Corrections:
 
         Raises:
             LabelError: another value than the labels'. OutputError: the folder cannot be written, another viewer is
-            writing, or the case's name or a link would lead out of ``corrected/``. Changed: there is another correction
-            than ``base``.
+            writing there, or the case's name or a link would lead out of ``corrected/``. Changed: there is another
+            correction than ``base``.
         """
         known = {0, *labels}
         found = np.flatnonzero(np.bincount(mask.ravel(order="K"), minlength=256)).tolist()
@@ -72,9 +67,7 @@ class Corrections:
                 f"the case's name leads out of {CORRECTED}/", where=case.name, how="give the case another name"
             )
         target = home / f"{case.name}{ending}"
-        with self._lock, _folder(home, target, case.folder) as held, _told(target):
-            if not held:
-                raise OutputError("another viewer is writing there", where=home, how="save again in a moment")
+        with self._lock, _folder(home, target, case.folder), _told(target):
             if base is not None and base != version(target if target.is_file() else None):
                 raise Changed(
                     "the corrected mask has been saved elsewhere since it was loaded",
@@ -126,8 +119,8 @@ def _told(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _folder(home: Path, target: Path, root: Path) -> Iterator[bool]:
-    """Make the folder of a target, and hold its lock; False where another process has it."""
+def _folder(home: Path, target: Path, root: Path) -> Iterator[None]:
+    """Make the folder of a target, and hold its lock."""
     with _told(target):
         home.mkdir(exist_ok=True)
         for part in (home, *reversed([p for p in target.parents if p.is_relative_to(home) and p != home])):
@@ -136,27 +129,8 @@ def _folder(home: Path, target: Path, root: Path) -> Iterator[bool]:
                 raise OutputError(
                     "a link leads out of the folder", where=part, how="remove it; corrected masks lie in the folder"
                 )
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        try:
-            held = os.open(home / _LOCK, flags, 0o644)
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            raise OutputError("the lock is a link", where=home / _LOCK, how="remove it") from None
-    try:
-        yield _locked(held)
-    finally:
-        os.close(held)
-
-
-def _locked(file: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    with contextlib.closing(FolderLock(home, _LOCK, option="folder", wait="save again in a moment")):
+        yield
 
 
 def _volume(case: Case, shown: Shown, mask: NDArray[np.uint8]) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from made_runs import Made
 
 from pipelines.__main__ import main
+from pipelines.files import held
 
 
 def call(made: Made, *words: str) -> int:
@@ -93,3 +94,10 @@ def test_a_server_that_does_not_answer(
 def test_a_folder_is_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--tracking_uri", str(tmp_path)]) == 20
     assert "--tracking_uri: MLflow no longer keeps runs in a folder" in capsys.readouterr().err
+
+
+def test_a_second_page_in_one_folder_is_refused(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    made.segmentation("one", [0.5, 0.9])
+    with held(made.folder / "out", ".comparing.lock"):
+        assert call(made) == 19
+    assert "another call is writing here" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 
 from pipelines.cross_validation import CrossValidation, cross_validate
 from pipelines.cross_validation.processes import Processes, Stopped
-from pipelines.errors import DatalistError, UsageError
+from pipelines.errors import DatalistError, OutputError, UsageError
+from pipelines.files import held
 
 
 def calls(plan: CrossValidation) -> list[list[str]]:
@@ -169,3 +170,9 @@ def test_processes_that_are_stopped_begin_no_more(tmp_path: Path) -> None:
         with pytest.raises(Stopped):
             processes.run(["true"], tmp_path / "log")
     assert not json.loads((tmp_path / "log").read_text() or "[]")
+
+
+def test_a_second_call_of_one_folder_is_refused(plan: CrossValidation) -> None:
+    with held(plan.out, ".cross_validation.lock"), pytest.raises(OutputError, match="another call is writing here"):
+        cross_validate(plan)
+    assert calls(plan) == []

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 import pipelines.exporting.bundle_export as bundle_export
-from pipelines.errors import ConfigError, DisagreementError, UnreadableFileError, UsageError
+from pipelines.errors import ConfigError, DisagreementError, OutputError, UnreadableFileError, UsageError
 from pipelines.exporting import BundleExport
 from pipelines.exporting.answering import AnsweringNetwork
 from pipelines.exporting.formats import open_network
 from pipelines.exporting.network_inputs import network_inputs
+from pipelines.files import held
+from pipelines.handlers.case_writer import WRITING
 from pipelines.inferers import SliceClassInferer, VolumeSliceInferer
 from pipelines.networks import SeverityShuffleNet, TinyUNet
 from pipelines.weights import save_weights
@@ -133,3 +135,14 @@ def test_what_is_missing_is_said_before_anything_is_done(tmp_path: Path, monkeyp
             export(tmp_path, form=form).write()
     with pytest.raises(UsageError, match="no form 'tflite'"):
         export(tmp_path, form="tflite").write()
+
+
+def test_a_second_export_to_one_folder_is_refused_and_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
+    made = export(tmp_path)
+    left = tmp_path / "out" / f"{WRITING}x"
+    left.mkdir(parents=True)
+    (left / "net.ts").write_bytes(b"half")
+    with held(tmp_path / "out", ".export.lock"), pytest.raises(OutputError, match="another call is writing here"):
+        made.write()
+    made.write()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["net.json", "net.ts"]

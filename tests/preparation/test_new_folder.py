@@ -78,6 +78,15 @@ def test_second_run_that_was_slower_is_told(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["x"]
 
 
+def test_a_second_run_is_refused_before_it_does_its_work(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out", never) as folder:
+        (folder / "x").write_text("1")
+        with pytest.raises(OutputError, match="another call is writing here"), new_folder(tmp_path / "out", never):
+            raise AssertionError("two write at once")
+    assert names(tmp_path / "out") == ["x"]
+    assert names(tmp_path) == ["out"]
+
+
 def test_killed_run_leaves_no_output_and_the_next_sweeps(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
@@ -86,7 +95,7 @@ def test_killed_run_leaves_no_output_and_the_next_sweeps(tmp_path: Path) -> None
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    assert len(names(tmp_path)) == 1
+    assert len(names(tmp_path)) == 2, "a folder aside, and the lock, which nobody holds"
     with new_folder(tmp_path / "out", never):
         pass
     assert names(tmp_path) == ["out"]

@@ -10,10 +10,12 @@ import pytest
 from made_audits import GENERATORS, made_audit
 
 from pipelines.__main__ import main
-from pipelines.errors import DatalistError, UsageError
+from pipelines.errors import DatalistError, OutputError, UsageError
+from pipelines.files import held
 from pipelines.generation import generate_classes
 from pipelines.preparation.datalist import files, load_datalist, write_datalist
 from pipelines.readers import is_synthetic
+from pipelines.synthetic_audit.audit import run_audit
 from pipelines.synthetic_audit.pictures import counted, gather, some_patients, write_data
 
 CLASSES: Mapping[int, str] = {0: "normal", 1: "pneumonia"}
@@ -105,3 +107,9 @@ def test_patients_are_taken_whole_and_each_class_has_its_share() -> None:
     assert kept == some_patients(list(items), 20)
     assert {item["patient"] for item in some_patients(items, 10)} < patients, "more patients are further ones"
     assert some_patients(items, None) == some_patients(items, 40) == items
+
+
+def test_a_second_audit_in_one_folder_is_refused(prepared: Path, tmp_path: Path) -> None:
+    audit = made_audit(tmp_path / "out", prepared)
+    with held(audit.out, ".auditing.lock"), pytest.raises(OutputError, match="another call is writing here"):
+        run_audit(audit)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tiny_training import LEARNING_RATE, artifacts, runs, tiny_training
 
 from pipelines.errors import OutputError, TrackingError
 from pipelines.files import FolderLock
-from pipelines.tracking import RunTracker
+from pipelines.tracking import RunTracker, watcher_process
 from pipelines.tracking.processes import is_dead, this_process
 from pipelines.warm import WarmPython
 
@@ -383,3 +384,10 @@ def test_two_trainings_in_one_folder_refuse_each_other(store: str, tmp_path: Pat
     other.run()
     FolderLock(tmp_path, ".training.lock").close()  # free again
     assert not (tmp_path / ".training.lock").exists()
+
+
+def test_a_watcher_does_not_make_a_store_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    watcher_process.close("a run of it", "", "vanished")
+    assert list(tmp_path.iterdir()) == []

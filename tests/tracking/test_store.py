@@ -90,3 +90,29 @@ def test_two_processes_may_be_the_first_users(tmp_path: Path) -> None:
     experiment = client.get_experiment_by_name("tiny_bundle")
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FINISHED", "FINISHED"]
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+DIES = """
+import os, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from pipelines.tracking.store import open_store
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *rest):
+    if statement.startswith("CREATE INDEX"):
+        os._exit(9)
+open_store(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_no_half_of_one(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'a%20b' / 'mlflow.db'}"
+    assert subprocess.run([sys.executable, "-c", DIES, uri]).returncode == 9
+    place = tmp_path / "a b" / "mlflow.db"
+    assert sqlite_path(uri) == place
+    assert not place.exists(), "a store that is there is whole"
+    client = open_store(uri)
+    run = client.create_run(experiment_id(client, uri, "tiny_bundle"))
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+    assert sorted(each.name for each in place.parent.iterdir()) == ["mlflow.db", "mlflow.db.lock"]

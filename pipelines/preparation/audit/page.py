@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipelines.files import make_folder, save_png, text, write_file
+from pipelines.files import held, save_png, text, write_file
 from pipelines.preparation.audit.audit import Audit, Both, Finding, audit_lists
 from pipelines.preparation.audit.items import Item, read_list
 from pipelines.preparation.audit.looks import TILE
@@ -63,9 +63,13 @@ def write_audit(audit: Audit, folder: Path) -> list[Path]:
     """Write audit.json, audit.md and, where there are pairs to look at, audit.png.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or another call writes here.
     """
-    make_folder(folder)
+    with held(folder, ".auditing.lock"):
+        return _write(audit, folder)
+
+
+def _write(audit: Audit, folder: Path) -> list[Path]:
     written = [folder / JSON, folder / PAGE]
     write_file(folder / JSON, text(json.dumps(_content(audit), indent=2, allow_nan=False) + "\n"))
     shown = [(finding, pair) for finding in audit.findings for pair in finding.pairs[:_ON_SHEET]][:_ON_SHEET]
