@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import platform
+import resource
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -50,6 +52,66 @@ def in_turns(ways: Mapping[str, Any], rounds: int, measure: Callable[[Any], Any]
         for name, way in ways.items():
             found[name].append(measure(way))
     return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a process and those that it started took: seconds, seconds of processors, GiB at once."""
+
+    seconds: float
+    processors: float
+    peak: float
+
+
+def watched(command: Sequence[str], cores: int, log: Path, **environment: str) -> Run:
+    """Runs a program on that many cores, with as many threads a process; its words go to ``log``.
+
+    Memory is looked at every 20 ms. What processes share (libraries, shared memory) is counted once: as much as the one
+    has that has most of it.
+    """
+    import psutil  # here: the peers' Python has none
+
+    env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores)), **environment}
+    used, begun, peak = ended_processors(), time.perf_counter(), 0
+    mine = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, mine[:cores])  # which the process inherits
+    try:
+        with log.open("w", encoding="utf-8") as file:
+            process = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
+    finally:
+        os.sched_setaffinity(0, mine)
+    family, looked = [process.pid], begun
+    while process.poll() is None:
+        if time.perf_counter() - looked > 0.3:
+            looked = time.perf_counter()
+            family = [process.pid, *(each.pid for each in psutil.Process(process.pid).children(recursive=True))]
+        peak = max(peak, _resident(family))
+        time.sleep(0.02)
+    took = time.perf_counter() - begun
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+    return Run(took, ended_processors() - used, peak / 2**30)
+
+
+def _resident(family: Sequence[int]) -> int:
+    own = shared = highest = 0
+    for pid in family:
+        try:
+            pages = Path(f"/proc/{pid}/statm").read_text().split()
+            status = Path(f"/proc/{pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        own += int(pages[1]) - int(pages[2])
+        shared = max(shared, int(pages[2]))
+        marks = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+        highest = max([highest, *marks])  # of one process: what lay between two looks too
+    return max((own + shared) * resource.getpagesize(), highest * 1024)
+
+
+def ended_processors() -> float:
+    """Seconds that processes which have ended took of processors."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def ratio(seconds: Sequence[float], to: Sequence[float]) -> Spread:

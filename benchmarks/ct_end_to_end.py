@@ -1,13 +1,13 @@
 """A DICOM series to a mask on disk, by `python -m pipelines predict` and by MONAI's own classes, in turns.
 
-    python benchmarks/ct_end_to_end.py [SERIES] [--rounds 3] [--threads 2] [--runtime auto]
+    python benchmarks/ct_end_to_end.py [SERIES] [--rounds 3] [--threads 2] [--runtime auto] [--alone] [--fast]
 
 Both ways: the CT bundle's default network, weights, views (flips and scales), frame and clean-up; a process a run, the
 start of Python and the imports counted. MONAI's way: ``LoadImaged``, ``Orientationd``, ``ScaleIntensityRanged``, the
 bundle's ``CropForegroundd``, ``Resized``; for each view ``SliceInferer`` (its ``SlidingWindowInferer`` for slices) with
 the defaults but ``roi_size``, float32, eager; the mean probabilities, ``Invertd``, ``AsDiscreted``, ``SaveImaged``.
 Printed besides: Dice between the two masks, and each way's peak above what the libraries take and the scan as float32.
-Without SERIES, of a phantom of `--slices`.
+Without SERIES, of a phantom of `--slices`. `--alone` is ours without MONAI's: how much memory a long scan takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from _measuring import Figures, add_json, in_turns, phantom, ratio
+from _measuring import Figures, add_json, ended_processors, in_turns, phantom, ratio
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
@@ -42,6 +41,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runtime", default="auto", help="of ours")
+    parser.add_argument("--alone", action="store_true", help="ours only")
+    parser.add_argument("--fast", action="store_true", help="ours with --fast; with --alone")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # within: one run, and what it took
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     add_json(parser)
@@ -49,21 +50,33 @@ def main() -> None:
     if args.way is not None:
         run(args)
         return
-    figures, memory, number = Figures("ct_end_to_end"), dict.fromkeys(WAYS, 0.0), count()
+    if args.fast and not args.alone:
+        parser.error("--fast goes with --alone: MONAI's way has all views")
+    ways = WAYS[:1] if args.alone else WAYS
+    figures, memory, number = Figures("ct_end_to_end"), dict.fromkeys(ways, 0.0), count()
     with tempfile.TemporaryDirectory() as folder:
         if args.series is None:
             options = {"size": 512, "slices": args.slices, "file_format": "dicom"}
             args.series = phantom("covid_ct", Path(folder) / "phantom", **options)
 
         def measure(way: str) -> tuple[float, float]:
-            took, memory[way] = timed(way, args, Path(folder) / f"{way}{next(number) // len(WAYS)}")
+            took, memory[way] = timed(way, args, Path(folder) / f"{way}{next(number) // len(ways)}")
             print(f"{way}: {took[0]:.0f} s, {took[1]:.0f} s of processors", file=sys.stderr)
             return took
 
-        seconds = in_turns({way: way for way in WAYS}, args.rounds, measure)
-        masks = [mask_of(Path(folder) / f"{way}0") for way in WAYS]
+        seconds = in_turns({way: way for way in ways}, args.rounds, measure)
+        masks = [mask_of(Path(folder) / f"{way}0") for way in ways]
     scan = masks[0].size * 4 / GIB
     print(f"{masks[0].shape} voxels, {args.threads} threads, {args.rounds} rounds.")
+    if not args.alone:
+        compare(seconds, masks, figures)
+    print("Peak above libraries and scan: " + ", ".join(f"{way} {memory[way] - scan:.2f} GiB" for way in ways))
+    for way in ways:
+        figures.add(f"{way}, peak above libraries and scan", "GiB", memory[way] - scan)
+    figures.write(args.json)
+
+
+def compare(seconds: dict[str, list[tuple[float, float]]], masks: list[np.ndarray], figures: Figures) -> None:
     for what, which in (("time", 0), ("processor time", 1)):
         longer = ratio(*([each[which] for each in seconds[way]] for way in ("monai", "ours")))
         print(f"MONAI's way takes {longer.text()} times the {what}.")
@@ -71,10 +84,6 @@ def main() -> None:
     print(
         "Dice between the masks: " + ", ".join(f"{name} {dice(*masks, values):.4f}" for name, values in LABELS.items())
     )
-    print("Peak above libraries and scan: " + ", ".join(f"{way} {memory[way] - scan:.2f} GiB" for way in WAYS))
-    for way in WAYS:
-        figures.add(f"{way}, peak above libraries and scan", "GiB", memory[way] - scan)
-    figures.write(args.json)
 
 
 LABELS = {"lung and lesion": (1, 2), "lung": (1,), "lesion": (2,)}
@@ -95,17 +104,12 @@ def timed(way: str, args: argparse.Namespace, out: Path) -> tuple[tuple[float, f
     """Seconds of a whole process, and of processors; its peak in GiB above that when the libraries were there."""
     words = [str(args.series), "--way", way, "--out", str(out), "--threads", str(args.threads)]
     command = [sys.executable, str(Path(__file__).resolve()), *words, "--runtime", args.runtime]
-    start, used = time.perf_counter(), processors()
+    command += ["--alone", "--fast"] if args.fast else []
+    start, used = time.perf_counter(), ended_processors()
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     )
-    return (time.perf_counter() - start, processors() - used), float(done.stdout.split()[-1])
-
-
-def processors() -> float:
-    """Seconds that processes which have ended took of processors."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return (time.perf_counter() - start, ended_processors() - used), float(done.stdout.split()[-1])
 
 
 def run(args: argparse.Namespace) -> None:
@@ -116,6 +120,7 @@ def run(args: argparse.Namespace) -> None:
 
         before = peak()
         words = ["predict", str(BUNDLE), str(args.series), "--out", str(args.out), "--runtime", args.runtime]
+        words += ["--fast"] if args.fast else []
         if code := command(words):
             raise SystemExit(code)
     else:

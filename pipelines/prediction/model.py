@@ -18,11 +18,13 @@ import numpy as np
 import pydicom
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.data import list_data_collate
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
+from pipelines.prediction.batches import case_as_batch
 from pipelines.prediction.opening import fault_behind, open_inference
 from pipelines.prediction.running import running, runtime_network
 from pipelines.preparation.cases import look_for_cases
@@ -231,7 +233,10 @@ class Model:
             try:
                 # Preprocessed here and not by the evaluator's loader: a refused input must not leave the engine
                 # half-way.
-                return Prepared(item, workflow.preprocessing(item))
+                data = workflow.preprocessing(item)
+                if isinstance(data["image"], torch.Tensor):  # not a crop that holds on to the whole
+                    data["image"] = data["image"].contiguous()
+                return Prepared(item, data)
             except Exception as error:
                 if (fault := fault_behind(error)) is not None and fault is not error:
                     raise fault from error
@@ -284,7 +289,10 @@ class Model:
     def _make_engine(self) -> None:
         """The evaluator, made now and not within the first call; its loader draws from no one else's numbers."""
         if "dataloader" in self._workflow.parser:
-            self._workflow.parser.get_parsed_content("dataloader").generator = torch.Generator()
+            loader = self._workflow.parser.get_parsed_content("dataloader")
+            loader.generator = torch.Generator()
+            if getattr(loader, "collate_fn", None) is list_data_collate:
+                loader.collate_fn = case_as_batch
         try:
             # for good: what turns modes for a while and back would turn them for others who run the network meanwhile
             self._workflow.evaluator.network.eval()

@@ -17,9 +17,20 @@ def coarser(mask: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
     """A mask (X, Y, Z) in pixels of ``step`` by ``step``, True where any of them is."""
     if step == 1:
         return mask
-    padded = np.pad(mask, [(0, -mask.shape[0] % step), (0, -mask.shape[1] % step), (0, 0)])
+    short = [-side % step for side in mask.shape[:2]]
+    padded = np.pad(mask, [(0, short[0]), (0, short[1]), (0, 0)]) if any(short) else mask
     x, y, z = padded.shape
     return np.asarray(padded.reshape(x // step, step, y // step, step, z).any(axis=(1, 3)))
+
+
+def part_sizes(parts: NDArray[np.int32], count: int) -> NDArray[np.intp]:
+    """How many voxels each part of a volume (X, Y, Z) has, 0 to ``count``: ``np.bincount``, which would copy the volume
+    in eight bytes a voxel, slice by slice."""
+    sizes = np.zeros(count + 1, dtype=np.intp)
+    for plane in np.moveaxis(parts, 2, 0):
+        few = np.bincount(plane.ravel())
+        sizes[: len(few)] += few
+    return sizes
 
 
 def finer(plane: NDArray[np.bool_], step: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:

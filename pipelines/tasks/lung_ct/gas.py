@@ -75,8 +75,8 @@ def gas_outside_lungs(
     found |= _mixed(found, called, small, limits[0])
     whole = outside[inner]  # a view
     for z in range(whole.shape[2]):
-        whole[:, :, z] = finer(found[:, :, z // z_step], step, whole.shape[:2])
-    return outside & (labels > 0)
+        whole[:, :, z] = finer(found[:, :, z // z_step], step, whole.shape[:2]) & (labels[inner][:, :, z] > 0)
+    return outside
 
 
 def _true_spacing(spacing: Sequence[float] | NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:

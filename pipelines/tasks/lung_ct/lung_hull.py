@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image, isotropic_dilation
 
-from pipelines.tasks.lung_ct.coarse import coarser, finer, step_of
+from pipelines.tasks.lung_ct.coarse import coarser, finer, part_sizes, step_of
 
 MARGIN = 0.02  # of a slice's longer side, added around each lung's convex hull
 LITTLE_LUNG = 0.02  # of a part of lung and lesion: one with less of it called lung is lesion alone
@@ -36,7 +36,7 @@ def lesion_away_from_lungs(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     step = 1 if labels.shape[2] == 1 else step_of(labels.shape)
     called, lung = coarser(labels > 0, step), coarser(labels == 1, step)
     parts, count = ndimage.label(called, structure=np.ones((3, 3, 3), dtype=bool))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes = part_sizes(parts, count)
     sizes[0] = 0
     lungs = np.bincount(parts[lung], minlength=count + 1)
     alone = (lungs < LITTLE_LUNG * sizes) & (sizes < LONE_LUNG * sizes.max())

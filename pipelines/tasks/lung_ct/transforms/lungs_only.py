@@ -13,7 +13,7 @@ from monai.utils import convert_data_type, convert_to_dst_type
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipelines.tasks.lung_ct.coarse import coarser, finer, step_of
+from pipelines.tasks.lung_ct.coarse import coarser, finer, part_sizes, step_of
 from pipelines.tasks.lung_ct.gas import gas_outside_lungs
 from pipelines.tasks.lung_ct.lung_hull import lesion_away_from_lungs
 
@@ -92,7 +92,7 @@ class LungsOnlyd(MapTransform):
         step = step_of(labels.shape)
         parts, found = ndimage.label(coarser(labels > 0, step))
         if found > 1:  # what was held to the lungs by the gas alone
-            sizes = np.bincount(parts.ravel())
+            sizes = part_sizes(parts, found)
             beside = np.bincount(parts[ndimage.binary_dilation(coarser(gas, step))], minlength=found + 1) > 0
             small = beside & (sizes < self.fraction * sizes[1:].max())
             small[0] = False

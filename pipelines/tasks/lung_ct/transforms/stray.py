@@ -11,7 +11,7 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
-from pipelines.tasks.lung_ct.coarse import finer, step_of
+from pipelines.tasks.lung_ct.coarse import finer, part_sizes, step_of
 from pipelines.tasks.lung_ct.lungs import body_mask, gas_in_slice, is_whole_body
 
 _MOST_STRAY = 0.3  # of what is called lung or lesion: more is not stray, and the body was not found
@@ -69,9 +69,11 @@ def _clear_small(labels: np.ndarray, fraction: float) -> None:
     """Clears in place the parts that are smaller than a fraction of the largest."""
     parts, count = ndimage.label(labels > 0)
     if count > 1:
-        sizes = np.bincount(parts.ravel())
+        sizes = part_sizes(parts, count)
         sizes[0] = 0
-        labels[(sizes < fraction * sizes.max())[parts]] = 0
+        small = sizes < fraction * sizes.max()
+        for z in range(labels.shape[2]):
+            labels[:, :, z][small[parts[:, :, z]]] = 0
 
 
 def _clear(labels: np.ndarray, outside: np.ndarray) -> bool:
