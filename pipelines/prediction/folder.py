@@ -107,7 +107,8 @@ def predict(
             whose answers are there, stay.
         elsewhere: makes the answers in other processes, in any order, and writes the files of each case; None for
             one case after the other in this one. ``progress`` is not called then.
-        keep_identifiers: names of cases may hold what DICOM headers say of a patient, where the input's path does.
+        keep_identifiers: names of cases and the manifest's inputs may hold what DICOM headers say of a patient, where
+            the input's path does.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -138,21 +139,21 @@ def predict(
     asked_for = {each.key for each in due} | {outcome.key for outcome, _ in unusable}
     names = {each.case for each in due}
     others = [e for e in earlier.values() if e.key not in asked_for and e.case not in names and e.there]
-    manifest, page = Manifest(out, [*others, *kept]), IndexPage(out, bundle.name)
+    manifest, page = Manifest(out, [*others, *kept], hide=not keep_identifiers), IndexPage(out, bundle.name)
     outcomes = [(each, 0) for each in kept]
     total, skip = len(unusable) + len(items), {each.input for each in kept}
     rest = [(item, each) for item, each in zip(items, due, strict=True) if each.input not in skip]
     try:
-        page.add(*others, *kept)
+        page.add(*map(manifest.shown, (*others, *kept)))
         if report is not None:
             report(None, len(kept), total)
         with contextlib.closing(_here(model, rest, progress) if elsewhere is None else elsewhere(asked, rest)) as made:
             for outcome, code in chain(unusable, made):
-                manifest.add(outcome)
+                shown = manifest.add(outcome)
                 outcomes.append((outcome, code))
-                page.add(outcome)
+                page.add(shown)
                 if report is not None:
-                    report(outcome, len(outcomes), total)
+                    report(shown, len(outcomes), total)
     except BaseException:
         done = {outcome.input for outcome, _ in outcomes}
         left = [*(each for each, _ in unusable), *(each for _, each in rest)]
@@ -162,7 +163,7 @@ def predict(
                 missing = replace(each, status=INTERRUPTED, error=text)
                 with contextlib.suppress(OutputError):  # why it ends is what is to be said
                     manifest.add(missing)
-                page.add(missing)
+                page.add(manifest.shown(missing))
         raise
     finally:
         if elsewhere is not None and any(code == 0 for _, code in outcomes):
