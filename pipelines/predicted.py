@@ -35,6 +35,7 @@ class Outcome:
         input_sha256: of the input's content.
         recipe: of the weights, options and versions that the answer was made with.
         files: what was written beside mask and report, absolute paths by kind: ``overlay``, ``slices``, ...
+        kind: the error's class, such as ``SeriesError``; None where it is done, or was not begun.
     """
 
     input: str
@@ -46,6 +47,7 @@ class Outcome:
     input_sha256: str | None = None
     recipe: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
 
     @property
     def key(self) -> str:

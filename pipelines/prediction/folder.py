@@ -241,10 +241,14 @@ def _looked_at(
 
 def _unusable(passed: Sequence[Found]) -> list[Answer]:
     return [
-        (Outcome(str(each.path), each.status, str(each.fault)), each.fault.exit_code)
+        (_refused(each.path, each.fault, each.status), each.fault.exit_code)
         for each in passed
         if each.fault is not None
     ]
+
+
+def _refused(path: Path, fault: PipelinesError, status: str = "refused") -> Outcome:
+    return Outcome(str(path), status, str(fault), kind=type(fault).__name__)
 
 
 def _cases(
@@ -256,7 +260,7 @@ def _cases(
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise
-        return [], [(Outcome(str(source), "refused", str(error)), error.exit_code)]
+        return [], [(_refused(source, error), error.exit_code)]
     here, root = out.resolve(), source.resolve()
     if here == root and source.is_dir():
         what = "results would lie among the inputs, and be inputs of the next call"
@@ -321,8 +325,9 @@ def _without_fault(due: Outcome, call: Callable[..., _T], *args: Any) -> _T | An
         fault = fault_behind(error)
         if fault is None:
             logger.debug("the case failed", exc_info=error)
-            return replace(due, status="failed", error=f"{type(error).__name__}: {error}"), 1
+            kind = type(error).__name__
+            return replace(due, status="failed", error=f"{kind}: {error}", kind=kind), 1
         if isinstance(fault, OutputError) and getattr(fault.__cause__, "errno", None) in _NO_ROOM:
             raise fault from fault.__cause__
         status = "failed" if isinstance(fault, OutputError) else "refused"
-        return replace(due, status=status, error=str(fault)), fault.exit_code
+        return replace(due, status=status, error=str(fault), kind=type(fault).__name__), fault.exit_code
