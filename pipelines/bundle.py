@@ -27,6 +27,7 @@ BUNDLES = "PIPELINES_BUNDLES"  # environment: the folder of bundles
 REQUIRE, PUBLIC_KEY = "PIPELINES_REQUIRE", "PIPELINES_PUBLIC_KEY"  # environment: what a bundle must be to be run
 # The allocator else gives each large tensor back to the system and asks for it again, at much processor time.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of a Path, which has one slash of the two
 _NAME = re.compile(r"[\w-]+")
 _REFERENCE = re.compile(r"[@%](\w+)")
 _SIZES = ("slice_size", "image_size", "spatial_size", "patch_size", "roi_size")  # ids that say how large an input is
@@ -84,7 +85,14 @@ def bundles_in(folder: Path) -> dict[str, Path]:
 
 
 def named_bundle(word: str | Path, bundles: Path) -> Path:
-    """A bundle given by its folder, or by its name in ``bundles``; what it has is for the caller to check."""
+    """A bundle given by its folder, or by its name in ``bundles``; what it has is for the caller to check.
+
+    Raises:
+        UsageError: it is given by an address.
+    """
+    if _ADDRESS.match(str(word)) and not Path(word).is_dir():
+        how = "download it, look it through (python -m pipelines check), and give its folder"
+        raise UsageError(f"{word} is an address, and no bundle is fetched or run from one", how=how)
     given, there = Path(word), bundles / word
     # a folder of that name in the working directory may be what a training of an installed bundle left
     return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
@@ -364,11 +372,8 @@ def run_environment(**settings: str) -> dict[str, str]:
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc's allocator, in this process, what ``ALLOCATOR`` tells those that are begun; elsewhere does nothing.
-
-    Where the environment says something else, that stands. glibc before 2.35 refuses so high a threshold, and nothing
-    changes then.
-    """
+    """Tells glibc's allocator, in this process, what ``ALLOCATOR`` tells those that are begun; elsewhere, where the
+    environment says something else, and before glibc 2.35, which refuses so high a threshold, nothing changes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     for parameter, variable in ((-3, "MALLOC_MMAP_THRESHOLD_"), (-1, "MALLOC_TRIM_THRESHOLD_")):  # as in malloc.h
         if mallopt is not None and variable not in os.environ:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePath
 
 from pipelines.errors import UnreadableFileError
 
 MANIFEST = "manifest.jsonl"
+INPUTS = ".inputs.jsonl"  # beside it, for its owner alone: what the hidden inputs of its lines stand for
 CORRECTED = "corrected"  # the folder in it where corrected masks lie
 MASK_ENDINGS = ("_mask.nii.gz", "_mask.png")
 _ENDINGS = {"mask": MASK_ENDINGS, "report": ("_report.json",), "overlay": ("_overlay.png",)}
@@ -33,6 +35,7 @@ class Outcome:
         input_sha256: of the input's content.
         recipe: of the weights, options and versions that the answer was made with.
         files: what was written beside mask and report, absolute paths by kind: ``overlay``, ``slices``, ...
+        kind: the error's class, such as ``SeriesError``; None where it is done, or was not begun.
     """
 
     input: str
@@ -44,6 +47,7 @@ class Outcome:
     input_sha256: str | None = None
     recipe: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
 
     @property
     def key(self) -> str:
@@ -74,6 +78,7 @@ class PredictedCase:
         files: those that are there, by kind: mask, report, overlay, and what else a writer wrote. Each lies in the
             folder, links followed.
         corrected: the corrected mask, where there is one.
+        shown: the input as the manifest has it: the path, or with pseudonyms for what tells whom it is of.
     """
 
     name: str
@@ -82,10 +87,12 @@ class PredictedCase:
     error: str | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     corrected: Path | None = None
+    shown: str = ""
 
 
 def read_outcomes(folder: Path) -> dict[str, Outcome]:
-    """The lines of a folder's manifest by `Outcome.key`, the last of each, in order.
+    """The lines of a folder's manifest by `Outcome.key`, the last of each, in order; a hidden input is the path that it
+    stands for, where that is kept beside the manifest (`hidden_inputs`).
 
     A line that is cut off, or is none, is passed over; so is what no outcome has.
 
@@ -106,7 +113,10 @@ def read_outcomes(folder: Path) -> dict[str, Outcome]:
             f"the manifest cannot be read ({error.strerror})", where=path, how="check its rights"
         ) from None
     found: dict[str, Outcome] = {}
+    meant = hidden_inputs(folder)
     for outcome in filter(None, map(_parsed, lines)):
+        if outcome.input in meant:
+            outcome = replace(outcome, input=meant[outcome.input])
         found.pop(outcome.key, None)
         found[outcome.key] = outcome
     return found
@@ -119,7 +129,26 @@ def read_manifest(folder: Path) -> list[PredictedCase]:
     Raises:
         UnreadableFileError: there is no manifest, or it cannot be read.
     """
-    return [_case(folder, outcome) for outcome in read_outcomes(folder).values()]
+    shown = {path: hidden for hidden, path in hidden_inputs(folder).items()}
+    return [_case(folder, each, shown.get(each.input, each.input)) for each in read_outcomes(folder).values()]
+
+
+def hidden_inputs(folder: Path) -> dict[str, str]:
+    """The paths that hidden inputs of a folder's manifest stand for; of a file that cannot be read, none."""
+    path = folder / INPUTS
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return {}
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # nothing is hidden, the folder was handed on without it, or it is another person's
+        return {}
+    found: dict[str, str] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("input", "path")):
+                found[entry["input"]] = entry["path"]
+    return found
 
 
 def lies_in(path: Path, folder: Path) -> bool:
@@ -181,7 +210,7 @@ def _parsed(line: str) -> Outcome | None:
     return Outcome(**{**words, "files": files}) if words.get("input") and "status" in words else None
 
 
-def _case(folder: Path, outcome: Outcome) -> PredictedCase:
+def _case(folder: Path, outcome: Outcome, shown: str) -> PredictedCase:
     own = {"mask": outcome.mask, "report": outcome.report}
     stated = {**outcome.files, **{kind: path for kind, path in own.items() if path}}
     files = {}
@@ -192,12 +221,13 @@ def _case(folder: Path, outcome: Outcome) -> PredictedCase:
     if name is not None:
         files |= _beside(folder, name, _ENDINGS.keys() - files.keys())
     return PredictedCase(
-        name or Path(outcome.input).name,
+        name or Path(shown).name,
         found_again(outcome.input, folder, folder.parent),
         outcome.status,
         outcome.error,
         files,
         None if name is None else corrected_mask(folder, name, files.get("mask")),
+        shown,
     )
 
 

@@ -17,11 +17,14 @@ import pytest
 from dicom_inputs import write_xray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
+from starlette.testclient import TestClient
 
 from pipelines.__main__ import main
-from pipelines.errors import UnsupportedImageError
+from pipelines.errors import SeriesError, UnsupportedImageError
 from pipelines.files import without_uids
 from pipelines.networks import TinyUNet
+from pipelines.predicted import INPUTS, Outcome, read_manifest, read_outcomes
+from pipelines.prediction.manifest import Manifest
 from pipelines.preparation.audit import audit_lists, read_list
 from pipelines.preparation.cases import look_for_cases
 from pipelines.preparation.deidentified import Pseudonyms, deidentify_series
@@ -30,6 +33,7 @@ from pipelines.readers.burned_in import SAYS_TEXT, TEXT_LIKE, text_like
 from pipelines.readers.identifiers import telling
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 from pipelines.tasks.lung_ct.prepare import phantom_covid_ct
+from pipelines.viewer import make_app, read_folder
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
 
@@ -149,9 +153,86 @@ def test_nothing_written_tells_whom_it_is_of(
     assert leaks - asked_for == set()
     assert asked_for, "DICOM results repeat the patient: or the words are not looked for"
     assert len(list((tmp_path / "removed" / "dicom").rglob("*.dcm"))) == 32
-    # the path that was given stays where it has to be found again, and nowhere else
+    # the path stays where it has to be found again, for its owner alone, and nowhere else
     named = {each.split(": ")[0].rsplit("/", 1)[1] for each in told([tmp_path / "named"], words)}
-    assert named <= {"manifest.jsonl"}
+    assert named == {".inputs.jsonl"}
+
+
+def predicted(project: Path, source: Path, out: Path, *more: object) -> list[str]:
+    weights = out.with_name("w.safetensors")
+    if not weights.is_file():
+        save_weights(TinyUNet(), weights)
+    words = ["predict", project / "bundles" / BUNDLE, source, "--out", out, "--network", "tiny_unet", "--fast"]
+    return [str(word) for word in (*words, "--checkpoint", weights, "--unlike", "note", *more)]
+
+
+def test_a_line_of_the_manifest_hides_what_its_input_tells(tagged: tuple[Path, set[str]], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(min((tagged[0] / "series").iterdir()), tmp_path / "ZZYZXOVA0" / "CT"))
+    file = next(folder.iterdir()).rename(folder / "Quillon.dcm")
+    plain, fault = Outcome(str(tmp_path / "scan.nii.gz"), "done"), str(SeriesError("3 slices are missing", where=file))
+    given = Outcome(str(folder), "refused", f"{fault}, the first after Quillon.dcm and 1.2.826.0.1.3680043.8.498.1.dcm")
+    manifest = Manifest(tmp_path / "out")
+    assert manifest.add(plain) == plain
+    assert not (tmp_path / "out" / INPUTS).exists()
+    shown = manifest.add(given)
+    manifest.close()
+    assert re.sub("hidden-[0-9a-f]{8}", "#", shown.input) == str(tmp_path / "#" / "CT")
+    assert re.sub("(hidden|uid)-[0-9a-f]{8}", "#", str(shown.error)).startswith(
+        f"{tmp_path}/#/CT/#: 3 slices are missing, the first after # and #"
+    )
+    assert read_outcomes(tmp_path / "out").keys() == {plain.input, given.input}
+    assert [case.input for case in read_manifest(tmp_path / "out")] == [Path(plain.input), folder]
+    assert (tmp_path / "out" / INPUTS).stat().st_mode & 0o077 == 0
+    shutil.rmtree(folder)
+    kept = list(read_outcomes(tmp_path / "out").values())
+    Manifest(tmp_path / "out", kept).close()  # the header is gone, and nothing that was hidden comes to light
+    assert read_outcomes(tmp_path / "out").keys() == {plain.input, given.input}
+    assert "ZZYZXOVA0" not in (tmp_path / "out" / "manifest.jsonl").read_text()
+    Manifest(tmp_path / "out", [given], hide=False).close()
+    assert not (tmp_path / "out" / INPUTS).exists()
+
+
+@pytest.mark.slow
+def test_inputs_are_hidden_in_manifest_page_and_faults_and_found_again(
+    project: Path, tagged: tuple[Path, set[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, sent, out = tagged[1], tmp_path / "sent", tmp_path / "out"
+    first, second = sorted((tagged[0] / "series").iterdir())[:2]
+    shutil.copytree(first, sent / "ZZYZXOVA0" / "CT")
+    shutil.copytree(second, sent / "QX77-1-31")
+    spoilt = sorted((sent / "QX77-1-31").iterdir())[3]
+    spoilt = spoilt.rename(spoilt.with_name(f"Quillon_{pydicom.dcmread(spoilt).SOPInstanceUID}.dcm"))
+    spoilt.write_bytes(spoilt.read_bytes()[:-900])
+    assert main(predicted(project, sent, out)) == 3
+    said = capsys.readouterr()
+    texts = said.out + said.err
+    assert not [word for word in words if word.casefold() in texts.casefold()]
+    assert str(out / INPUTS) in said.out
+    assert "truncated" in said.err, "what is wrong is said all the same"
+    telling_files = {each.split(": ")[0].rsplit("/", 1)[1] for each in told([out], {*words, "ZZYZXOVA0"})}
+    assert telling_files == {INPUTS}
+    assert (out / INPUTS).stat().st_mode & 0o077 == 0
+    assert str(spoilt) in (out / INPUTS).read_text()
+    done, refused = sorted(read_manifest(out), key=lambda case: case.status)
+    assert (done.input, refused.input) == (sent / "ZZYZXOVA0" / "CT", spoilt.parent), "the viewer finds them"
+    assert "hidden-" in done.shown
+    assert refused.name.startswith("hidden-")
+    (tmp_path / "cache").mkdir()
+    app = make_app([read_folder(out)], "T", ["127.0.0.1"], tmp_path / "cache")
+    client = TestClient(app, base_url="http://127.0.0.1/T/")
+    page = client.get("cases").text + "".join(client.get(f"cases/{number}").text for number in (0, 1))
+    assert page.count('"input"') == 2
+    assert not [word for word in (*words, "ZZYZXOVA0") if word in page]
+
+    before = (out / done.name).with_name(f"{Path(done.name).name}_mask.nii.gz").stat().st_mtime_ns
+    shutil.rmtree(sent / "QX77-1-31")
+    assert main(predicted(project, sent, out, "--resume")) == 0
+    assert "1 of them done by an earlier call" in capsys.readouterr().out
+    assert (out / done.name).with_name(f"{Path(done.name).name}_mask.nii.gz").stat().st_mtime_ns == before
+    assert str(sent / "ZZYZXOVA0") in (out / INPUTS).read_text()
+    assert main(predicted(project, sent, out, "--keep-identifiers")) == 0
+    assert str(sent / "ZZYZXOVA0" / "CT") in (out / "manifest.jsonl").read_text()
+    assert not (out / INPUTS).exists()
 
 
 def test_names_of_cases_hide_what_headers_tell(tagged: tuple[Path, set[str]], tmp_path: Path) -> None:

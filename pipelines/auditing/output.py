@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote
@@ -86,8 +87,9 @@ def _result(each: Finding, index: int) -> dict[str, Any]:
     return {
         "ruleId": each.rule,
         "ruleIndex": index,
+        "kind": "fail",
         "level": each.level,
-        "message": {"text": f"{each.what}; {each.way_out}"},
+        "message": {"text": f"{_printable(each.what)}; {each.way_out}"},
         "locations": [{"physicalLocation": place}],
     }
 
@@ -109,7 +111,7 @@ def _printable(content: str) -> str:
 
 
 def _uri(name: str) -> str:
-    return quote(name)
+    return quote(os.fsencode(name)) or "./"  # names need not be UTF-8; a finding of the folder itself has none
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from pipelines import lean
 from pipelines.bundle import Project, named_bundle, refuse_generating
 from pipelines.errors import PipelinesError, UsageError
+from pipelines.predicted import INPUTS
 from pipelines.preparation.case_list import SPLITS, read_case_list
 from pipelines.sigterm import SigtermUnwinds
 
@@ -85,7 +86,7 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
     predict.add_argument(
         "--keep-identifiers",
         action="store_true",
-        help="name cases after their paths, also where these tell a patient's name, ID, dates or UIDs",
+        help="name cases and inputs by their paths, also where these tell a patient's name, ID, dates or UIDs",
     )
     predict.add_argument(
         "--resume",
@@ -216,6 +217,8 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
         counts = Counter(outcome.status for outcome, _ in outcomes)
         said = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
         print(f"{codes.count(0)} of {len(codes)} cases done ({said}); see {args.out / 'manifest.jsonl'}")
+    if (args.out / INPUTS).is_file():
+        print(f"what is hidden in names is in {args.out / INPUTS}; --keep-identifiers hides nothing")
     print(f"look at it: {args.out / 'index.html'}, or python -m pipelines view {args.out}")
     if faults:
         return faults[0].exit_code if codes.count(0) == len(codes) else EXIT_SOME_NOT_DONE

@@ -82,7 +82,7 @@ class RayJob:
                 news: News = ray.get(foreman.more.remote(_WAIT))
                 over = news.over
                 for number in news.again:
-                    logger.warning("%s: its worker was ended, and the case is begun again", due[number][1].input)
+                    logger.warning("%s: its worker was ended, and the case is begun again", due[number][1].case)
                 for each in news.told:
                     told: Told = pickle.loads(each)  # noqa: S301 - by our workers, over Ray, which pickles everything
                     if told.fault is not None:

@@ -107,7 +107,8 @@ def predict(
             whose answers are there, stay.
         elsewhere: makes the answers in other processes, in any order, and writes the files of each case; None for
             one case after the other in this one. ``progress`` is not called then.
-        keep_identifiers: names of cases may hold what DICOM headers say of a patient, where the input's path does.
+        keep_identifiers: names of cases and the manifest's inputs may hold what DICOM headers say of a patient, where
+            the input's path does.
         overrides: top-level ids of the config (``checkpoint``, ``device``, ``flips``, …).
 
     Returns:
@@ -138,21 +139,21 @@ def predict(
     asked_for = {each.key for each in due} | {outcome.key for outcome, _ in unusable}
     names = {each.case for each in due}
     others = [e for e in earlier.values() if e.key not in asked_for and e.case not in names and e.there]
-    manifest, page = Manifest(out, [*others, *kept]), IndexPage(out, bundle.name)
+    manifest, page = Manifest(out, [*others, *kept], hide=not keep_identifiers), IndexPage(out, bundle.name)
     outcomes = [(each, 0) for each in kept]
     total, skip = len(unusable) + len(items), {each.input for each in kept}
     rest = [(item, each) for item, each in zip(items, due, strict=True) if each.input not in skip]
     try:
-        page.add(*others, *kept)
+        page.add(*map(manifest.shown, (*others, *kept)))
         if report is not None:
             report(None, len(kept), total)
         with contextlib.closing(_here(model, rest, progress) if elsewhere is None else elsewhere(asked, rest)) as made:
             for outcome, code in chain(unusable, made):
-                manifest.add(outcome)
+                shown = manifest.add(outcome)
                 outcomes.append((outcome, code))
-                page.add(outcome)
+                page.add(shown)
                 if report is not None:
-                    report(outcome, len(outcomes), total)
+                    report(shown, len(outcomes), total)
     except BaseException:
         done = {outcome.input for outcome, _ in outcomes}
         left = [*(each for each, _ in unusable), *(each for _, each in rest)]
@@ -162,7 +163,7 @@ def predict(
                 missing = replace(each, status=INTERRUPTED, error=text)
                 with contextlib.suppress(OutputError):  # why it ends is what is to be said
                     manifest.add(missing)
-                page.add(missing)
+                page.add(manifest.shown(missing))
         raise
     finally:
         if elsewhere is not None and any(code == 0 for _, code in outcomes):
@@ -240,10 +241,14 @@ def _looked_at(
 
 def _unusable(passed: Sequence[Found]) -> list[Answer]:
     return [
-        (Outcome(str(each.path), each.status, str(each.fault)), each.fault.exit_code)
+        (_refused(each.path, each.fault, each.status), each.fault.exit_code)
         for each in passed
         if each.fault is not None
     ]
+
+
+def _refused(path: Path, fault: PipelinesError, status: str = "refused") -> Outcome:
+    return Outcome(str(path), status, str(fault), kind=type(fault).__name__)
 
 
 def _cases(
@@ -255,7 +260,7 @@ def _cases(
     except PipelinesError as error:
         if not source.is_file() or isinstance(error, SeriesError):
             raise
-        return [], [(Outcome(str(source), "refused", str(error)), error.exit_code)]
+        return [], [(_refused(source, error), error.exit_code)]
     here, root = out.resolve(), source.resolve()
     if here == root and source.is_dir():
         what = "results would lie among the inputs, and be inputs of the next call"
@@ -320,8 +325,9 @@ def _without_fault(due: Outcome, call: Callable[..., _T], *args: Any) -> _T | An
         fault = fault_behind(error)
         if fault is None:
             logger.debug("the case failed", exc_info=error)
-            return replace(due, status="failed", error=f"{type(error).__name__}: {error}"), 1
+            kind = type(error).__name__
+            return replace(due, status="failed", error=f"{kind}: {error}", kind=kind), 1
         if isinstance(fault, OutputError) and getattr(fault.__cause__, "errno", None) in _NO_ROOM:
             raise fault from fault.__cause__
         status = "failed" if isinstance(fault, OutputError) else "refused"
-        return replace(due, status=status, error=str(fault)), fault.exit_code
+        return replace(due, status=status, error=str(fault), kind=type(fault).__name__), fault.exit_code

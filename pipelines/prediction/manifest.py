@@ -8,16 +8,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipelines.errors import OutputError
 from pipelines.files import FolderLock, file_digest
 from pipelines.handlers import WeightsLoader, sweep_writing
-from pipelines.predicted import MANIFEST, Outcome
+from pipelines.predicted import INPUTS, MANIFEST, Outcome, hidden_inputs
 from pipelines.readers.finder import SEPARATOR
+from pipelines.readers.shown_path import shown_fault, shown_path
 
 INTERRUPTED = "interrupted"
 _LOCK = ".predict.lock"
@@ -30,19 +31,26 @@ class Manifest:
         folder: made if missing.
         kept: lines of an earlier call that still hold. They come first, and in one step, so that nothing is lost
             where this call is cut off too.
+        hide: a part of an input's path that tells whom it is of (`shown_path`) gets a pseudonym, in the line and in its
+            fault. What that stands for is kept in `INPUTS`, which its owner alone may read.
 
     Raises:
         OutputError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, kept: Iterable[Outcome] = ()) -> None:
+    def __init__(self, folder: Path, kept: Iterable[Outcome] = (), *, hide: bool = True) -> None:
         self.folder = folder
+        self._hide = hide
+        self._known = {path: hidden for hidden, path in hidden_inputs(folder).items()}
+        self._private: IO[str] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(folder, _LOCK)
             sweep_writing(folder)
             if (folder / MANIFEST).is_dir():
                 raise IsADirectoryError(0, "a folder of the manifest's name is in the way")
+            kept = list(kept)
+            self._begin_private(kept)
             partial = folder / f".{MANIFEST}.partial"
             self._file = partial.open("w", encoding="utf-8", errors="backslashreplace")
             for outcome in kept:
@@ -52,22 +60,58 @@ class Manifest:
             what = f"the folder cannot be written ({error.strerror})"
             raise OutputError(what, where=folder, how="choose another --out") from error
 
-    def add(self, outcome: Outcome) -> None:
-        """Write a line.
+    def add(self, outcome: Outcome) -> Outcome:
+        """Write a line, and return it as it may be told (`shown`).
 
         Raises:
             OutputError: it cannot be written.
         """
+        shown = self.shown(outcome)
         try:
-            self._file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+            self._keep(shown, outcome)
+            self._file.write(json.dumps(asdict(shown), ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
             what = f"the manifest cannot be written ({error.strerror})"
             raise OutputError(what, where=self.folder, how="free space; the same call with --resume goes on") from error
+        return shown
+
+    def shown(self, outcome: Outcome) -> Outcome:
+        """An outcome without what its input's path tells of a patient, where that is to be hidden."""
+        if not self._hide:
+            return outcome
+        path = outcome.input
+        if path not in self._known:
+            self._known[path] = shown_path(Path(path))
+        error = (
+            None if outcome.error is None else shown_fault(Path(path), outcome.error).replace(path, self._known[path])
+        )
+        return replace(outcome, input=self._known[path], error=error)
+
+    def _begin_private(self, kept: Iterable[Outcome]) -> None:
+        """Begin the file of hidden inputs anew, with those of the lines that stay."""
+        self._said: set[str] = set()
+        (self.folder / INPUTS).unlink(missing_ok=True)
+        for each in kept:
+            self._keep(self.shown(each), each)
+
+    def _keep(self, shown: Outcome, outcome: Outcome) -> None:
+        """Note what a line hides."""
+        if shown == outcome or shown.input in self._said:
+            return
+        if self._private is None:
+            number = os.open(self.folder / INPUTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._private = os.fdopen(number, "a", encoding="utf-8", errors="backslashreplace")
+        line = {"input": shown.input, "path": outcome.input, "error": outcome.error}
+        self._private.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._private.flush()
+        self._said.add(shown.input)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be flushed has been said
             self._file.close()
+            if self._private is not None:
+                self._private.close()
         sweep_writing(self.folder)  # a process of this call may have been killed while it wrote
         self._lock.close()
 

@@ -56,6 +56,7 @@ class Case:
         report: what the writer of predictions said of it, {} where there is none.
         facts: further words for the list (the split, the patient).
         predicted: whether predict wrote the folder.
+        shown: the image's path as the page may say it; None for the path.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case:
     report: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     predicted: bool = False
+    shown: str | None = None
 
     @property
     def kind(self) -> str | None:
@@ -141,6 +143,7 @@ def _predicted(folder: Path, found: PredictedCase) -> Case:
         found.files.get("overlay"),
         report,
         predicted=True,
+        shown=found.shown if found.shown != str(found.input) else None,
     )
 
 

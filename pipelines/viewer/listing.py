@@ -37,7 +37,7 @@ def line(entry: Entry, number: int) -> dict[str, Any]:
 
 def _without_path(case: Case) -> str:
     """What is wrong, without the path of the input before it: the list has its name."""
-    return str(case.error).removeprefix(f"{case.image}: ")
+    return str(case.error).removeprefix(f"{case.shown or case.image}: ")
 
 
 def _side(case: Case) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def details(entry: Entry, number: int) -> dict[str, Any]:
     return {
         **line(entry, number),
         "sides": sides,
-        "input": None if entry.first.image is None else str(entry.first.image),
+        "input": None if entry.first.image is None else entry.first.shown or str(entry.first.image),
         "labels": [{"value": value, "name": name} for value, name in sorted(labels.items()) if value],
         "layers": [_layer(entry, key, case, layer, files) for key, case, layer in entry.layers()],
         "corrections": [

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
@@ -83,6 +87,94 @@ def test_sarif_for_code_scanning(faulty: Path, tmp_path: Path, capsys: pytest.Ca
         assert place["region"]["startLine"] > 1
         assert place["artifactLocation"] == {"uri": "configs/inference.json", "uriBaseId": "BUNDLE"}
     assert run["originalUriBaseIds"]["BUNDLE"]["uri"] == f"{faulty.as_uri()}/"
+
+
+def check_sarif(said: dict[str, Any]) -> None:
+    """What SARIF 2.1.0 demands of the properties that we write, by its sections (no package has its schema), and that
+    we write no other: a property that its schema does not know makes a file invalid."""
+    assert said.keys() == {"$schema", "version", "runs"}  # 3.13
+    assert said["version"] == "2.1.0"
+    assert urlsplit(said["$schema"]).scheme == "https"
+    (run,) = said["runs"]
+    assert run.keys() == {"tool", "originalUriBaseIds", "columnKind", "results"}  # 3.14
+    assert run["columnKind"] in ("utf16CodeUnits", "unicodeCodePoints")  # 3.14.17
+    assert run["tool"].keys() == {"driver"}  # 3.18
+    driver = run["tool"]["driver"]
+    assert driver.keys() == {"name", "version", "rules"}  # 3.19
+    assert driver["name"]
+    ids = [rule["id"] for rule in driver["rules"]]
+    assert len(set(ids)) == len(ids)  # uniqueItems
+    for rule in driver["rules"]:
+        assert rule.keys() == {"id", "shortDescription", "help", "defaultConfiguration"}  # 3.49
+        assert rule["shortDescription"].keys() == rule["help"].keys() == {"text"}  # 3.12
+        assert rule["shortDescription"]["text"]
+        assert rule["help"]["text"]
+        assert rule["defaultConfiguration"].keys() == {"level"}  # 3.50
+        assert rule["defaultConfiguration"]["level"] in ("none", "note", "warning", "error")
+    for base in run["originalUriBaseIds"].values():  # 3.14.14: absolute, without .. and query, with a slash at its end
+        split = urlsplit(base["uri"])
+        assert (split.scheme, split.query, split.fragment) == ("file", "", "")
+        assert base["uri"].endswith("/")
+        assert ".." not in split.path.split("/")
+    assert isinstance(run["results"], list)  # 3.14.23: also where there is nothing
+    for each in run["results"]:
+        assert each.keys() == {"ruleId", "ruleIndex", "kind", "level", "message", "locations"}  # 3.27
+        assert ids[each["ruleIndex"]] == each["ruleId"]  # 3.27.6
+        assert each["kind"] == "fail"  # 3.27.9: what has a level other than none is one
+        assert each["level"] in ("note", "warning", "error")
+        assert each["message"].keys() == {"text"}
+        assert each["message"]["text"].strip()
+        for place in each["locations"]:
+            assert place.keys() == {"physicalLocation"}  # 3.28
+            physical = place["physicalLocation"]
+            assert physical.keys() - {"region"} == {"artifactLocation"}  # 3.29
+            assert physical["artifactLocation"].keys() == {"uri", "uriBaseId"}  # 3.4
+            assert physical["artifactLocation"]["uriBaseId"] in run["originalUriBaseIds"]
+            uri = physical["artifactLocation"]["uri"]
+            split = urlsplit(uri)
+            assert (split.scheme, split.netloc, split.query, split.fragment) == ("", "", "", ""), "a relative reference"
+            assert not uri.startswith("/")
+            assert ".." not in uri.split("/")
+            assert uri
+            assert uri.isascii()
+            assert not set(uri) & set(' "<>\\^`{|}')  # RFC 3986
+            assert re.fullmatch(r"(?:[^%]|%[0-9A-Fa-f]{2})*", uri)
+            assert ":" not in uri.split("/")[0], "4.2: a first segment with a colon would be a scheme"
+            if "region" in physical:
+                assert physical["region"].keys() == {"startLine"}  # 3.30
+                assert type(physical["region"]["startLine"]) is int
+                assert physical["region"]["startLine"] >= 1
+
+
+ODD = ["a b", "caf\xe9", "100%", "x:y", "https:", "q?a#b", "back\\slash", "<i>", os.fsdecode(b"caf\xe9")]
+
+
+def test_sarif_is_what_its_specification_demands(
+    faulty: Path, tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ODD:
+        (faulty / "models" / f"{name}.pkl").write_bytes(b"cposix\nsystem\n.")
+        (faulty / f"{name}.pkl").write_bytes(b"cposix\nsystem\n.")
+    bare = tmp_path / "nothing wrong"
+    bare.mkdir()
+    # a folder whose only fault is its own: it has no file
+    folder = tmp_path / "odd folder #1"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text("[]")
+    for bundle in (faulty, zoo_bundle(bare), folder, project / "bundles" / "skin_lesion_segmentation"):
+        for more in ([], ["--for", "zoo", "--for", "label"]):
+            target = tmp_path / "a.sarif"
+            assert main(["check", str(bundle), "--format", "sarif", "--out", str(target), *more]) in (0, 1)
+            said = json.loads(target.read_bytes())
+            check_sarif(said)
+            found = [
+                each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+                for each in said["runs"][0]["results"]
+            ]
+            if bundle == faulty:
+                names = {os.fsencode(f"{folder}{name}.pkl") for name in ODD for folder in ("", "models/")}
+                assert names <= {unquote_to_bytes(uri).removeprefix(b"./") for uri in found}, "each leads to its file"
+    capsys.readouterr()
 
 
 def test_every_rule_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,7 @@ def test_a_spoilt_case_is_refused_by_name_and_leaves_nothing(
     found, case = answered(bundle), READERS[bundle][1][name]
     line = found.lines[name]
     assert line["status"] in ("refused", "skipped"), line
+    assert line["kind"] == case.kind.__name__, line["error"]
     assert re.search(case.words, line["error"], re.IGNORECASE), line["error"]
     assert name in line["error"], "the file is not named"
     assert "; " in line["error"], "no way out is said"

@@ -139,7 +139,8 @@ def test_only_upright_grey_jpeg_is_copied(xrays: Path, tmp_path: Path, kind: str
         picture = Image.fromarray(plane.astype(np.uint16) * 257)
     elif kind == "alpha":
         picture = picture.convert("LA")
-    picture.save(path, **({"exif": exif, "quality": 95} if path.suffix == ".jpg" else {"compress_level": 1}))
+    more = {"exif": exif} if kind == "turned" else {}
+    picture.save(path, **({**more, "quality": 95} if path.suffix == ".jpg" else {"compress_level": 1}))
     prepare_chest_xray(xrays, tmp_path / "out")
     stored = Path(items_of(tmp_path / "out")["IM-0001-0001"]["image"])
     assert stored.suffix == (".jpg" if kind == "grey jpeg" else ".png")

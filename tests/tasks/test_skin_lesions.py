@@ -155,7 +155,8 @@ def test_only_upright_rgb_jpeg_and_png_are_copied(skin: Path, tmp_path: Path, ki
         picture = picture.transpose(Image.Transpose.ROTATE_270)
     elif kind in ("grey", "alpha"):
         picture = picture.convert("L" if kind == "grey" else "RGBA")
-    picture.save(path, **({"exif": exif, "quality": 95} if path.suffix == ".jpg" else {}))
+    more = {"exif": exif} if kind == "turned" else {}
+    picture.save(path, **({**more, "quality": 95} if path.suffix == ".jpg" else {}))
     prepare_skin_lesions("skin_lesions", skin, tmp_path / "out")
     stored = Path(items_of(tmp_path / "out")["L05"]["image"])
     copied = kind in ("progressive", "png")

@@ -14,6 +14,7 @@ from pipelines.errors import UnreadableFileError
 from pipelines.preparation.likeness import content_hash, perceptual_hash
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import TILE
+from pipelines.readers.bare_picture import without_metadata
 from pipelines.tasks.chest_xray.source import XRAY_CLASSES, RawXrays, XrayPixels, file_bytes
 
 _LOOK_SIDE = 64  # of the small copy whose look is kept
@@ -27,7 +28,7 @@ class CheckedXray:
         label: its class, see `XRAY_CLASSES`.
         size: columns and rows, upright.
         mean: of the grey values, 0..255.
-        copied: the file is an upright 8-bit grey JPEG, and is copied byte for byte.
+        copied: the file is an upright 8-bit grey JPEG, and is copied without metadata.
         digest: SHA-256 of what it was read from; `content`: of what it shows.
         look: see `perceptual_hash`.
         read: gets the pixels again; they are not kept.
@@ -102,7 +103,7 @@ def check_xray(folder: RawXrays, raw: RawCase, label: int) -> CheckedXray:
 
 
 def write_xray(checked: CheckedXray, path: Path) -> None:
-    """Write the picture: a copy, or 8-bit grey PNG, upright.
+    """Write the picture: a copy without metadata, or 8-bit grey PNG, upright.
 
     Raises:
         UnreadableFileError: the raw picture changed since it was checked.
@@ -113,6 +114,6 @@ def write_xray(checked: CheckedXray, path: Path) -> None:
             "the picture changed while it was being prepared", where=checked.raw.image, how="prepare it again"
         )
     if checked.copied:
-        path.write_bytes(file_bytes(checked.raw.image))
+        path.write_bytes(without_metadata(file_bytes(checked.raw.image), checked.raw.image))
     else:
         Image.fromarray(pixels.plane).save(path)

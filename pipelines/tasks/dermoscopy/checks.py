@@ -18,6 +18,7 @@ from pipelines.preparation.likeness import content_hash, perceptual_hash
 from pipelines.preparation.raw_case import RawCase
 from pipelines.preparation.report import TILE
 from pipelines.readers import read_colour, read_mask_of
+from pipelines.readers.bare_picture import without_metadata
 from pipelines.tasks.dermoscopy.layouts import LESION
 
 _COPIED = {"JPEG": ".jpg", "PNG": ".png"}
@@ -30,7 +31,7 @@ class CheckedPicture:
     Attributes:
         size: columns and rows, upright.
         suffix: of the prepared file.
-        copied: the file is upright 8-bit RGB in JPEG or PNG, and is copied byte for byte.
+        copied: the file is upright 8-bit RGB in JPEG or PNG, and is copied without metadata.
         lesion_pixels: of the mask.
         digest: SHA-256 of the raw file; `content`: of what it shows.
         look: see `perceptual_hash`.
@@ -111,7 +112,7 @@ def check_picture(raw: RawCase) -> CheckedPicture:
 
 
 def write_picture(checked: CheckedPicture, image_path: Path, label_path: Path) -> None:
-    """Write the picture (a copy, or 8-bit RGB PNG, upright) and its label (uint8 PNG, 0 and 1).
+    """Write the picture (a copy without metadata, or 8-bit RGB PNG, upright) and its label (uint8 PNG, 0 and 1).
 
     Raises:
         UnreadableFileError: the raw picture changed since it was checked.
@@ -126,7 +127,7 @@ def write_picture(checked: CheckedPicture, image_path: Path, label_path: Path) -
             "the picture changed while it was being prepared", where=source, how="prepare it again"
         )
     if checked.copied:
-        image_path.write_bytes(data)
+        image_path.write_bytes(without_metadata(data, source))
     else:
         Image.fromarray(np.ascontiguousarray(read_colour(source).array.transpose(2, 1, 0))).save(image_path)
     Image.fromarray(np.ascontiguousarray(checked.label().T)).save(label_path)

@@ -28,7 +28,7 @@ class CheckedClass:
         size: columns and rows, upright.
         mean: of all channels, 0..255.
         suffix: of the prepared file.
-        copied: the file is upright 8-bit RGB in JPEG or PNG, and is copied byte for byte.
+        copied: the file is upright 8-bit RGB in JPEG or PNG, and is copied without metadata.
         digest: SHA-256 of the raw file; `content`: of what it shows.
         look: see `perceptual_hash`.
     """

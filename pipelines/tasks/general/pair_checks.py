@@ -41,7 +41,7 @@ class CheckedPair:
         spacing: of a volume, in mm.
         axial: of a volume, voxels and mm a voxel along left to right, front to back, feet to head.
         suffix: of the prepared image.
-        copied: the image is an upright 8-bit RGB JPEG or PNG, and is copied byte for byte.
+        copied: the image is an upright 8-bit RGB JPEG or PNG, and is copied without metadata.
         voxels: how many have each value of the mask.
         digest: SHA-256 of the raw file of a picture; `content`: of what it shows.
         look: see `perceptual_hash`.

@@ -1,4 +1,4 @@
-"""Pictures in the prepared folder: the raw file itself where it can be, else what it shows as PNG."""
+"""Pictures in the prepared folder: the raw file without its metadata where it can be, else what it shows as PNG."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from PIL import Image
 
 from pipelines.errors import UnreadableFileError
 from pipelines.readers import read_colour
+from pipelines.readers.bare_picture import without_metadata
 
 COPIED = {"JPEG": ".jpg", "PNG": ".png"}  # upright 8-bit RGB of these formats
 
 
 def write_picture(source: Path, digest: str, copied: bool, path: Path) -> None:
-    """Write a picture that was checked: a copy, or 8-bit RGB PNG, upright.
+    """Write a picture that was checked: a copy without metadata, or 8-bit RGB PNG, upright.
 
     Raises:
         UnreadableFileError: it is not the file with this SHA-256 any more.
@@ -27,7 +28,7 @@ def write_picture(source: Path, digest: str, copied: bool, path: Path) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise changed(source)
     if copied:
-        path.write_bytes(data)
+        path.write_bytes(without_metadata(data, source))
     else:
         Image.fromarray(np.ascontiguousarray(read_colour(source).array.transpose(2, 1, 0))).save(path)
 
