@@ -80,7 +80,7 @@ def test_picture(project, tmp_path, phantom, weights):
     Image.fromarray(grey).save(tmp_path / "slice.png")
     code, lines = predict(project, tmp_path / "slice.png", tmp_path / "out", weights)
     assert code == 0
-    keys = {"input", "status", "error", "mask", "report", "case", "input_sha256", "recipe", "files"}
+    keys = {"input", "status", "error", "kind", "mask", "report", "case", "input_sha256", "recipe", "files"}
     assert set(lines[0]) == keys
     assert lines[0]["files"] == {"overlay": str(tmp_path / "out" / "slice_overlay.png")}
     assert (lines[0]["status"], lines[0]["error"]) == ("done", None)
