@@ -154,8 +154,9 @@ def test_nothing_written_tells_whom_it_is_of(
     assert asked_for, "DICOM results repeat the patient: or the words are not looked for"
     assert len(list((tmp_path / "removed" / "dicom").rglob("*.dcm"))) == 32
     # the path stays where it has to be found again, for its owner alone, and nowhere else
-    named = {each.split(": ")[0].rsplit("/", 1)[1] for each in told([tmp_path / "named"], words)}
-    assert named == {".inputs.jsonl"}
+    of_folders = {*words, "ZZYZXOVA2", "23.08.2019"}
+    named = {each.split(": ")[0].rsplit("/", 1)[1] for each in told([tmp_path / "named", logs], of_folders)}
+    assert named == {INPUTS}
 
 
 def predicted(project: Path, source: Path, out: Path, *more: object) -> list[str]:
