@@ -149,14 +149,21 @@ os.register_at_fork(after_in_child=_let_go)
 
 @contextlib.contextmanager
 def held(folder: Path, name: str, *, option: str = "--out") -> Iterator[None]:
-    """A folder, made if it is not there, that nobody else writes to while the block runs (see ``FolderLock``).
+    """A folder, made if it is not there, that nobody else writes to while the block runs (see ``FolderLock``). One that
+    was made, and in which nothing was written, goes.
 
     Raises:
         OutputError: another call holds it, or it cannot be made or written.
     """
+    made = not folder.exists()
     make_folder(folder)
-    with contextlib.closing(FolderLock(folder, name, option=option)):
-        yield
+    try:
+        with contextlib.closing(FolderLock(folder, name, option=option)):
+            yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -120,3 +120,15 @@ def test_a_full_disk_is_said_where_torch_says_something_else_of_it(tmp_path: Pat
     with pytest.raises(RuntimeError, match="another fault"):
         write_file(tmp_path / "last.pt", lambda _: (_ for _ in ()).throw(RuntimeError("another fault")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_made_to_be_held_goes_where_nothing_was_written(tmp_path: Path) -> None:
+    new, old, filled = tmp_path / "new", tmp_path / "old", tmp_path / "filled"
+    old.mkdir()
+    for folder in (new, old, filled):
+        with held(folder, ".lock"):
+            if folder == filled:
+                (folder / "a.txt").write_text("a")
+    assert not new.exists()
+    assert old.is_dir()
+    assert [path.name for path in filled.iterdir()] == ["a.txt"]
