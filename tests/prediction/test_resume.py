@@ -261,7 +261,7 @@ def test_a_full_disk_is_said_and_the_call_goes_on_later(tmp_path, weights, monke
     def full(self, outcome):
         if outcome.case == "p001":
             self._file = Full(self._file)
-        add(self, outcome)
+        return add(self, outcome)
 
     with monkeypatch.context() as patched:
         patched.setattr(pipelines.prediction.folder.Manifest, "add", full)
