@@ -78,7 +78,9 @@ def test_several_labels_are_a_logit_each(tmp_path: Path) -> None:
     assert new(tmp_path, "organs_segmentation", "picture_segmentation", "--labels", "liver", "kidney") == 0
     inference = config(tmp_path, "organs_segmentation", "inference")
     assert inference["label_names"] == {0: "background", 1: "liver", 2: "kidney"}
-    assert inference["postprocessing"]["transforms"][0]["argmax"] is True
+    steps = {each["_target_"].rpartition(".")[2]: each for each in inference["postprocessing"]["transforms"]}
+    assert steps["AsDiscreted"]["argmax"] is True
+    assert steps["KeepProbabilitiesd"]["activation"] == "softmax"
     assert "threshold" not in inference
     assert channels(tmp_path, "organs_segmentation", "skips") == (3, 3)
     metadata = json.loads((tmp_path / "bundles" / "organs_segmentation" / "configs" / "metadata.json").read_text())

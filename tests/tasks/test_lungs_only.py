@@ -133,8 +133,9 @@ def test_the_report_says_what_was_taken_out(
     given = {"pred": torch.from_numpy(phantom.label[None])} | ({} if removed is None else {"removed": removed})
     files = LungMaskWriter(str(tmp_path / "out")).write_case("a", case, given)
     report = json.loads(files["report"].read_text())
-    assert [any(note.startswith(each) for note in report["notes"]) for each in words] == [True] * len(words)
-    assert len(report["notes"]) == len(words)
+    notes = [note for note in report["notes"] if "mm apart" not in note]  # a phantom has few slices
+    assert [any(note.startswith(each) for note in notes) for each in words] == [True] * len(words)
+    assert len(notes) == len(words)
     assert (report["doubt"] is not None) is doubt
     assert (report["extent"] is None) is doubt
 
