@@ -2,8 +2,8 @@
 
     python benchmarks/ct_peers.py [SERIES] [--peers PYTHON] [--slices 40] [--size 512] [--rounds 1] [--threads 2]
 
-PYTHON is another environment's that has the peers: `python -m venv /tmp/peers`, then
-`/tmp/peers/bin/pip install "torch>=2.10,<2.14" "torchvision<0.29" nnunetv2 lungmask`. Without it, ours alone is run.
+PYTHON is another environment's that has the peers: `python -m venv peers-env`, then
+`peers-env/bin/pip install "torch>=2.10,<2.14" "torchvision<0.29" nnunetv2 lungmask`. Without it, ours alone is run.
 
 Each run is a process of its own, on as many cores as threads; the start of Python and imports are counted, and the
 memory of the processes that it starts. The same scan for all: ours and lungmask read the DICOM series, nnU-Net the same

@@ -95,6 +95,9 @@ class SplitProbabilitiesd(MapTransform):
         keys: (C + K, ...) uint8: label maps, then the probabilities of K labels; the label maps (C, ...) stay.
         number: K.
         probabilities_key: gets uint8 (K, ...).
+
+    Raises:
+        ConfigError: while running, where there are too few channels.
     """
 
     def __init__(
@@ -111,9 +114,11 @@ class SplitProbabilitiesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            if len(d[key]) > self.number:  # an inferer without them, as of an older overlay, leaves none
-                d[self.probabilities_key] = torch.as_tensor(d[key][-self.number :]).as_subclass(torch.Tensor)
-                d[key] = d[key][: -self.number]
+            if len(d[key]) <= self.number:
+                what = f"{len(d[key])} channels are no label map with {self.number} probabilities behind it"
+                raise ConfigError(what, how="give the inferer probabilities_kept: true")
+            d[self.probabilities_key] = torch.as_tensor(d[key][-self.number :]).as_subclass(torch.Tensor)
+            d[key] = d[key][: -self.number]
         return d
 
 
@@ -126,13 +131,13 @@ class MaskCertaintyd(MapTransform):
         checkpoint: the weights that made it; what is known of their certainty lies beside them.
         parted: the label whose parts get a number each; None: that of the highest value.
         least: below this probability (0..1) that its Dice is above the limit a case is referred; None: none is.
-        probabilities_key: uint8 (K, ...) of labels 1 to K, on the same grid; it is removed. Without it nothing is said.
+        probabilities_key: uint8 (K, ...) of labels 1 to K, on the same grid; it is removed.
         certainty_key: gets a ``Certain``.
         parts_key: gets uint8 (1, ...): of each part its mean probability, 1 to 255; elsewhere 0.
 
     Raises:
         ConfigError: ``least`` is not in 0..1, ``parted`` is no label; at the first call, where ``least`` is asked of
-            weights whose certainty was not measured.
+            weights whose certainty was not measured; while running, where the probabilities are missing.
         UnreadableFileError: at the first call, see ``read_confidence``. What belongs to other weights is warned of.
     """
 
@@ -182,7 +187,8 @@ class MaskCertaintyd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         if self.probabilities_key not in d:
-            return d
+            what = f"there are no {self.probabilities_key} to tell a mask's certainty by"
+            raise ConfigError(what, how="put KeepProbabilitiesd or SplitProbabilitiesd before MaskCertaintyd")
         probabilities = np.asarray(d.pop(self.probabilities_key))
         for key in self.key_iterator(d):
             mask = np.asarray(d[key])

@@ -91,6 +91,10 @@ def test_certainty_of_a_case_by_transforms():
     assert data["certainty"].labels["lesion"] > 0.99
     assert data["part_certainty"].shape == (1, 8, 8)
     assert data["part_certainty"].max() == 255
+    with pytest.raises(ConfigError, match="no probabilities"):
+        MaskCertaintyd("pred", NAMES)({"pred": data["pred"]})
+    with pytest.raises(ConfigError, match="probabilities_kept"):
+        SplitProbabilitiesd("pred", 2)({"pred": torch.zeros(1, 2, 2)})
     stacked = torch.arange(5 * 4).reshape(5, 2, 2).to(torch.uint8)
     split = SplitProbabilitiesd("pred", 2)({"pred": stacked})
     assert split["pred"].shape[0] == 3

@@ -31,7 +31,7 @@ def lesion_extent(
     for name in ("lung", "lesion"):
         if name not in values:
             raise ConfigError(f"an extent is lesion over lung, and there is no class {name!r}", where="lesion_extent")
-    of_label, of_prediction = (_extent(each, values["lung"], values["lesion"]) for each in (label, prediction))
+    of_label, of_prediction = (extent(each, values["lung"], values["lesion"]) for each in (label, prediction))
     return {
         "lesion_extent_label": of_label,
         "lesion_extent_prediction": of_prediction,
@@ -39,7 +39,12 @@ def lesion_extent(
     }
 
 
-def _extent(values: NDArray, lung: int, lesion: int) -> float:
+def extent(values: NDArray, lung: int, lesion: int) -> float:
+    """Of a label map, any shape: lesion over lung and lesion, 0..1; NaN without both.
+
+    Args:
+        lung, lesion: their values.
+    """
     ill = int(np.count_nonzero(values == lesion))
     whole = ill + int(np.count_nonzero(values == lung))
     return ill / whole if whole else float("nan")

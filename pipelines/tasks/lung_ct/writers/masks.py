@@ -21,6 +21,7 @@ from pipelines.tasks.lung_ct.case_report import (
     volume_notes,
     volume_overlay,
 )
+from pipelines.tasks.lung_ct.extent_measure import extent
 from pipelines.tasks.lung_ct.intensity import placed
 from pipelines.tasks.lung_ct.plausibility import away_from_lungs, implausible
 from pipelines.tasks.lung_ct.window import Window
@@ -52,8 +53,8 @@ class LungMaskWriter(CaseWriter):
         )
 
     def extent_of(self, mask: np.ndarray) -> float | None:
-        lesion, lung = (int(np.count_nonzero(mask == value)) for value in (2, 1))
-        return lesion / (lesion + lung) if lesion + lung else None
+        found = extent(mask, lung=1, lesion=2)
+        return None if np.isnan(found) else found
 
     def report(self, case: CaseImage, mask: np.ndarray, removed: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What ``NAME_report.json`` says of a case. Where ``doubt`` says why it may be wrong, no extent is given.
