@@ -55,7 +55,7 @@ def _confidence(args: argparse.Namespace, project: Project) -> int:
         make_folder(args.keep)  # a fault of it now, and not after an hour
     from pipelines.card_sections import CONFIDENCES
     from pipelines.model_card import RECORD, write_card
-    from pipelines.prediction.confidence import HEAD, Measured, fit, measure, said_of_extent, table
+    from pipelines.prediction.confidence import HEAD, Measured, fit, measure, refuse_seen, said_of_extent, table
     from pipelines.prediction.model import Model
     from pipelines.preparation.datalist import files
     from pipelines.transforms.mask_confidence import confidence_path
@@ -68,7 +68,9 @@ def _confidence(args: argparse.Namespace, project: Project) -> int:
         model = Model(bundle, args.network, unlike="note", **own)
         network = str(model.workflow.parser.get_parsed_content("network_name"))
         weights = Path(own.get("checkpoint") or weights_of(bundle, network))
-        found = measure(model, network, files(args.data, args.datalist, args.split)[:: args.every], _say)
+        items = files(args.data, args.datalist, args.split)[:: args.every]
+        refuse_seen(weights, items)
+        found = measure(model, network, items, _say)
     if args.keep:
         sys.stdout.write(f"{found.write(args.keep)}\n")
         return 0

@@ -144,7 +144,8 @@ def _run_fold(
     dropped = len(leave & {item["case"] for item in sections["training"] + (sections["validation"] if extras else [])})
     goes_on = " (going on from its checkpoint)" if (folder / "last.pt").is_file() else ""
     without = f", {dropped} dropped that nearly equal one left out" if dropped else ""
-    training = f"training on {len(content['training'])} cases{without}{goes_on}"
+    among = f", {len(sections['validation'])} of them the fold's validation part" if extras else ""
+    training = f"training on {len(content['training'])} cases{among}{without}{goes_on}"
     measuring = f"measuring {len(content['test'])} cases"
     try:
         train_and_measure(

@@ -72,7 +72,16 @@ def balanced_sampler(
         raise ConfigError(f"{draws} draws an epoch cannot be", how="give a number of 1 or more, and what to balance by")
     if not keys:
         return DistributedSampler(dataset, even_divisible=True, shuffle=True) if distributed else None
-    weights = balanced_weights(data, keys, shares)
+    return weighted_sampler(dataset, balanced_weights(data, keys, shares), draws, distributed)
+
+
+def weighted_sampler(dataset: Dataset, weights: list[float], draws: int | None, distributed: bool) -> Sampler:
+    """Draws with replacement by a weight an item.
+
+    Args:
+        draws: items an epoch, over all processes; None for as many as there are.
+        distributed: each process draws from its share of the items.
+    """
     if not distributed:
         return WeightedRandomSampler(weights, draws or len(weights))
     sampler = DistributedWeightedRandomSampler(dataset, weights, even_divisible=True)

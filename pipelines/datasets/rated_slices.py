@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import Dataset, DistributedSampler, DistributedWeightedRandomSampler
+from monai.data import Dataset, DistributedSampler
 from monai.transforms import Compose, RandomizableTrait
-from torch.utils.data import Sampler, WeightedRandomSampler
+from torch.utils.data import Sampler
 from tqdm import tqdm
 
+from pipelines.datasets.balancing import weighted_sampler
 from pipelines.errors import ConfigError, DatalistError
 
 BALANCING = ("sampling", "loss", "none")
@@ -31,6 +33,7 @@ class RatedSlices(Dataset):
 
     Attributes:
         labels: int64 (N,), the class of each slice.
+        groups: of each slice what resembles it: the form and patient of its case, where the datalist has them.
 
     Raises:
         DatalistError: no slice is rated.
@@ -45,13 +48,16 @@ class RatedSlices(Dataset):
         self.augment = Compose(steps[first:])
         self.slices: list[torch.Tensor] = []
         labels: list[int] = []
-        for item in tqdm(data, "preparing slices", disable=not progress):
+        self.groups: list[tuple[str, str]] = []
+        for number, item in enumerate(tqdm(data, "preparing slices", disable=not progress)):
+            group = str(item.get("form", "")), str(item.get("patient", number))
             prepared: Any = prepare(item)
             image = torch.as_tensor(prepared["image"]).as_subclass(torch.Tensor)
             for z, label in enumerate(prepared["label"].tolist()):
                 if label >= 0:
                     self.slices.append(image[..., z].half().contiguous())
                     labels.append(label)
+                    self.groups.append(group)
         if not labels:
             raise DatalistError("no slice of the training set has a class", how="add cases")
         self.labels = np.asarray(labels, dtype=np.int64)
@@ -63,28 +69,44 @@ class RatedSlices(Dataset):
         return self.augment({"image": self.slices[index].float(), "label": int(self.labels[index])})
 
 
-def slice_weights(labels: Sequence[int] | np.ndarray) -> np.ndarray:
-    """A weight a slice, so that each class that is there has the same sum: float64 (N,)."""
-    labels = np.asarray(labels, dtype=np.int64)
-    return 1.0 / np.bincount(labels)[labels]
-
-
-def slice_sampler(dataset: RatedSlices, balancing: str, distributed: bool = False) -> Sampler | None:
-    """For ``balancing: sampling``, draws with replacement, each class as often as another; else None (plain shuffling).
+def slice_weights(labels: Sequence[int] | np.ndarray, groups: Sequence[Hashable] | None = None) -> np.ndarray:
+    """A weight a slice, so that each class that is there has the sum 1: float64 (N,).
 
     Args:
+        labels: (N,) classes, from 0.
+        groups: (N,) of each slice a name of those that resemble it, its patient for one. Within a class a group's sum
+            grows with the square root of its size (Mahajan et al., ECCV 2018, section 2.2), so that a hundred
+            neighbours in one scan count as ten slices of ten people. None: each slice is as good as another.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    keys = list(zip(labels.tolist(), groups or [None] * len(labels), strict=True))
+    sizes = Counter(keys)
+    weights = np.array([sizes[key] ** -0.5 if groups else 1.0 for key in keys])
+    return weights / np.bincount(labels, weights)[labels]
+
+
+def slice_sampler(
+    dataset: RatedSlices, balancing: str, draws: int | None = None, distributed: bool = False
+) -> Sampler | None:
+    """For ``balancing: sampling``, draws with replacement, each class as often as another, and within it by
+    ``slice_weights``; else None (plain shuffling).
+
+    Args:
+        dataset: with ``labels``, and ``groups`` if some of its items resemble one another.
+        draws: items an epoch, over all processes; None for as many as there are.
         distributed: each process draws from its share of the slices, as many as the others; without balancing, a
             sampler that shuffles that share.
 
     Raises:
-        ConfigError: an unknown word.
+        ConfigError: an unknown word; draws without that sampling, or below 1.
     """
     balanced = _checked(balancing) == "sampling"
-    if distributed:
-        if not balanced:
-            return DistributedSampler(dataset, even_divisible=True, shuffle=True)
-        return DistributedWeightedRandomSampler(dataset, slice_weights(dataset.labels).tolist(), even_divisible=True)
-    return WeightedRandomSampler(slice_weights(dataset.labels).tolist(), len(dataset)) if balanced else None
+    if draws is not None and (not balanced or draws < 1):
+        raise ConfigError(f"{draws} draws an epoch cannot be", how="give 1 or more, and balancing: sampling")
+    if not balanced:
+        return DistributedSampler(dataset, even_divisible=True, shuffle=True) if distributed else None
+    weights = slice_weights(dataset.labels, getattr(dataset, "groups", None)).tolist()
+    return weighted_sampler(dataset, weights, draws, distributed)
 
 
 def class_weights(dataset: RatedSlices, balancing: str, classes: int) -> torch.Tensor | None:

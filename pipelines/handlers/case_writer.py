@@ -125,6 +125,7 @@ class CaseWriter(ABC):
             image = item.pop("image")
             likeness = (image.meta[LIKENESS], said(image)) if LIKENESS in image.meta else None
             del image  # the preprocessed copy of a long volume is large
+            output.pop("image", None)  # and the evaluator gives it once more
             case = self.given[name] if name in self.given else self.read(path)
             found = self.find(name, case, {**item, **output})
             found = replace(found, report=_with_confidence(found.report, output, output[self.key], case))

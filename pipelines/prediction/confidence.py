@@ -18,6 +18,7 @@ from pipelines.evaluation.confidence_fit import LEAST_ITEMS, fit_curve, fit_exte
 from pipelines.files import make_folder, text, write_file
 from pipelines.handlers.case_writer import Finding
 from pipelines.prediction.model import Model
+from pipelines.preparation.datalist import DATALIST, load_datalist
 from pipelines.transforms import LoadLabeld
 from pipelines.transforms.confidence import parts_of
 from pipelines.transforms.mask_confidence import Curve, MaskConfidence
@@ -110,6 +111,29 @@ def measure(model: Model, network: str, items: Sequence[Mapping[str, Any]], say:
         if number % 50 == 0 or number == len(items):
             say(f"{number} of {len(items)} cases")
     return found
+
+
+def refuse_seen(checkpoint: Path, items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse patients that a fold's weights were trained on, as the fold's own datalist, ``data/`` beside them, says:
+    cross-validation with extra training data trains on the fold's validation part too.
+
+    Args:
+        checkpoint: weights; without such a datalist beside them nothing is known, and nothing refused.
+        items: to be measured: ``case``, ``patient``.
+
+    Raises:
+        DatalistError: the weights have seen some of them, or the datalist is damaged.
+    """
+    path = checkpoint.parent / "data" / DATALIST
+    if not path.is_file():
+        return
+    seen = {str(item.get("patient", item["case"])) for item in load_datalist(path.parent)["training"]}
+    known = [str(item["case"]) for item in items if str(item.get("patient", item["case"])) in seen]
+    if known:
+        raise DatalistError(
+            f"the weights were trained on the patients of {len(known)} of these {len(items)} cases, {known[0]} for one",
+            where=path, how="measure what they have not seen: --split test of the fold's own datalist",
+        )  # fmt: skip
 
 
 def _hold(model: Model, finding: Finding, item: Mapping[str, Any], found: Measured) -> None:

@@ -245,6 +245,8 @@ class Model:
     def compute(self, prepared: Prepared, progress: Progress | None = None) -> Finding:
         """What the network finds of a case that is prepared, and all that comes behind it but writing.
 
+        The case is used up: its image, which is large, is let go once the network has seen it.
+
         Raises:
             PipelinesError: the fault that the image has; anything else that goes wrong as it is.
         """
@@ -252,7 +254,7 @@ class Model:
         item = prepared.item
         with self._lock:
             workflow, writer = self._workflow, self.writer
-            workflow.dataset.data, workflow.dataset.transform = [prepared.data], _as_it_is
+            workflow.dataset.data, workflow.dataset.transform = [prepared.data], _handed_over
             writer.taker = found.append
             if not isinstance(item["image"], str):
                 writer.given[item["case"]] = item["image"]
@@ -338,5 +340,8 @@ def _only_case(path: Path) -> dict[str, Any]:
     raise faults[0] if faults else UnreadableFileError("there is no case here", where=path, how="give an image")
 
 
-def _as_it_is(item: dict[str, Any]) -> dict[str, Any]:
-    return item
+def _handed_over(item: dict[str, Any]) -> dict[str, Any]:
+    """All of an item, which is empty then: whoever is done with the image is the last to hold it."""
+    own = dict(item)
+    item.clear()
+    return own

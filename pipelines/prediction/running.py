@@ -57,12 +57,14 @@ def running(workflow: ConfigWorkflow, image: torch.Tensor, cases: int) -> Iterat
     """
     network = runtime_network(workflow)
     if network is None:
+        del image
         yield set()
         return
     network.settling = False
     slices = int(image.shape[3]) if image.ndim == 4 else 1
     if network.runtime == "auto" and not _chosen(workflow.inferer, network, image) and enough_work(slices, cases):
         _choose(workflow, network, image)
+    del image  # a long volume is not to be held here while it is run
     network.used = set()
     yield network.used
 

@@ -221,12 +221,21 @@ def part_means(probabilities: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDA
     box = next(iter(ndimage.find_objects(mask.view(np.uint8))), None)
     if box is None:
         return found
-    parts, _ = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim))
+    parts = _numbered(mask[box])
     for number, inner in enumerate(ndimage.find_objects(parts), start=1):  # a part at a time: long volumes are large
         own = parts[inner] == number
         mean = float(probabilities[box][inner].sum(dtype=np.int64, where=own)) / int(np.count_nonzero(own))
         found[box][inner][own] = min(255, max(1, round(mean)))
     return found
+
+
+def _numbered(mask: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Each connected part of a mask by its number, in two bytes a voxel where these do: long volumes are large."""
+    structure = np.ones((3,) * mask.ndim)
+    try:
+        return ndimage.label(mask, structure, output=np.uint16)[0]
+    except RuntimeError:  # more parts than 65,535
+        return ndimage.label(mask, structure)[0]
 
 
 @dataclass(frozen=True)
@@ -257,7 +266,7 @@ def parts_of(mask: NDArray[np.bool_], certainty: NDArray[np.uint8], most: int = 
     box = next(iter(ndimage.find_objects(mask.view(np.uint8))), None)
     if box is None:
         return []
-    parts, _ = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim))
+    parts = _numbered(mask[box])
     objects = ndimage.find_objects(parts)
     sizes = np.array([np.count_nonzero(parts[inner] == index + 1) for index, inner in enumerate(objects)])
     found = []

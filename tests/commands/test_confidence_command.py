@@ -82,6 +82,31 @@ def test_what_folds_measured_is_fitted_together(place: Path, capsys: pytest.Capt
     assert "masks_measured.json" in capsys.readouterr().err
 
 
+def test_what_a_folds_weights_were_trained_on_is_not_measured(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cross-validation with extra data trains on the fold's validation part: it was measured once, and believed."""
+    fold = place / "fold0"
+    shutil.copytree(place / "data", fold / "data")
+    shutil.copy(place / "bundles" / SKIN / "models" / "skips.safetensors", fold / "model.safetensors")
+    listed = json.loads((fold / "data" / "datalist.json").read_text())
+    listed["training"] += listed["validation"][:-1]
+    listed["validation"] = listed["validation"][-1:]
+    (fold / "data" / "datalist.json").write_text(json.dumps(listed))
+    words = [
+        "confidence",
+        str(place / "bundles" / SKIN),
+        "--data",
+        str(place / "data"),
+        "--keep",
+        str(place / "of_fold"),
+    ]
+    words += ["--checkpoint", str(fold / "model.safetensors"), "--every", "4"]
+    assert main([*words, "--split", "validation"]) != 0
+    said = capsys.readouterr().err
+    assert "trained on the patients of" in said
+    assert not (place / "of_fold" / "masks_measured.json").exists()
+    assert main([*words, "--split", "test"]) == 0
+
+
 def test_the_extent_of_a_scan_gets_the_interval_that_was_measured(project: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundles" / CT
     left = shutil.ignore_patterns("*.confidence.json", "encoder_unet.safetensors", "eval")

@@ -78,7 +78,9 @@ def test_two_folds_one_of_which_is_killed(place: Path, capfd: pytest.CaptureFixt
     assert main(command(place)) == 0
     out, _ = capfd.readouterr()
     assert "fold 0: measured by an earlier call, kept" in out
-    assert "fold 1: training on 5 cases (going on from its checkpoint)" in out
+    own = json.loads((place / "d" / "datalist_fold1.json").read_text())
+    among = f"{len(own['validation'])} of them the fold's validation part"
+    assert f"fold 1: training on 5 cases, {among} (going on from its checkpoint)" in out
     assert "resumed after epoch" in (folds / "fold1" / "train.log").read_text()
     assert "| metric | all cases | 95 % interval | number | fold 0 | fold 1 |" in out
 

@@ -37,6 +37,7 @@ def test_each_rated_slice_is_an_item():
     assert found[0]["image"].shape == (1, 4, 4)
     assert found[0]["image"].dtype == torch.float32
     assert found.labels.tolist() == [0, 1, 0, 2]
+    assert found.groups == [("", "0"), ("", "0"), ("", "1"), ("", "1")]
 
 
 def test_what_is_random_runs_each_time_and_obeys_the_seed_of_the_transform():
@@ -59,6 +60,12 @@ def test_no_rated_slice_is_a_fault():
 def test_balancing():
     found = dataset()
     assert slice_weights(found.labels).tolist() == [0.5, 1, 0.5, 1]
+    by_patient = slice_weights([0, 0, 0, 0, 0, 1], groups="aaaabb")
+    assert by_patient.tolist() == pytest.approx([1 / 6] * 4 + [1 / 3, 1]), "four of one patient count as two"
+    assert len(slice_sampler(found, "sampling", draws=7)) == 7
+    for words in (("sampling", 0), ("loss", 7)):
+        with pytest.raises(ConfigError, match="draws"):
+            slice_sampler(found, *words)
     drawn = np.bincount([found.labels[i] for _ in range(600) for i in slice_sampler(found, "sampling")], minlength=3)
     assert drawn / drawn.sum() == pytest.approx([1 / 3] * 3, abs=0.05)
     assert slice_sampler(found, "loss") is None

@@ -230,3 +230,11 @@ def test_what_belongs_to_other_weights_is_warned_of_and_not_taken(weights: Path,
     assert "other weights" in caplog.text
     with pytest.raises(ConfigError, match="pipelines confidence"):
         MaskCertaintyd("pred", names, str(weights), least=0.5)(dict(data))
+
+
+def test_a_mask_of_more_parts_than_two_bytes_can_count() -> None:
+    mask = np.zeros((520, 520), dtype=bool)
+    mask[::2, ::2] = True
+    means = part_means(np.full(mask.shape, 51, dtype=np.uint8), mask)
+    assert set(np.unique(means)) == {0, 51}
+    assert len(parts_of(mask, means)) == 50

@@ -33,16 +33,16 @@ def select_chest(image: torch.Tensor) -> torch.Tensor:
     z_step = max(1, -(-array.shape[2] // SLICES))
     small = array[::step, ::step, ::z_step]
     body = _box(body_mask(small).any(axis=2))
-    keep = torch.zeros(image.shape, dtype=torch.bool)
+    keep = torch.zeros((*image.shape[:3], 1), dtype=torch.bool)  # of one slice, seen as all: a long volume is large
     if body is None:
-        return ~keep
+        return (~keep).expand(image.shape)
     box = _lung_box(small, body) or body
     (x0, x1), (y0, y1) = (
         (max(0, low * step - _margin(low, high, step)), min(side, high * step + _margin(low, high, step)))
         for (low, high), side in zip(box, array.shape[:2], strict=True)
     )
     keep[:, x0:x1, y0:y1] = True
-    return keep
+    return keep.expand(image.shape)
 
 
 def _margin(low: int, high: int, step: int) -> int:
