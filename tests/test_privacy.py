@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from dicom_inputs import write_xray
+from identifiers import SPOKEN, tag, told
 from PIL import Image, ImageDraw, ImageFont
-from pydicom.dataset import Dataset
 from starlette.testclient import TestClient
 
 from pipelines.__main__ import main
@@ -37,43 +36,7 @@ from pipelines.viewer import make_app, read_folder
 from pipelines.warm import WarmPython
 from pipelines.weights import save_weights
 
-SPOKEN = ("Zzyzxova", "Quillon", "QX77", "19530417", "20190823", "ACC9931", "Hildebrandtova", "STID8812")
 BUNDLE = "covid_ct_lesion_segmentation"
-
-
-def tag(folder: Path, patient: int) -> set[str]:
-    """Write identifiers into the files of a series; all UIDs of it."""
-    uids: set[str] = set()
-    for path in sorted(folder.iterdir()):
-        dataset = pydicom.dcmread(path)
-        del dataset.PatientIdentityRemoved  # no longer the phantom that says so
-        dataset.PatientName, dataset.PatientID = f"Zzyzxova{patient}^Quillon", f"QX77-{patient}-31"
-        dataset.PatientBirthDate, dataset.StudyDate, dataset.SeriesDate = "19530417", "20190823", "20190823"
-        dataset.AccessionNumber, dataset.StudyID = f"ACC9931{patient}", "STID8812"
-        dataset.ReferringPhysicianName = "Hildebrandtova^A"
-        dataset.StudyDescription = dataset.SeriesDescription = dataset.ImageComments = "of Zzyzxova"
-        dataset.private_block(0x0009, "MAKER", create=True).add_new(1, "LO", "Zzyzxova")
-        source = Dataset()
-        source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-        source.PatientName = "Zzyzxova^In^A^Sequence"
-        dataset.SourceImageSequence = [source]
-        dataset.UnassignedSharedConvertedAttributesSequence = [source]
-        dataset.save_as(path)
-        keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-        uids |= {str(dataset[keyword].value) for keyword in keywords}
-    return uids
-
-
-def told(roots: Iterable[Path], words: Iterable[str]) -> set[str]:
-    """``PATH: word`` of all that stands in the files at these places, or in their names."""
-    found = set()
-    for root in roots:
-        for path in [root, *root.rglob("*")] if root.is_dir() else [root]:
-            name = os.fsencode(path.relative_to(root.parent))
-            content = path.read_bytes() if path.is_file() else b""
-            content = gzip.decompress(content) if path.suffix == ".gz" else content
-            found |= {f"{path}: {word}" for word in words if word.encode() in content or word.encode() in name}
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +106,29 @@ def test_nothing_written_tells_whom_it_is_of(
     words_of = [word for key, value in knobs.items() for word in (f"--{key}", value)]
     run("train", "monai.bundle", "run", "--config_file", str(config[:2]), *words_of)
     run("evaluate", "monai.bundle", "run", "--config_file", str(config), *words_of)
+    shutil.copytree(project / "bundles" / BUNDLE, tmp_path / "own" / BUNDLE, ignore=shutil.ignore_patterns("eval"))
+    weights = ("--checkpoint", tmp_path / "ckpt" / "model.pt", "--network", "tiny_unet")
+    own = tmp_path / "own" / BUNDLE
+    series = ("--input", neutral)
+    run(
+        "export",
+        "pipelines",
+        "--verbose",
+        "export",
+        own,
+        "--to",
+        "torchscript",
+        "--out",
+        tmp_path / "e",
+        *weights,
+        *series,
+    )
+    run("package", "pipelines", "--verbose", "package", own, "--out", tmp_path / "own.zip", *weights)
+    (trained,) = re.findall(r"run \S+ \(([0-9a-f]{32})\)", (logs / "train").read_text())
+    run("promote", "pipelines", "--verbose", "promote", trained, "--bundles", own.parent)
 
     written = [tmp_path / name for name in ("data", "removed", "ckpt", "evaluation", "store", "logs", "dicom")]
+    written += [tmp_path / name for name in ("own", "own.zip", "e")]
     written += [path for path in tmp_path.iterdir() if path.name.startswith("mlruns")]
     assert (tmp_path / "evaluation" / "summary.json").is_file()
     assert (tmp_path / "store" / "mlflow.db").stat().st_size > 100_000

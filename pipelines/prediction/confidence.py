@@ -153,7 +153,7 @@ def _hold(model: Model, finding: Finding, item: Mapping[str, Any], found: Measur
             dice = _dice(mask == values[name], truth == values[name])
             found.masks.append({**about, "label": name, "certainty": each["certainty"], "dice": dice})
     own = values[said["parts_of"]]
-    for part, row in zip(parts_of(mask == own, np.zeros_like(mask)), said["parts"], strict=True):
+    for part, row in zip(parts_of(mask, own, np.zeros_like(mask)), said["parts"], strict=True):
         box, within = part.where
         inside = float((truth[box] == own)[within].mean())
         found.parts.append({**about, "certainty": row["certainty"], "inside": round(inside, 4)})

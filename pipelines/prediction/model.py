@@ -24,7 +24,7 @@ from PIL import Image
 
 from pipelines.errors import SeriesError, UnreadableFileError, UsageError
 from pipelines.handlers import CaseWriter, Finding, publish
-from pipelines.prediction.batches import case_as_batch
+from pipelines.prediction.batches import case_as_batch, give_back_after_network
 from pipelines.prediction.opening import fault_behind, open_inference
 from pipelines.prediction.running import running, runtime_network
 from pipelines.preparation.cases import look_for_cases
@@ -297,7 +297,9 @@ class Model:
                 loader.collate_fn = case_as_batch
         try:
             # for good: what turns modes for a while and back would turn them for others who run the network meanwhile
-            self._workflow.evaluator.network.eval()
+            evaluator = self._workflow.evaluator
+            evaluator.network.eval()
+            give_back_after_network(evaluator)
         except RuntimeError as error:  # MONAI's, of a fault within the config
             if (fault := fault_behind(error)) is not None:
                 raise fault from None

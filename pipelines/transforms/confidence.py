@@ -255,18 +255,19 @@ class Part:
     where: tuple[tuple[slice, ...], NDArray[np.bool_]]
 
 
-def parts_of(mask: NDArray[np.bool_], certainty: NDArray[np.uint8], most: int = MOST_PARTS) -> list[Part]:
-    """The largest parts of a mask, each with its number; which parts there are depends on the mask alone.
+def parts_of(mask: NDArray[np.uint8], value: int, certainty: NDArray[np.uint8], most: int = MOST_PARTS) -> list[Part]:
+    """The largest parts of a label, each with its number; which parts there are depends on the mask alone.
 
     Args:
-        mask: of one label, on the input's grid.
+        mask: a label map, on the input's grid.
+        value: of the label, 1 or more.
         certainty: what ``part_means`` gave, brought to that grid.
         most: how many.
     """
-    box = next(iter(ndimage.find_objects(mask.view(np.uint8))), None)
+    box = dict(enumerate(ndimage.find_objects(mask), start=1)).get(value)
     if box is None:
         return []
-    parts = _numbered(mask[box])
+    parts = _numbered(mask[box] == value)
     objects = ndimage.find_objects(parts)
     sizes = np.array([np.count_nonzero(parts[inner] == index + 1) for index, inner in enumerate(objects)])
     found = []
@@ -309,7 +310,7 @@ def confidence_report(
         labels[name] = said
     value, name = found.parted
     rows = []
-    for part in parts_of(mask == value, parts):
+    for part in parts_of(mask, value, parts):
         centre = part.centre if affine is None else (np.asarray(affine) @ [*part.centre, 1.0])[:3]
         row: dict[str, Any] = {
             "voxels": part.size, "centre": [round(float(c), 1) for c in centre], "certainty": round(part.certainty, 4),

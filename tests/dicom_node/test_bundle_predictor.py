@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from dicom_inputs import write_series
+from dicom_peers import send, settings, states, until
+from identifiers import SPOKEN, tag, told
 from PIL import Image
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from pipelines.__main__ import main
+from pipelines.dicom_node.node import Node
 from pipelines.dicom_node.predictor import BundlePredictor, Interrupted, NoRoom
 from pipelines.errors import OutputError, PipelinesError, SeriesError
 from pipelines.prediction import fast_options
@@ -47,6 +52,21 @@ def test_it_writes_what_predict_writes_with_dicom(lesions, series, tmp_path, pro
     segs = [pydicom.dcmread(tmp_path / where / f"{series.name}_seg.dcm") for where in ("out", "predict")]
     assert segs[0].PixelData == segs[1].PixelData
     assert segs[0].SOPInstanceUID != segs[1].SOPInstanceUID
+
+
+def test_a_node_tells_nobody_whom_a_series_is_of(lesions, tmp_path, caplog, capfd) -> None:
+    """But in what it received and its results in DICOM: in no name, log, report, page or state."""
+    series = write_series(tmp_path / "ct", (96, 96, 3))
+    uids = tag(series, 0)
+    home = tmp_path / "node"
+    with caplog.at_level(logging.DEBUG, logger="pipelines"), Node(home, lesions, settings()) as node:
+        send(node.port, [pydicom.dcmread(path) for path in series.iterdir()])
+        until(lambda: states(node) == ["done"], seconds=60)
+    printed = capfd.readouterr()
+    (tmp_path / "log").write_text(caplog.text + printed.out + printed.err)
+    found = told([home, tmp_path / "log"], {*SPOKEN, *uids})
+    assert found, "what was received is kept as it came"
+    assert {each.split(": ")[0].rpartition(".")[2] for each in found} == {"dcm"}
 
 
 def test_a_series_with_a_gap_is_refused_by_its_kind(lesions, series, tmp_path) -> None:

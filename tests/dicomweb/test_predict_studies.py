@@ -10,10 +10,12 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_inputs import write_series, write_xray
+from identifiers import SPOKEN, tag, told
 from served_studies import Served
 
 from pipelines.__main__ import main
 from pipelines.errors import ServerError, UnsupportedImageError
+from pipelines.predicted import INPUTS
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 BUNDLE = "covid_ct_lesion_segmentation"
@@ -59,6 +61,19 @@ def test_a_server_is_written_to_only_where_that_is_asked(served: Served, tmp_pat
     assert main([*words(served, out, study), "--store", "--resume"]) == 0
     assert len(served.files) == 3 + 3, "no second answer"
     assert "a result of this project" in capsys.readouterr().out
+
+
+def test_nothing_written_tells_whom_a_study_is_of(served: Served, tmp_path, capfd) -> None:
+    """But the results in DICOM, which are to go back to their patient, and the owner's own list of inputs."""
+    folder, out = write_series(tmp_path / "ct", SHAPE), tmp_path / "out"
+    uids = tag(folder, 0)
+    study = served.add(*folder.iterdir())
+    assert main(["--verbose", *words(served, out, study), "--store"]) == 0
+    said = capfd.readouterr()
+    (tmp_path / "log").write_text(said.out + said.err)
+    files = {each.split(": ")[0].rsplit("/", 1)[1] for each in told([out, tmp_path / "log"], {*SPOKEN, *uids})}
+    files -= {Path(path).name for kind, path in lines(out)[0]["files"].items() if kind in ("seg", "sr", "preview")}
+    assert files <= {INPUTS}
 
 
 def test_a_study_that_changed_is_predicted_anew(served: Served, tmp_path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, CropForegroundd, Orientationd
 
 from pipelines.prediction.batches import case_as_batch
+from pipelines.prediction.model import Model
+from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
 
 def a_case() -> dict:
@@ -34,3 +41,22 @@ def test_it_is_monais_batch_of_the_same_memory():
 def test_several_cases_are_collated_as_ever():
     cases = [{"image": torch.zeros(1, 4, 4)}, {"image": torch.ones(1, 4, 4)}]
     assert case_as_batch(cases)["image"].shape == (2, 1, 4, 4)
+
+
+def test_the_image_is_let_go_once_the_network_has_seen_it(project: Path, tmp_path: Path, monkeypatch) -> None:
+    affine = np.diag([-1.0, -1.0, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(make_lung_phantom(1, size=64, slices=8).array, affine), tmp_path / "scan.nii")
+    model = Model(project / "bundles" / "covid_ct_lesion_segmentation", "tiny_unet", unlike="note")
+    prepared = model.prepare({"image": str(tmp_path / "scan.nii"), "case": "scan"})
+    memory = prepared.data["image"].untyped_storage().data_ptr()
+    find, held = model.writer.find, []
+
+    def looked_at(*words: Any) -> Any:
+        tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+        held.extend(each.shape for each in tensors if each.untyped_storage().data_ptr() == memory)
+        return find(*words)
+
+    monkeypatch.setattr(model.writer, "find", looked_at)
+    assert model.compute(prepared).report["lung_ml"] > 0
+    assert held == []
+    assert prepared.data == {}

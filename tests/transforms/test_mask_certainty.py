@@ -50,14 +50,14 @@ def test_parts_keep_their_own_number_and_come_by_size():
     means = part_means(probabilities, mask)
     assert set(np.unique(means)) == {0, 100, 200}
     assert not means[~mask].any()
-    first, second = parts_of(mask, means)
+    first, second = parts_of(mask.view(np.uint8), 1, means)
     assert (first.size, second.size) == (48, 8)
     assert (first.certainty, second.certainty) == pytest.approx((100 / 255, 200 / 255))
     assert first.centre == (6.5, 6.5, 2.0)
     box, within = first.where
     assert mask[box][within].all()
     assert within.sum() == 48
-    assert parts_of(np.zeros((3, 3), dtype=bool), np.zeros((3, 3), dtype=np.uint8)) == []
+    assert parts_of(np.zeros((3, 3), dtype=np.uint8), 1, np.zeros((3, 3), dtype=np.uint8)) == []
 
 
 class _Threes(torch.nn.Module):
@@ -237,4 +237,4 @@ def test_a_mask_of_more_parts_than_two_bytes_can_count() -> None:
     mask[::2, ::2] = True
     means = part_means(np.full(mask.shape, 51, dtype=np.uint8), mask)
     assert set(np.unique(means)) == {0, 51}
-    assert len(parts_of(mask, means)) == 50
+    assert len(parts_of(mask.view(np.uint8), 1, means)) == 50

@@ -39,7 +39,7 @@ class LungMaskWriter(CaseWriter):
     """
 
     def find(self, name: str, case: CaseImage, item: Mapping[str, Any]) -> Finding:
-        mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8)
+        mask = np.asarray(item[self.key].cpu())[0].astype(np.uint8, copy=False)
         if mask.shape != case.array.shape:
             raise ValueError(
                 f"the mask is {mask.shape} and the case {case.array.shape}: invert the preprocessing first"
