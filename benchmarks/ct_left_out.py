@@ -1,16 +1,19 @@
 """CT lesions on patients left out: Dice by slice and by patient, by the pictures' form, and the worst slices.
 
-    python benchmarks/ct_left_out.py data/covid_ct/datalist_fold0.json EVALUATION [...] [--before EVALUATION [...]]
+    python benchmarks/ct_left_out.py data/covid_ct EVALUATION [...] [--before EVALUATION [...]]
 
-EVALUATION is a folder that ``evaluate.yaml`` wrote with its masks (``keep_masks``), of one fold each. A patient's Dice
-is of all its slices pooled, 2 TP / (2 TP + FP + FN), as MIScnn's figure is; its interval resamples slices. With
-``--before``, folders of other weights on the same slices, differences are paired by slice. ``--worst N --out DIR``
+The data are a prepared folder with folds, or one datalist of it. EVALUATION is a folder that ``evaluate.yaml`` or
+``cross-validate`` wrote, of one fold each; where it kept no masks, the pixels are counted back from the sensitivity and
+specificity of its ``cases.csv``. A patient's Dice is of all its slices pooled, 2 TP / (2 TP + FP + FN), as MIScnn's
+figure is; its interval resamples slices, that of the patients' mean resamples patients where there are five or more.
+With ``--before``, folders of other weights on the same slices, differences are paired by slice. ``--worst N --out DIR``
 names and draws the worst: truth in green, prediction in red.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import json
 from collections import defaultdict
@@ -38,7 +41,7 @@ class Slice:
     form: str
     lesion: NDArray[np.int64]
     lung: NDArray[np.int64]
-    files: tuple[Path, Path, Path]  # image, label, mask
+    files: tuple[Path, Path, Path]  # image, label, mask (the label again where none was kept)
 
     @property
     def dice(self) -> float:
@@ -51,29 +54,37 @@ class Slice:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("datalist", type=Path)
+    parser.add_argument("data", type=Path)
     parser.add_argument("evaluations", type=Path, nargs="+")
     parser.add_argument("--before", type=Path, nargs="+", default=[])
     parser.add_argument("--worst", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    about = {item["case"]: item for item in json.loads(args.datalist.read_text())["test"]}
-    slices = [each for folder in args.evaluations for each in read(folder, about)]
+    lists = sorted(args.data.glob("datalist_fold*.json")) if args.data.is_dir() else [args.data]
+    about = {item["case"]: item for path in lists for item in json.loads(path.read_text())["test"]}
+    root = args.data if args.data.is_dir() else args.data.parent
+    slices = [each for folder in args.evaluations for each in read(folder, about, root)]
     print(table(slices))
     if args.before:
-        print("\n" + differences(slices, {each.case: each for folder in args.before for each in read(folder, about)}))
+        print(
+            "\n"
+            + differences(slices, {each.case: each for folder in args.before for each in read(folder, about, root)})
+        )
     for each in sorted(slices, key=lambda one: one.dice)[: args.worst]:
         true, said = int(each.lesion[2]), int(each.lesion[1])
         print(f"- {each.case} ({each.form}): Dice {each.dice:.2f}, lesion {true} px, called lesion {said} px")
-        if args.out is not None:
+        if args.out is not None and each.files[2].is_file():
             args.out.mkdir(parents=True, exist_ok=True)
             drawn(each).save(args.out / f"{each.dice:.2f}_{each.case}.png")
 
 
-def read(folder: Path, about: dict[str, dict]) -> list[Slice]:
-    """The slices of an evaluation."""
+def read(folder: Path, about: dict[str, dict], root: Path) -> list[Slice]:
+    """The slices of an evaluation, of cases in a prepared folder."""
     masks = folder / "masks"
     found = []
+    if not (masks / "cases.json").is_file():
+        with (folder / "cases.csv").open() as file:
+            return [counted_back(row, about[row["case"]], root) for row in csv.DictReader(file)]
     for entry in json.loads((masks / "cases.json").read_text()):
         files = Path(entry["image"]), Path(entry["label"]), masks / entry["mask"]
         said, true = (np.asarray(Image.open(path)) for path in (files[2], files[1]))
@@ -84,6 +95,19 @@ def read(folder: Path, about: dict[str, dict]) -> list[Slice]:
         )
         found.append(Slice(entry["case"], item["patient"], item["form"], lesion, lung, files))
     return found
+
+
+def counted_back(row: dict[str, str], item: dict, root: Path) -> Slice:
+    """A slice whose mask was not kept: in both, in the prediction, in the truth, from rates over the whole slice."""
+    label = root / item["label"]
+    true = np.asarray(Image.open(label))
+    counts = []
+    for name, inside in (("lesion", true == LESION), ("lung", true >= LUNG)):
+        size = int(inside.sum())
+        sensitivity, specificity = (float(row[f"{name}_{each}"] or "nan") for each in ("sensitivity", "specificity"))
+        both = 0 if size == 0 else round(sensitivity * size)
+        counts.append(np.array([both, both + round((1 - specificity) * (true.size - size)), size]))
+    return Slice(row["case"], item["patient"], item["form"], counts[0], counts[1], (root / item["image"], label, label))
 
 
 def pooled(counts: NDArray[np.int64]) -> float:
@@ -99,7 +123,7 @@ def table(slices: Sequence[Slice]) -> str:
         own = [each for each in slices if each.form == form]
         dice = [each.dice for each in own]
         by_patient = "not known" if form == "picture" else patients(own)
-        # patients are too few to be resampled: the interval says how much the slices of these ones vary
+        # the interval says how much the slices of these patients vary
         row = [form, str(len(own)), shown(bootstrap_interval(dice, [each.case for each in own]))]
         row += [f"{np.nanmedian(dice):.3f}", by_patient]
         row += [shown(bootstrap_interval([each.lung_dice for each in own], [each.case for each in own]))]
@@ -118,7 +142,9 @@ def patients(slices: Sequence[Slice]) -> str:
         found = bootstrap_scores(functools.partial(_dice, counts), [each.case for each in own])["dice"]
         said.append(f"{patient} {shown(found)}")
         means.append(found.estimate)
-    return f"{', '.join(said)}: mean {np.mean(means):.3f}"
+    if len(means) < 5:
+        return f"{', '.join(said)}: mean {np.mean(means):.3f}"
+    return f"{', '.join(said)}: mean **{shown(bootstrap_interval(means, sorted(of)))}**"
 
 
 def _dice(counts: NDArray[np.int64], drawn: NDArray[np.intp]) -> dict[str, float]:
