@@ -47,6 +47,10 @@ def main() -> None:
     parser.add_argument("--masks", type=Path, required=True, help="OUT/NETWORK of the cross-validated lesion bundle")
     parser.add_argument("--classes", type=Path, required=True, help="the same of the severity bundle")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--from-evaluation", action="store_true",
+        help="of pictures: take the extents that cross-validation measured, by one view, and say nothing of intervals",
+    )  # fmt: skip
     args = parser.parse_args()
     args.out = args.out.absolute()
     with Processes() as processes:
@@ -60,7 +64,7 @@ def read_fold(args: argparse.Namespace, fold: Fold, processes: Processes) -> dic
     """Both routes' answers to the slices of one fold; those of the masks are made where they are not there."""
     name = f"fold{fold.number}"
     folder, masks = args.classes / name, args.out / args.masks.name / name
-    if not (masks / "severity.csv").is_file():  # the same for every classifier
+    if not args.from_evaluation and not (masks / "severity.csv").is_file():  # the same for every classifier
         inference = ["inference", f"networks/{args.masks.name}", "severity"]
         words = ["--dataset_dir", str(args.prepared.absolute()), "--datalist", f"datalist_{name}.json"]
         words += ["--checkpoint", str(args.masks.absolute() / name / "last.pt"), "--output_dir", str(masks)]
@@ -69,13 +73,27 @@ def read_fold(args: argparse.Namespace, fold: Fold, processes: Processes) -> dic
         processes.run(bundle_command(MASKS, configs, words), masks / "severity.log")
     found: dict[str, Any] = {"fold": fold.number}
     found["seconds"] = json.loads((folder / "trained.json").read_text())["seconds"]
+    of_evaluation = evaluated(args.masks / name / "evaluation" / "cases.csv") if args.from_evaluation else {}
     found["masks"] = [
-        {"fold": fold.number, "case": item["case"], "patient": item["patient"], **row}
+        {"fold": fold.number, "case": item["case"], "patient": item["patient"], "form": item.get("form", ""), **row}
         for item in fold.left_out
-        for row in rated(masks / f"{item['case']}_report.json")
+        for row in (of_evaluation.get(item["case"]) or rated(masks / f"{item['case']}_report.json"))
     ]
     with (folder / "evaluation" / "slices.csv").open(newline="") as file:
         found["classes"] = [{"fold": fold.number, **row} for row in csv.DictReader(file)]
+    return found
+
+
+def evaluated(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The same as ``rated`` of pictures, from an evaluation's table: by case, its one slice; the deviation is 0."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        said, true = (float(row[f"lesion_extent_{each}"] or "nan") for each in ("prediction", "label"))
+        extent = None if math.isnan(said) else said
+        own = {"extent": extent, "true_extent": true, "deviation": 0.0, "slice": 0}
+        found[row["case"]] = [{**own, "class": SCALE.name(extent), "true_class": SCALE.name(true)}]
     return found
 
 
@@ -115,6 +133,11 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
             print(f"| {name} | {shown(scores['mask'][name])} | {shown(scores['classifier'][name])} |")
     print(f"| auc (classes that are there) | – | {shown(scores['classifier']['auc'])} |")
     print(f"| ECE before, after | – | {calibration_error(own, labels):.3f}, {calibration_error(mended, labels):.3f} |")
+    forms = np.array([row["form"] for row in masks])
+    for form in np.unique(forms):
+        of = forms == form
+        rights = [f"{np.mean(answer[of] == labels[of]):.3f}" for answer in (said, own.argmax(axis=1))]
+        print(f"| accuracy, {form or 'all'}: {int(of.sum())} slices | {rights[0]} | {rights[1]} |")
     test = mcnemar(said == labels, own.argmax(axis=1) == labels)
     print(
         f"\nMcNemar, paired: only the mask right {test.only_first}, only the classifier right {test.only_second}, "
@@ -126,10 +149,13 @@ def report(args: argparse.Namespace, folds: list[dict], masks: list[dict], class
     agreement = bootstrap_scores(lambda i: coverage(values[i], of_fold[i]), [row["patient"] for row in measured])
     print("\nExtent by the predicted mask:\n")
     for name, interval in agreement.items():
+        if args.from_evaluation and any(word in name for word in ("coverage", "half_width")):
+            continue
         print(f"- {name}: {shown(interval)}")
     share = needed_share(values)
     parts = f"{WIDTH:g} standard deviations + {share:.3f} of the extent + {FLOOR:g}"
-    print(f"- interval that covers {COVERAGE:.0%} of all: {parts}")
+    if not args.from_evaluation:
+        print(f"- interval that covers {COVERAGE:.0%} of all: {parts}")
     print(f"- temperatures by fold: {', '.join(f'{t:.2f}' for t in temperatures.values())}")
     print(f"- classifier: training {np.mean([f['seconds'] for f in folds]):.0f} s a fold")
     folder = args.out / args.classes.name

@@ -23,7 +23,7 @@ class RatedSlices(Dataset):
     """Every rated slice of every case, one item each: ``{"image": (1, X, Y) float32, "label": class}``.
 
     What comes before the first random transform runs once a case, here; its slices are kept in memory, in half
-    precision (0.5 MB for 512 x 512). What comes after runs each time a slice is asked for. Slices without a
+    precision (0.13 MB for 256 x 256). What comes after runs each time a slice is asked for. Slices without a
     class (a label below 0) are left out.
 
     Args:
