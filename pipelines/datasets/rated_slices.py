@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.datasets.balancing import weighted_sampler
 from pipelines.errors import ConfigError, DatalistError
 
 BALANCING = ("sampling", "loss", "none")
+FEW = 10  # slices of a class that are drawn less often than those of another
 
 
 class RatedSlices(Dataset):
@@ -69,27 +71,42 @@ class RatedSlices(Dataset):
         return self.augment({"image": self.slices[index].float(), "label": int(self.labels[index])})
 
 
-def slice_weights(labels: Sequence[int] | np.ndarray, groups: Sequence[Hashable] | None = None) -> np.ndarray:
-    """A weight a slice, so that each class that is there has the sum 1: float64 (N,).
+def slice_weights(
+    labels: Sequence[int] | np.ndarray, groups: Sequence[tuple[Hashable, Hashable]] | None = None
+) -> np.ndarray:
+    """A weight a slice: float64 (N,), their sum 1.
+
+    Without groups each class that is there has the same sum. With them each *form* has its classes as often as one
+    another, so that the look of a form tells nothing of the class (where one form is nearly always mild, a network
+    learns the form); a class of fewer than ``FEW`` slices in one of several forms counts less, for they are always the
+    same ones.
+    A form, and within a class of it a patient, has a sum that grows with the square root of its slices (Mahajan et al.,
+    ECCV 2018, section 2.2): a hundred neighbours in one scan count as ten slices of ten people.
 
     Args:
         labels: (N,) classes, from 0.
-        groups: (N,) of each slice a name of those that resemble it, its patient for one. Within a class a group's sum
-            grows with the square root of its size (Mahajan et al., ECCV 2018, section 2.2), so that a hundred
-            neighbours in one scan count as ten slices of ten people. None: each slice is as good as another.
+        groups: (N,) form and patient of each slice.
     """
     labels = np.asarray(labels, dtype=np.int64)
-    keys = list(zip(labels.tolist(), groups or [None] * len(labels), strict=True))
-    sizes = Counter(keys)
-    weights = np.array([sizes[key] ** -0.5 if groups else 1.0 for key in keys])
-    return weights / np.bincount(labels, weights)[labels]
+    if groups is None:
+        return 1.0 / np.bincount(labels)[labels] / len(set(labels.tolist()))
+    paths = [(form, label, patient) for (form, patient), label in zip(groups, labels.tolist(), strict=True)]
+    forms, classes, patients = Counter(p[0] for p in paths), Counter(p[:2] for p in paths), Counter(paths)
+    rare = {key: min(1.0, number / FEW) if len(forms) > 1 else 1.0 for key, number in classes.items()}
+    of_form = {form: sum(share for key, share in rare.items() if key[0] == form) for form in forms}
+    of_class = {key: sum(math.sqrt(n) for path, n in patients.items() if path[:2] == key) for key in classes}
+    weights = np.array([
+        math.sqrt(forms[path[0]]) * rare[path[:2]] / of_form[path[0]] / of_class[path[:2]] / math.sqrt(patients[path])
+        for path in paths
+    ])  # fmt: skip
+    return weights / weights.sum()
 
 
 def slice_sampler(
     dataset: RatedSlices, balancing: str, draws: int | None = None, distributed: bool = False
 ) -> Sampler | None:
-    """For ``balancing: sampling``, draws with replacement, each class as often as another, and within it by
-    ``slice_weights``; else None (plain shuffling).
+    """For ``balancing: sampling``, draws with replacement by ``slice_weights``, each class as often as
+    another; else None (plain shuffling).
 
     Args:
         dataset: with ``labels``, and ``groups`` if some of its items resemble one another.
