@@ -111,7 +111,8 @@ def _run_folds(
     parent: str | None,
     say: Say,
 ) -> None:
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // min(plan.jobs, len(due))))}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = {"OMP_NUM_THREADS": str(max(1, cores // min(plan.jobs, len(due))))}
     with ThreadPoolExecutor(plan.jobs) as pool_of_threads, Processes(threads) as processes:
         steps = [
             pool_of_threads.submit(_run_fold, plan, fold, extras, leave[fold.number], processes, parent, say)
