@@ -77,7 +77,7 @@ def read_fold(args: argparse.Namespace, fold: Fold, processes: Processes) -> dic
     found["masks"] = [
         {"fold": fold.number, "case": item["case"], "patient": item["patient"], "form": item.get("form", ""), **row}
         for item in fold.left_out
-        for row in (of_evaluation.get(item["case"]) or rated(masks / f"{item['case']}_report.json"))
+        for row in (of_evaluation[item["case"]] if of_evaluation else rated(masks / f"{item['case']}_report.json"))
     ]
     with (folder / "evaluation" / "slices.csv").open(newline="") as file:
         found["classes"] = [{"fold": fold.number, **row} for row in csv.DictReader(file)]
@@ -93,7 +93,8 @@ def evaluated(path: Path) -> dict[str, list[dict[str, Any]]]:
         said, true = (float(row[f"lesion_extent_{each}"] or "nan") for each in ("prediction", "label"))
         extent = None if math.isnan(said) else said
         own = {"extent": extent, "true_extent": true, "deviation": 0.0, "slice": 0}
-        found[row["case"]] = [{**own, "class": SCALE.name(extent), "true_class": SCALE.name(true)}]
+        rated_so = {**own, "class": SCALE.name(extent), "true_class": SCALE.name(true)}
+        found[row["case"]] = [] if math.isnan(true) else [rated_so]  # too little lung: no class
     return found
 
 
