@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, CropForegroundd, Orientationd
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from pipelines.prediction.batches import case_as_batch
 from pipelines.prediction.model import Model
@@ -48,15 +48,14 @@ def test_the_image_is_let_go_once_the_network_has_seen_it(project: Path, tmp_pat
     nib.save(nib.Nifti1Image(make_lung_phantom(1, size=64, slices=8).array, affine), tmp_path / "scan.nii")
     model = Model(project / "bundles" / "covid_ct_lesion_segmentation", "tiny_unet", unlike="note")
     prepared = model.prepare({"image": str(tmp_path / "scan.nii"), "case": "scan"})
-    memory = prepared.data["image"].untyped_storage().data_ptr()
-    find, held = model.writer.find, []
+    memory = StorageWeakRef(prepared.data["image"].untyped_storage())
+    find, freed = model.writer.find, []
 
     def looked_at(*words: Any) -> Any:
-        tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
-        held.extend(each.shape for each in tensors if each.untyped_storage().data_ptr() == memory)
+        freed.append(memory.expired())
         return find(*words)
 
     monkeypatch.setattr(model.writer, "find", looked_at)
     assert model.compute(prepared).report["lung_ml"] > 0
-    assert held == []
+    assert freed == [True]
     assert prepared.data == {}
