@@ -7,7 +7,7 @@ The data are a prepared folder with folds, or one datalist of it. EVALUATION is 
 specificity of its ``cases.csv``. A patient's Dice is of all its slices pooled, 2 TP / (2 TP + FP + FN), as MIScnn's
 figure is; its interval resamples slices, that of the patients' mean resamples patients where there are five or more.
 With ``--before``, folders of other weights on the same slices, differences are paired by slice. ``--worst N --out DIR``
-names and draws the worst: truth in green, prediction in red.
+names and draws the worst, where masks were kept: truth in green, prediction in red.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Slice:
     form: str
     lesion: NDArray[np.int64]
     lung: NDArray[np.int64]
-    files: tuple[Path, Path, Path]  # image, label, mask (the label again where none was kept)
+    files: tuple[Path, Path, Path | None]  # image, label, mask; None where none was kept
 
     @property
     def dice(self) -> float:
@@ -66,14 +66,12 @@ def main() -> None:
     slices = [each for folder in args.evaluations for each in read(folder, about, root)]
     print(table(slices))
     if args.before:
-        print(
-            "\n"
-            + differences(slices, {each.case: each for folder in args.before for each in read(folder, about, root)})
-        )
+        before = [each for folder in args.before for each in read(folder, about, root)]
+        print("\n" + differences(slices, {each.case: each for each in before}))
     for each in sorted(slices, key=lambda one: one.dice)[: args.worst]:
         true, said = int(each.lesion[2]), int(each.lesion[1])
         print(f"- {each.case} ({each.form}): Dice {each.dice:.2f}, lesion {true} px, called lesion {said} px")
-        if args.out is not None and each.files[2].is_file():
+        if args.out is not None and each.files[2] is not None:
             args.out.mkdir(parents=True, exist_ok=True)
             drawn(each).save(args.out / f"{each.dice:.2f}_{each.case}.png")
 
@@ -107,7 +105,7 @@ def counted_back(row: dict[str, str], item: dict, root: Path) -> Slice:
         sensitivity, specificity = (float(row[f"{name}_{each}"] or "nan") for each in ("sensitivity", "specificity"))
         both = 0 if size == 0 else round(sensitivity * size)
         counts.append(np.array([both, both + round((1 - specificity) * (true.size - size)), size]))
-    return Slice(row["case"], item["patient"], item["form"], counts[0], counts[1], (root / item["image"], label, label))
+    return Slice(row["case"], item["patient"], item["form"], counts[0], counts[1], (root / item["image"], label, None))
 
 
 def pooled(counts: NDArray[np.int64]) -> float:

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--masks", type=Path, required=True, help="OUT/NETWORK of the cross-validated lesion bundle")
     parser.add_argument("--classes", type=Path, required=True, help="the same of the severity bundle")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folds", type=int, nargs="+", help="of these alone (default: all)")
     parser.add_argument(
         "--from-evaluation", action="store_true",
         help="of pictures: take the extents that cross-validation measured, by one view, and say nothing of intervals",
@@ -54,7 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     args.out = args.out.absolute()
     with Processes() as processes:
-        folds = [read_fold(args, fold, processes) for fold in read_folds(args.prepared)]
+        chosen = [each for each in read_folds(args.prepared) if not args.folds or each.number in args.folds]
+        folds = [read_fold(args, fold, processes) for fold in chosen]
     masks = [row for fold in folds for row in fold["masks"]]
     by_slice = {(row["case"], int(row["slice"])): row for fold in folds for row in fold["classes"]}
     report(args, folds, masks, [by_slice[row["case"], row["slice"]] for row in masks])  # the same order

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 import torch
-from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.data import DataLoader, MetaTensor, decollate_batch, list_data_collate
+from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose, CropForegroundd, Orientationd
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from pipelines.prediction.batches import case_as_batch
+from pipelines.prediction import batches
+from pipelines.prediction.batches import case_as_batch, give_back_after_network
 from pipelines.prediction.model import Model
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
 
@@ -59,3 +63,21 @@ def test_the_image_is_let_go_once_the_network_has_seen_it(project: Path, tmp_pat
     assert model.compute(prepared).report["lung_ml"] > 0
     assert freed == [True]
     assert prepared.data == {}
+
+
+@pytest.mark.parametrize(("long", "times"), [(10, 1), (10**9, 0)])
+def test_memory_is_given_back_after_the_network_saw_a_long_volume(monkeypatch, long: int, times: int) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(batches.sys, "platform", "linux")
+    monkeypatch.setattr(batches.ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=calls.append))
+    monkeypatch.setattr(batches, "_LONG", long)
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader([{"image": torch.zeros(1, 4, 4, 4)}], batch_size=1),
+        network=torch.nn.Identity(),
+        postprocessing=lambda item: {**item, "calls_before": list(calls)},
+    )
+    give_back_after_network(evaluator)
+    evaluator.run()
+    assert calls == [0] * times
+    assert evaluator.state.output[0]["calls_before"] == calls, "before masks are put together"
