@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.bundle import MARK, Project, bundles_in, named_bundle
+from pipelines.commands.model_options import add_model_options, inference_overrides
 from pipelines.dicom_node.callers import ae_title, is_loopback, parse_address, parse_caller
 from pipelines.errors import UsageError
 from pipelines.sigterm import SigtermUnwinds
@@ -52,15 +53,7 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
     add("--send-to", metavar="AET@HOST:PORT", help="where results go (default: they stay in DIR)")
     add("--send-tls-ca", type=Path, metavar="PEM", help="send with TLS; this has signed the destination's certificate")
     add("--settle", type=float, default=10.0, metavar="SECONDS", help="after which a series is complete (default: 10)")
-    add("--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)")
-    add("--overlay", action="append", default=[], metavar="NAME", help="a config laid over its inference")
-    add(
-        "--checkpoint",
-        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
-        " network)",
-    )
-    add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    add("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
+    add_model_options(parser)
     add("--max-associations", type=int, default=10, metavar="N", help="calls at a time (default: 10)")
     add("--max-pdu", type=int, default=65536, metavar="BYTES", help="the longest PDU that is taken (default: 65536)")
     add("--min-free", type=float, default=1.0, metavar="GB", help="on the disk, below which nothing is taken")
@@ -89,7 +82,6 @@ def _listen(args: argparse.Namespace, project: Callable[[argparse.Namespace], Pr
     from pipelines.dicom_node.predictor import BundlePredictor
     from pipelines.dicom_node.sop_classes import taken_sop_classes
     from pipelines.loading import chosen
-    from pipelines.prediction import fast_options
 
     settings = NodeSettings(
         title=title,
@@ -108,7 +100,7 @@ def _listen(args: argparse.Namespace, project: Callable[[argparse.Namespace], Pr
         ca=args.tls_ca,
         destination_ca=args.send_tls_ca,
     )
-    overrides = chosen(known, args.checkpoint, args.device) | (fast_options(bundle) if args.fast else {})
+    overrides = chosen(known, args.checkpoint, args.device) | inference_overrides(args, bundle)
     predictor = BundlePredictor(bundle, args.network, args.overlay, **overrides)
     with _own_log(args.verbose), SigtermUnwinds():
         try:

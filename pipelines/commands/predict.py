@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pipelines import lean
 from pipelines.bundle import Project, named_bundle, refuse_generating
+from pipelines.commands.model_options import add_model_options, inference_overrides
 from pipelines.errors import PipelinesError, UsageError
 from pipelines.predicted import INPUTS
 from pipelines.preparation.case_list import SPLITS, read_case_list
@@ -45,38 +46,7 @@ def add_parser(commands: argparse._SubParsersAction, project: Callable[[argparse
     )
     predict.add_argument("--split", choices=SPLITS, help="of the datalist (default: test)")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR")
-    predict.add_argument(
-        "--network", help="an overlay of the bundle's configs/networks (default: the bundle's default)"
-    )
-    predict.add_argument(
-        "--overlay",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a config of the bundle laid over its inference, such as severity (may be given again)",
-    )
-    predict.add_argument(
-        "--checkpoint",
-        help="weights, their https address with #sha256=HEX, or models:/BUNDLE@champion (default: those shipped for the"
-        " network)",
-    )
-    predict.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    predict.add_argument("--fast", action="store_true", help="no averaging over flips and scales: a tenth of the time")
-    predict.add_argument(
-        "--runtime",
-        choices=("auto", "eager", "compiled", "onnxruntime", "openvino"),
-        help="by what the network is run (default auto: where there is enough to do, the fastest that is installed and"
-        " agrees with eager)",
-    )
-    predict.add_argument(
-        "--unlike", choices=("refuse", "note"),
-        help="what an image gets that is unlike all that the bundle was trained on (default: the bundle's, refuse)",
-    )  # fmt: skip
-    predict.add_argument(
-        "--min-confidence", type=float, metavar="P",
-        help="refer a case to a person whose mask is good with a probability below P, 0 to 1 (segmentations)",
-    )  # fmt: skip
-    predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="of the runtime (default auto)")
+    add_model_options(predict)
     predict.add_argument(
         "--series", metavar="UID|NUMBER", help="only the DICOM series with this SeriesInstanceUID or SeriesNumber"
     )
@@ -182,7 +152,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
 
         from pipelines.distributed import RayJob
         from pipelines.loading import chosen
-        from pipelines.prediction import fast_options, predict, runtime_options
+        from pipelines.prediction import predict
 
     bundle = named_bundle(args.bundle, project.bundles)
     refuse_generating(bundle, "predict")
@@ -191,10 +161,7 @@ def _predict_cases(args: argparse.Namespace, project: Project) -> int:
     else:  # the device is the workers'; weights that are fetched must lie where they see them
         overrides = chosen(project, args.checkpoint, None, args.out)
         overrides |= {} if args.device is None else {"device": torch.device(args.device)}
-    overrides |= fast_options(bundle) if args.fast else {}
-    overrides |= runtime_options(bundle, args.runtime, args.precision)
-    overrides |= {} if args.unlike is None else {"unlike": args.unlike}
-    overrides |= {} if args.min_confidence is None else {"min_confidence": args.min_confidence}
+    overrides |= inference_overrides(args, bundle)
     logging.getLogger("pipelines.runtimes").setLevel(logging.INFO)  # which one is taken, and why
     faults: list[PipelinesError] = []
     with tqdm(desc="cases", leave=False, bar_format=_BAR, disable=not sys.stderr.isatty()) as bar:

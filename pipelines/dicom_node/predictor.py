@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class BundlePredictor:
         self, bundle: Path, network: str | None = None, overlays: Sequence[str] = (), **overrides: Any
     ) -> None:
         self._model = Model(bundle, network, [*overlays, "dicom"], **overrides)
+        self._model.cases = sys.maxsize  # a node goes on: the fastest runtime pays
 
     def __call__(self, series: Path, out: Path, stopped: Callable[[], bool]) -> Answer:
         def progress(done: int, of: int) -> None:

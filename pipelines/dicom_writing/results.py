@@ -14,6 +14,7 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.dicom_writing.codes import OWN_SCHEME
 from pipelines.dicom_writing.maker import Maker, Write, writer
 from pipelines.dicom_writing.measurement_report import Figure, figures_of, measurement_report
 from pipelines.dicom_writing.preview import preview
@@ -133,9 +134,10 @@ def usual_figures(report: Mapping[str, Any], names: Mapping[int, str]) -> list[F
         if isinstance(report.get("volumes"), Mapping) and name in report["volumes"]:
             found.append(Figure(("volumes", name, "ml"), ("118565006", "SCT", "Volume"), "mL", label=value))
             found.append(Figure(("volumes", name, "share"), None, "percent", 100.0))
-        if "confidence" in report:
-            found.append(Figure(("confidence", "labels", name, "probability"), None, "number"))
+        if isinstance(report.get("confidence"), Mapping) and report["confidence"].get("of"):
+            what = ("GOOD_MASK", OWN_SCHEME, f"Probability: the mask has a {report['confidence']['of']}")
+            found.append(Figure(("confidence", "labels", name, "probability"), what, "number", label=value))
     if isinstance(report.get("probabilities"), Mapping):
         found += [Figure(("probabilities", name), None, "number") for name in report["probabilities"]]
-        found += [Figure(("operating_point", "threshold"), None, "number"), Figure(("refer",))]
-    return found
+        found += [Figure(("operating_point", "threshold"), None, "number")]
+    return [*found, *([Figure(("refer",))] if "refer" in report else [])]

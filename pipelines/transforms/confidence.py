@@ -168,10 +168,15 @@ class MaskCertaintyd(MapTransform):
         self.parts_key = parts_key
         self._read = False
         self._found: MaskConfidence | None = None
+        if least is not None:
+            self._find()  # without it every case would fail
 
     @property
     def confidence(self) -> MaskConfidence | None:
         """What lies beside the weights; None where nothing does."""
+        return self._find()
+
+    def _find(self) -> MaskConfidence | None:
         if not self._read:
             try:
                 self._found = None if self.checkpoint is None else read_confidence(self.checkpoint)

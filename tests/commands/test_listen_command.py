@@ -53,6 +53,13 @@ def test_an_address_or_certificate_that_cannot_be_used(tmp_path: Path, capsys: p
     assert not (tmp_path / "node" / ".listen.lock").exists()
 
 
+def test_a_confidence_that_nobody_measured_is_refused_before_any_series_comes(tmp_path: Path, capsys) -> None:
+    words = [BUNDLE, "--network", "tiny_unet", "--out", tmp_path / "node", "--port", 0]
+    assert "pipelines confidence" in refused(capsys, *words, "--min-confidence", "0.5", code=18)
+    assert "min_confidence is 2.0" in refused(capsys, *words, "--min-confidence", "2", code=18)
+    assert not (tmp_path / "node").exists()
+
+
 def test_the_state_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queue = SeriesQueue(tmp_path)
     for series in ("0123456789abcdef", "fedcba9876543210"):

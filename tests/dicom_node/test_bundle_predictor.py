@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from dicom_inputs import write_series
 from dicom_peers import send, settings, states, until
 from identifiers import SPOKEN, tag, told
+from measured_weights import measured
 from PIL import Image
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -19,7 +21,7 @@ from pipelines.__main__ import main
 from pipelines.dicom_node.node import Node
 from pipelines.dicom_node.predictor import BundlePredictor, Interrupted, NoRoom
 from pipelines.errors import OutputError, PipelinesError, SeriesError
-from pipelines.prediction import fast_options
+from pipelines.prediction import fast_options, running, runtime_options
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 
 LESIONS, XRAYS = "covid_ct_lesion_segmentation", "chest_xray_pneumonia_classification"
@@ -52,6 +54,26 @@ def test_it_writes_what_predict_writes_with_dicom(lesions, series, tmp_path, pro
     segs = [pydicom.dcmread(tmp_path / where / f"{series.name}_seg.dcm") for where in ("out", "predict")]
     assert segs[0].PixelData == segs[1].PixelData
     assert segs[0].SOPInstanceUID != segs[1].SOPInstanceUID
+
+
+def test_a_mask_that_is_not_sure_is_referred(series, tmp_path, project) -> None:
+    bundle = project / "bundles" / LESIONS
+    known = measured(bundle / "models" / "tiny_unet.safetensors", tmp_path / "weights", "lung", "lesion")
+    asked = fast_options(bundle) | {"checkpoint": str(known), "min_confidence": 1.0}
+    answer = BundlePredictor(bundle, "tiny_unet", **asked)(series, tmp_path / "out", go_on)
+    assert (answer.done, answer.faults) == (1, ())
+    report = json.loads(next((tmp_path / "out").glob("*_report.json")).read_text())
+    assert report["refer"] is True
+
+
+def test_a_runtime_is_chosen_at_the_first_series_and_kept(series, tmp_path, project, monkeypatch) -> None:
+    """Of a few slices too: a node goes on, and many come."""
+    bundle = project / "bundles" / LESIONS
+    node = BundlePredictor(bundle, "tiny_unet", **fast_options(bundle), **runtime_options(bundle))
+    chosen = []
+    monkeypatch.setattr(running, "_choose", lambda *_: chosen.append(node))
+    node(series, tmp_path / "out", go_on)
+    assert chosen == [node]
 
 
 def test_a_node_tells_nobody_whom_a_series_is_of(lesions, tmp_path, caplog, capfd) -> None:

@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from dicom_inputs import write_series, write_xray
 from identifiers import SPOKEN, tag, told
+from measured_weights import measured
 from served_studies import Served
 
 from pipelines.__main__ import main
@@ -89,6 +90,20 @@ def test_a_study_that_changed_is_predicted_anew(served: Served, tmp_path) -> Non
     served.add(*paths)
     assert main([*words(served, out, study), "--resume"]) == 0
     assert lines(out)[0]["input_sha256"] != before["input_sha256"]
+
+
+def test_a_mask_that_is_not_sure_is_referred(served: Served, tmp_path, project) -> None:
+    study = served.add(*write_series(tmp_path / "ct", SHAPE).iterdir())
+    weights = project / "bundles" / BUNDLE / "models" / "tiny_unet.safetensors"
+    known = measured(weights, tmp_path / "weights", "lung", "lesion")
+    asked = [*words(served, tmp_path / "out", study), "--checkpoint", str(known), "--min-confidence", "1"]
+    assert main(asked) == 0
+    files = lines(tmp_path / "out")[0]["files"]
+    report = json.loads(next((tmp_path / "out").rglob("*_report.json")).read_text())
+    assert report["refer"] is True
+    structured = pydicom.dcmread(files["sr"]).to_json()
+    assert "its mask has a Dice above 0.7 with a probability of" in structured
+    assert "Probability: the mask has a Dice above 0.7" in structured
 
 
 def test_two_studies_and_what_is_kept(served: Served, tmp_path) -> None:

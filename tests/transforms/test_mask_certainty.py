@@ -134,10 +134,8 @@ def test_the_file_belongs_to_its_weights(weights: Path, tmp_path: Path):
 
 
 def test_a_confidence_that_nobody_measured_cannot_be_asked_for(weights: Path):
-    data = {"pred": torch.ones(1, 4, 4), "probabilities": torch.full((1, 4, 4), 255, dtype=torch.uint8)}
-    step = MaskCertaintyd("pred", {0: "background", 1: "lesion"}, str(weights), least=0.5)
     with pytest.raises(ConfigError, match="pipelines confidence"):
-        step(data)
+        MaskCertaintyd("pred", {0: "background", 1: "lesion"}, str(weights), least=0.5)
 
 
 def test_a_report_refers_what_is_too_unsure():
@@ -229,7 +227,7 @@ def test_what_belongs_to_other_weights_is_warned_of_and_not_taken(weights: Path,
     assert MaskCertaintyd("pred", names, str(weights))(dict(data))["certainty"].confidence is None
     assert "other weights" in caplog.text
     with pytest.raises(ConfigError, match="pipelines confidence"):
-        MaskCertaintyd("pred", names, str(weights), least=0.5)(dict(data))
+        MaskCertaintyd("pred", names, str(weights), least=0.5)
 
 
 def test_a_mask_of_more_parts_than_two_bytes_can_count() -> None:
