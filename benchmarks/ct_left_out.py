@@ -7,7 +7,8 @@ The data are a prepared folder with folds, or one datalist of it. EVALUATION is 
 specificity of its ``cases.csv``. A patient's Dice is of all its slices pooled, 2 TP / (2 TP + FP + FN), as MIScnn's
 figure is; its interval resamples slices, that of the patients' mean resamples patients where there are five or more.
 With ``--before``, folders of other weights on the same slices, differences are paired by slice. ``--worst N --out DIR``
-names and draws the worst, where masks were kept: truth in green, prediction in red.
+names and draws the worst, where masks were kept: truth in green, prediction in red. ``--extent WEIGHTS`` takes all
+slices of a patient in one form for a scan, and says whether the interval beside these weights holds its true extent.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from skimage.segmentation import find_boundaries
 
 from pipelines.evaluation import bootstrap_interval, bootstrap_scores, paired_difference
 from pipelines.evaluation.intervals import Interval
+from pipelines.transforms.mask_confidence import read_confidence
 
 LUNG, LESION = 1, 2
 
@@ -59,12 +61,15 @@ def main() -> None:
     parser.add_argument("--before", type=Path, nargs="+", default=[])
     parser.add_argument("--worst", type=int, default=0)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--extent", type=Path, metavar="WEIGHTS")
     args = parser.parse_args()
     lists = sorted(args.data.glob("datalist_fold*.json")) if args.data.is_dir() else [args.data]
     about = {item["case"]: item for path in lists for item in json.loads(path.read_text())["test"]}
     root = args.data if args.data.is_dir() else args.data.parent
     slices = [each for folder in args.evaluations for each in read(folder, about, root)]
     print(table(slices))
+    if args.extent:
+        print("\n" + scans(slices, args.extent))
     if args.before:
         before = [each for folder in args.before for each in read(folder, about, root)]
         print("\n" + differences(slices, {each.case: each for each in before}))
@@ -162,6 +167,29 @@ def differences(slices: Sequence[Slice], before: dict[str, Slice]) -> str:
         row += [f"{found.wins}, {found.losses}"]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
+
+
+def scans(slices: Sequence[Slice], weights: Path) -> str:
+    """The extent of all slices of a patient in one form together, and how often the weights' interval holds it."""
+    known = read_confidence(weights)
+    if known is None or known.extent is None:
+        raise SystemExit(f"{weights} has no interval of an extent: python -m pipelines confidence makes it")
+    of = defaultdict(list)
+    for each in slices:
+        if each.form != "picture":  # whose patients are not known
+            of[each.patient, each.form].append(each)
+    lines = ["| scan | slices | true extent | said | interval | holds |", "|---|---:|---:|---:|---|---|"]
+    held = []
+    for (patient, form), own in sorted(of.items()):
+        lesion, lung = (np.sum([getattr(each, name) for each in own], axis=0) for name in ("lesion", "lung"))
+        said, true = lesion[1] / lung[1], lesion[2] / lung[2]
+        low, high = known.extent.around(said)
+        held.append(low <= true <= high)
+        row = [f"{patient}, {form}", str(len(own)), *(f"{100 * each:.1f} %" for each in (true, said))]
+        row += [f"{100 * low:.1f} to {100 * high:.1f} %", "yes" if held[-1] else "no"]
+        lines.append("| " + " | ".join(row) + " |")
+    people = len({patient for patient, _ in of})
+    return "\n".join([*lines, f"\n{sum(held)} of {len(held)} scans of {people} patients held"])
 
 
 def shown(found: Interval) -> str:
