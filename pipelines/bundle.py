@@ -85,7 +85,8 @@ def bundles_in(folder: Path) -> dict[str, Path]:
 
 
 def named_bundle(word: str | Path, bundles: Path) -> Path:
-    """A bundle given by its folder, or by its name in ``bundles``; what it has is for the caller to check.
+    """A bundle given by its folder, or by its name in ``bundles`` or among the shipped ones; what it has is for the
+    caller to check.
 
     Raises:
         UsageError: it is given by an address.
@@ -93,7 +94,8 @@ def named_bundle(word: str | Path, bundles: Path) -> Path:
     if _ADDRESS.match(str(word)) and not Path(word).is_dir():
         how = "download it, look it through (python -m pipelines check), and give its folder"
         raise UsageError(f"{word} is an address, and no bundle is fetched or run from one", how=how)
-    given, there = Path(word), bundles / word
+    given, places = Path(word), (bundles / word, shipped_bundles() / word)
+    there = next((each for each in places if (each / MARK).is_file()), places[0])
     # a folder of that name in the working directory may be what a training of an installed bundle left
     return given if (given / MARK).is_file() or (given.is_dir() and not (there / MARK).is_file()) else there
 

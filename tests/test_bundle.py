@@ -82,6 +82,12 @@ def test_the_nearest_bundles_are_used(installed: Path, tmp_path: Path, monkeypat
     assert find_project().bundles == installed, "a folder of that name without bundles is none"
     make(here / "bundles")
     assert find_project() == Project(here, here / "bundles")
+    make(here / "bundles", "own")
+    make(installed, "shipped")
+    assert named_bundle("own", here / "bundles") == here / "bundles" / "own"
+    assert named_bundle("one", here / "bundles") == here / "bundles" / "one", "one's own comes first"
+    assert named_bundle("shipped", here / "bundles") == installed / "shipped", "and hides no other"
+    assert named_bundle("nothing", here / "bundles") == here / "bundles" / "nothing"
     alone = make(tmp_path / "mine")
     monkeypatch.setenv("PIPELINES_BUNDLES", str(tmp_path / "mine"))
     assert find_project() == Project(alone, tmp_path / "mine")
