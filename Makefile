@@ -8,8 +8,9 @@ BENCH ?= bench
 WORKERS ?= 2
 PYTEST_ARGS ?=
 LABEL_VENV ?= .venv-label
+AUDIT_VENV ?= .venv-audit
 
-.PHONY: demo test test-all check ui label-env bench niivue clean
+.PHONY: demo test test-all check audit ui label-env bench niivue clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.cfg setup.py constraints.txt install.sh
@@ -34,6 +35,11 @@ check: $(VENV)/.installed-dev  ## lint, format and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+# --strict: a package that the advisories' server does not know fails it, and is not passed over
+audit: constraints.txt  ## known holes of the versions in constraints.txt, by PyPI's advisories: needs pypi.org
+	@test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/pip install -q pip-audit; }
+	$(AUDIT_VENV)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
 ui: $(VENV)/.installed  ## the MLflow UI over the project's store
 	$(BIN)/python -m pipelines ui
 
@@ -51,4 +57,4 @@ niivue: $(VENV)/.installed  ## NiiVue of another VERSION into the package, by np
 	$(BIN)/python benchmarks/vendor_niivue.py $(VERSION)
 
 clean:
-	rm -rf $(VENV) $(LABEL_VENV) build *.egg-info
+	rm -rf $(VENV) $(LABEL_VENV) $(AUDIT_VENV) build *.egg-info
