@@ -213,7 +213,7 @@ def _with_confidence(report: Mapping[str, Any], output: Mapping[str, Any], mask:
     """A report that says how sure the mask is, where ``MaskCertaintyd`` was asked."""
     if CERTAINTY not in output:
         return report
-    values, parts = (np.asarray(each.cpu()) for each in (mask, output[PARTS]))
+    values, parts = (np.asarray(each.cpu()).astype(np.uint8) for each in (mask, output[PARTS]))  # float as inverted
     values = values[0] if values.ndim == parts.ndim else values
     volume = isinstance(case, CaseImage) and case.kind == "volume"
     said = confidence_report(output[CERTAINTY], values, parts[0], case.affine if volume else None, report.get("extent"))
