@@ -60,6 +60,7 @@ def _export(args: argparse.Namespace, project: Project) -> int:
             overrides["input"] = str(args.input.absolute())
         else:
             overrides["dataset_dir"] = str(_phantoms(bundle, Path(folder)))
+            overrides |= _answered(bundle)
         exported = export_bundle(bundle, args.out, args.to, network=args.network, **overrides)
     on = "phantoms" if args.input is None else args.input
     sys.stdout.write(
@@ -67,6 +68,19 @@ def _export(args: argparse.Namespace, project: Project) -> int:
         f"{exported.description}: what goes in, and what comes out\n"
     )
     return 0
+
+
+def _answered(bundle: Path) -> dict[str, Any]:
+    """What makes the bundle's inference answer phantoms too, which may be unlike all that it was trained on."""
+    return {"unlike": "note"} if "unlike" in _inference(bundle) else {}
+
+
+def _inference(bundle: Path) -> dict[str, Any]:
+    """The bundle's inference.yaml as it stands; nothing without one."""
+    from monai.bundle import ConfigParser
+
+    config = bundle / "configs" / "inference.yaml"
+    return ConfigParser.load_config_file(str(config)) if config.is_file() else {}
 
 
 def _phantoms(bundle: Path, folder: Path) -> Path:
@@ -96,8 +110,4 @@ def _phantoms(bundle: Path, folder: Path) -> Path:
 
 def _dataset(bundle: Path) -> str:
     """The last part of the bundle's ``dataset_dir``."""
-    from monai.bundle import ConfigParser
-
-    config = bundle / "configs" / "inference.yaml"
-    written = ConfigParser.load_config_file(str(config)).get("dataset_dir") if config.is_file() else None
-    return str(written or "").rstrip("'\"").rsplit("/", 1)[-1]
+    return str(_inference(bundle).get("dataset_dir") or "").rstrip("'\"").rsplit("/", 1)[-1]

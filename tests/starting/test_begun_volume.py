@@ -26,9 +26,10 @@ def test_it_predicts_and_says_how_sure_it_is(names: tuple[str, ...], tmp_path: P
     assert main(["new", "brain_segmentation", *own]) == 0
     bundle = tmp_path / "bundles" / "brain_segmentation"
     config = ConfigParser.load_config_file(bundle / "configs" / "inference.yaml")
-    assert f"roi_size: {config['roi_size']}" in (text := (bundle / "configs" / "inference.yaml").read_text())
-    small = text.replace(f"roi_size: {config['roi_size']}", "roi_size: [16, 16, 16]")  # seconds in the place of a minute
-    (bundle / "configs" / "inference.yaml").write_text(small)
+    text = (bundle / "configs" / "inference.yaml").read_text()
+    written = f"roi_size: {config['roi_size']}"
+    assert written in text
+    (bundle / "configs" / "inference.yaml").write_text(text.replace(written, "roi_size: [16, 16, 16]"))  # takes seconds
     torch.manual_seed(0)
     network = ConfigParser(config).get_parsed_content("network_def")
     weights = bundle / "models" / f"{config['network_name']}.safetensors"
