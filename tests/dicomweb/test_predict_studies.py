@@ -104,6 +104,7 @@ def test_a_mask_that_is_not_sure_is_referred(served: Served, tmp_path, project) 
     structured = pydicom.dcmread(files["sr"]).to_json()
     assert "its mask has a Dice above 0.7 with a probability of" in structured
     assert "Probability: the mask has a Dice above 0.7" in structured
+    assert '"Value": ["refer"]' in structured
 
 
 def test_two_studies_and_what_is_kept(served: Served, tmp_path) -> None:
