@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
 from monai.networks.utils import eval_mode
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +21,8 @@ from pipelines.readers import read_colour
 from pipelines.readers.burned_in import notes_of
 from pipelines.readers.shown_path import shown_path
 from pipelines.transforms import TemperatureScaled
+
+_LEAST_SIDE = 96  # pixels that every classifier takes
 
 
 class PictureClassWriter(CaseWriter):
@@ -72,6 +75,23 @@ class PictureClassWriter(CaseWriter):
         if network is not None and self.target_layer not in {None, *(name for name, _ in network.named_modules())}:
             raise ConfigError(f"the network has no layer {target_layer!r}", how="give --target_layer auto")
         self.image_size = None if image_size is None else tuple(image_size)
+        self.seen: dict[str, torch.Tensor] = {}  # of the case, by layer, what the engine's network gave on its way
+        self._running: Any = None
+        self._heads: torch.Tensor | bool | None = False  # see _head; False: not asked for yet
+
+    def attach(self, engine: Engine) -> None:
+        super().attach(engine)
+        engine.add_event_handler(Events.STARTED, self._watch)
+
+    def _watch(self, engine: Engine) -> None:
+        running: Any = getattr(engine, "network", None)
+        if self.target_layer is not None and hasattr(running, "watch") and running.network is self.network:
+            self._running = running
+            running.watch(self.layers())
+
+    def layers(self) -> list[str]:
+        """What of the network's forward pass is kept for the picture of a case; a subclass knows more."""
+        return [] if self.target_layer is None else [self.target_layer]
 
     def check_weights(self) -> None:
         """Hold the calibration against the weights, and the classes against those that they were trained for.
@@ -94,6 +114,7 @@ class PictureClassWriter(CaseWriter):
 
     def find(self, name: str, case: Any, item: Mapping[str, Any]) -> Finding:
         self.check_weights()
+        self.seen = {} if self._running is None else self._running.watched()
         probabilities = np.asarray(item[self.key].detach().cpu(), dtype=float).reshape(1, len(self.names))
         predicted = int(self.calibration.predict(probabilities, self.names)[0])
         pixels = self.pixels(case)
@@ -121,29 +142,34 @@ class PictureClassWriter(CaseWriter):
         }
         if self.network is None or self.target_layer is None:
             return Finding(name, report)
-        known = self.known(case)
+        known, features = self.known(case), self.seen.get(self.target_layer)
         return Finding(
-            name, report, draw=lambda file: save_png(Image.fromarray(self.overlay(pixels, predicted, known)), file)
+            name,
+            report,
+            draw=lambda file: save_png(Image.fromarray(self.overlay(pixels, predicted, known, features)), file),
         )
 
     def known(self, case: Any) -> Any:
         """What the picture of a case is drawn by besides and need not be found again; a subclass knows."""
         return None
 
-    def overlay(self, pixels: NDArray, index: int, known: Any = None) -> NDArray[np.uint8]:
+    def overlay(
+        self, pixels: NDArray, index: int, known: Any = None, features: torch.Tensor | None = None
+    ) -> NDArray[np.uint8]:
         """The picture and, beside it, the picture with Grad-CAM of a class: uint8 (H, 2 W, 3).
 
         Args:
             pixels: (C, W, H), 0..255, C 1 or 3.
             index: of the class.
             known: of the same case.
+            features: what the target layer gave for it, 1 x C x w x h, if that is known.
         """
         assert self.network is not None
         given = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32) / 255)[None]
         given = given.to(next(self.network.parameters()).device)
         if self.image_size is not None:
             given = torch.nn.functional.interpolate(given, self.image_size, mode="bilinear", antialias=True)
-        heat = self.heat(given, index, known)
+        heat = self.heat(given, index, known, features)
         strength = torch.nn.functional.interpolate(heat, pixels.shape[1:], mode="bilinear")[0, 0].numpy().T
         if strength.max() > 0:
             strength = strength / strength.max()
@@ -160,13 +186,30 @@ class PictureClassWriter(CaseWriter):
             right[:, :, channel] = np.rint(plain + weight * (colours[:, :, channel] - plain))
         return drawn
 
-    def heat(self, given: torch.Tensor, index: int, known: Any = None) -> torch.Tensor:
+    def heat(
+        self, given: torch.Tensor, index: int, known: Any = None, features: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Grad-CAM of a class on the CPU, 1 x 1 x W x H, as it comes, of a picture 1 x C x W x H, 0..1.
 
         The same as monai.visualize.GradCAM's, which scales it to 0..1 besides and so shows the whole picture as a
-        reason where nothing speaks for the class, and leaves a hook in the network at each call. Gradients are taken
-        of what lies behind the layer and of no more.
+        reason where nothing speaks for the class, and leaves a hook in the network at each call. Where the ``features``
+        are known and the head is linear over their mean, nothing is run: gradients are the head's weights, whatever
+        the picture (Zhou et al., https://arxiv.org/abs/1512.04150).
         """
+        head = None if features is None else self._head(given, known, features)
+        if head is None or features is None:
+            features, (gradient,) = self._gradients(given, [index], known)
+            weights = gradient.mean(dim=(2, 3), keepdim=True)
+        else:
+            weights = head[index].to(features)
+        heat = (weights * features.float()).sum(dim=1, keepdim=True).relu()
+        return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
+
+    def _gradients(
+        self, given: torch.Tensor, classes: Sequence[int], known: Any, instead: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The target layer's features, or what is put ``instead`` of them, and the gradients of classes by these.
+        Gradients are taken of what lies behind the layer and of no more."""
         assert self.network is not None and self.target_layer is not None  # noqa: PT018 - see find
         taken: list[torch.Tensor] = []
         here = threading.get_ident()
@@ -175,19 +218,35 @@ class PictureClassWriter(CaseWriter):
             if threading.get_ident() != here:  # the next picture, which is computed meanwhile
                 return features
             torch.set_grad_enabled(True)
-            taken.append(features.detach().requires_grad_())
+            taken.append((features if instead is None else instead.to(features)).detach().requires_grad_())
             return taken[-1].clone()  # what follows may work in place
 
         hook = self.network.get_submodule(self.target_layer).register_forward_hook(take)
         try:
             with eval_mode(self.network):  # and without gradients until the layer
-                said = self.logits(given, known)[0, index]
-            (gradient,) = torch.autograd.grad(said, taken[-1])
+                said = self.logits(given, known)[0]
+                found = [torch.autograd.grad(said[each], taken[-1], retain_graph=True)[0] for each in classes]
         finally:
             hook.remove()
-        features = taken[-1].detach()
-        heat = (gradient.mean(dim=(2, 3), keepdim=True) * features).sum(dim=1, keepdim=True).relu()
-        return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
+        return taken[-1].detach(), found
+
+    def _head(self, given: torch.Tensor, known: Any, features: torch.Tensor) -> torch.Tensor | None:
+        """Of a head that is linear over the mean of the target layer's features the gradients of each class by them,
+        classes x 1 x C x 1 x 1; None of another one. It shows in that the gradients are the same everywhere and of
+        whatever features; asked once, of a small picture, since what it gives is put aside."""
+        if self._heads is False:
+            least = [min(side, _LEAST_SIDE) for side in given.shape[2:]]
+            given = torch.nn.functional.interpolate(given, least, mode="bilinear")
+            draws = torch.Generator().manual_seed(0)
+            classes = range(len(self.names))
+            drawn = (torch.randn(features.shape, generator=draws) for _ in range(2))
+            one, other = (torch.stack(self._gradients(given, classes, known, each)[1]) for each in drawn)
+            mean = one.mean(dim=(3, 4), keepdim=True)
+            close = 1e-4 * float(mean.abs().max())
+            linear = max(float((each - mean).abs().max()) for each in (one, other)) <= close
+            self._heads = mean if linear else None
+        assert not isinstance(self._heads, bool)
+        return self._heads
 
     def logits(self, given: torch.Tensor, known: Any = None) -> torch.Tensor:
         """What the heat is of, 1 x classes, of a picture 1 x C x W x H."""

@@ -80,7 +80,12 @@ class LungFrame(nn.Module):
 
     def lungs(self, x: Tensor) -> Tensor:
         """Probability of lung, B x 1 x 96 x 96, of pictures B x 1 or 3 x W x H, 0..1."""
-        return self.network(lung_picture(x)).float().sigmoid()
+        return self.probabilities(self.network(lung_picture(x)))
+
+    @staticmethod
+    def probabilities(logits: Tensor) -> Tensor:
+        """What ``lungs`` gives, of the lung network's answer."""
+        return logits.float().sigmoid()
 
     def boxes(self, lungs: Tensor) -> tuple[Tensor, Tensor]:
         """The box around both lungs.

@@ -66,6 +66,7 @@ def running(workflow: ConfigWorkflow, image: torch.Tensor, cases: int) -> Iterat
         _choose(workflow, network, image)
     del image  # a long volume is not to be held here while it is run
     network.used = set()
+    network.watched()  # of what ran while it was chosen
     yield network.used
 
 

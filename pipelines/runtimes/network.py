@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.runtimes.agreement import Agreement, Tolerance
 from pipelines.runtimes.graphs import onnx_of
 from pipelines.runtimes.machine import cache_folder, decision_file, keep, kept
 from pipelines.runtimes.sessions import installed, open_session
+from pipelines.runtimes.watched import Watched
 from pipelines.weights import state_digest
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _GAIN = 0.9  # of eager's time: what is hardly faster is not worth another way o
 _ROUNDS, _LONG = 3, 3.0  # of measuring, and the seconds after which one is enough
 
 Shape = tuple[int, ...]
-Forward = Callable[[torch.Tensor], torch.Tensor]
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]  # logits, and what is watched
 
 
 def enough_work(slices: int, cases: int) -> bool:
@@ -110,11 +111,32 @@ class RuntimeNetwork(torch.nn.Module):
         self._forwards: dict[tuple[Shape, str], Forward] = {}
         self._graphs: dict[Shape, bytes] = {}
         self._digest = ""
+        self._layers: tuple[str, ...] = ()  # that are watched
+        self._calls: list[tuple[torch.Tensor, ...]] = []  # what was watched in the last ones, two at most
 
     def train(self, mode: bool = True) -> RuntimeNetwork:
         """As ``nn.Module.train``; engines ask for evaluation mode with each case, and a few hundred layers are asked
         once."""
         return super().train(mode) if mode or self.training or self.network.training else self
+
+    def watch(self, layers: Sequence[str]) -> None:
+        """From now on have each call give what these layers of the network give, too; ``watched`` hands it out.
+
+        Raises:
+            AttributeError: the network has no such layer.
+        """
+        if self._layers != tuple(layers):
+            self._layers = Watched(self.network, layers).layers
+            self._forwards.clear()
+            self._graphs.clear()
+
+    def watched(self) -> dict[str, torch.Tensor]:
+        """What the layers gave, by name, on the device and of the precision that they were computed in, if since it
+        was last asked there was one call, of one item, in evaluation mode; else nothing. "compiled" keeps nothing."""
+        calls, self._calls = self._calls, []
+        if len(calls) != 1 or len(calls[0]) != len(self._layers) or any(len(each) != 1 for each in calls[0]):
+            return {}
+        return dict(zip(self._layers, calls[0], strict=True))
 
     def forward(self, inputs: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of ``inputs`` (B, C, …), as the network gives them.
@@ -123,7 +145,8 @@ class RuntimeNetwork(torch.nn.Module):
             UsageError, ConfigError: the runtime that was asked for cannot run the network.
             DisagreementError: its answers are not eager's.
         """
-        if args or kwargs or self.training or (self.runtime == "eager" and self.precision == "auto"):
+        plain = self.runtime == "eager" and self.precision == "auto" and not self._layers
+        if args or kwargs or self.training or plain:
             with self.lock:
                 return self.network(inputs, *args, **kwargs)
         shape = tuple(inputs.shape[1:])
@@ -131,7 +154,10 @@ class RuntimeNetwork(torch.nn.Module):
         if choice is None:
             choice = self._decided(shape, inputs)
         self.used.add(choice.name)
-        return self._forward_of(shape, choice.runtime, choice.precision, inputs)(inputs)
+        logits, *seen = self._forward_of(shape, choice.runtime, choice.precision, inputs)(inputs)
+        if seen:
+            self._calls = [*self._calls[-1:], tuple(seen)]
+        return logits
 
     def _decided(self, shape: Shape, inputs: torch.Tensor) -> Choice:
         """What runs this shape; kept in ``choices`` unless it is not yet time to choose."""
@@ -221,7 +247,7 @@ class RuntimeNetwork(torch.nn.Module):
     def _agreement(
         self, shape: Shape, runtime: str, precision: str, inputs: torch.Tensor, exact: torch.Tensor
     ) -> Agreement:
-        return Agreement.of(exact, self._forward_of(shape, runtime, precision, inputs)(inputs))
+        return Agreement.of(exact, self._forward_of(shape, runtime, precision, inputs)(inputs)[0])
 
     def _seconds(self, shape: Shape, ways: list[tuple[str, str]], inputs: torch.Tensor) -> dict[tuple[str, str], float]:
         """The least time of each over a few rounds, in which they take turns."""
@@ -243,22 +269,26 @@ class RuntimeNetwork(torch.nn.Module):
         return self._forwards[key]
 
     def _made(self, shape: Shape, runtime: str, precision: str, inputs: torch.Tensor) -> Forward:
+        watched = Watched(self.network, self._layers) if self._layers else self.network
         if runtime in ("eager", "compiled"):
-            inner: Any = self.network if runtime == "eager" else torch.compile(self.network)
+            inner: Any = watched if runtime == "eager" else torch.compile(self.network)
 
-            def alone(given: torch.Tensor) -> torch.Tensor:
+            def alone(given: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 with self.lock:
-                    return inner(given)
+                    answer = inner(given)
+                return answer if isinstance(answer, tuple) else (answer,)
 
-            def autocast(given: torch.Tensor) -> torch.Tensor:
+            def autocast(given: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 with torch.autocast(given.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                    return alone(given).float()
+                    logits, *seen = alone(given)
+                return logits.float(), *seen
 
             return alone if self.precision == "auto" else autocast
         if shape not in self._graphs:
-            self._graphs[shape] = onnx_of(self.network, inputs[:1])
+            with self.lock:
+                self._graphs[shape] = onnx_of(watched, inputs[:1], outputs=("pred", *self._layers))
         session = open_session(runtime, self._graphs[shape], precision)
-        return lambda given: torch.from_numpy(session(given.detach().numpy())[0])
+        return lambda given: tuple(torch.from_numpy(each) for each in session(given.detach().numpy()))
 
 
 def _first_line(error: BaseException) -> str:

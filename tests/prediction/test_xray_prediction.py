@@ -22,7 +22,8 @@ from pipelines.errors import (
     UsageError,
     WeightsError,
 )
-from pipelines.networks import ChestCNN, TwoViewClassifier
+from pipelines.networks import ChestCNN, TransferClassifier, TwoViewClassifier
+from pipelines.networks.lung_frame import LungFrame
 from pipelines.tasks.chest_xray.phantom import make_chest_xray_phantom
 from pipelines.transforms import Calibration, OperatingPoint, calibration_path
 from pipelines.weights import save_weights, weights_digest
@@ -96,6 +97,27 @@ def test_the_overlay_is_the_picture_twice(project: Path, tmp_path: Path, sure: P
     drawn = np.asarray(overlay)
     np.testing.assert_array_equal(drawn[:, :120], np.repeat(PLANE[:, :, None], 3, axis=2))
     assert (drawn[:, 120:] != drawn[:, :120]).any(), "nothing is shown of where the network looked"
+
+
+def test_a_picture_is_looked_at_once(
+    project: Path, tmp_path: Path, sure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lungs, its class and what is drawn of it come from one pass of the network."""
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        Image.fromarray(np.roll(PLANE, number, axis=1)).save(tmp_path / "in" / f"{number}.png")
+    looked: list[str] = []
+    for kind, name in ((TransferClassifier, "features"), (LungFrame, "lungs")):
+        inner = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda self, x, _i=inner, _n=name: looked.append(_n) or _i(self, x))
+    code, lines = predict(project, tmp_path / "in", tmp_path / "out", sure)
+    assert (code, len(lines)) == (0, 4)
+    assert all(said(line)["lungs_frame_px"] for line in lines.values()), (
+        "the lung network's weights are the shipped ones"
+    )
+    # two views of each picture, and two passes for whether the head is linear, which is asked once
+    assert (looked.count("features"), looked.count("lungs")) == (4 * 2 + 2, 4)
+    assert all((tmp_path / "out" / f"{number}_overlay.png").is_file() for number in range(4))
 
 
 def test_another_network_by_its_name(project: Path, tmp_path: Path) -> None:

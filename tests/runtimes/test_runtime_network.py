@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import pipelines.runtimes.network as runtime_network
 from pipelines.errors import ConfigError, DisagreementError, UsageError
-from pipelines.networks import SeverityShuffleNet, TinyUNet
+from pipelines.networks import SeverityShuffleNet, TinyUNet, TransferClassifier
 from pipelines.runtimes import Agreement, RuntimeNetwork, Tolerance, enough_work, open_session
 
 FAST = [
@@ -48,6 +48,30 @@ def test_each_runtime_gives_what_eager_gives_for_any_batch_and_size(
         torch.testing.assert_close(call(fast, given), call(network, given), rtol=1e-4, atol=1e-4)
     assert fast.used == {f"{runtime} fp32"}
     assert set(fast.choices) == {(1, 64, 48), (1, 32, 32)}
+
+
+@pytest.mark.parametrize("runtime", ["eager", *FAST])
+def test_what_layers_gave_comes_from_the_same_pass(runtime: str, tmp_path: Path) -> None:
+    network = TransferClassifier("mobilenet_v2").eval()
+    layers = ["encoder.0", "classifier"]
+    fast = RuntimeNetwork(network, runtime, cache=tmp_path).eval()
+    fast.watch(layers)
+    picture = pictures(1, 1, 64, 64)
+    answer, seen = call(fast, picture), fast.watched()
+    assert list(seen) == layers
+    expected = network.encoder[0]((picture - network.mean) / network.std).detach()
+    torch.testing.assert_close(seen["encoder.0"], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(seen["classifier"], answer)
+    torch.testing.assert_close(answer, call(network, picture), rtol=1e-4, atol=1e-4)
+    assert fast.watched() == {}, "it is handed out once"
+    for calls in ([picture, picture], [picture.repeat(2, 1, 1, 1)]):
+        for each in calls:
+            call(fast, each)
+        assert fast.watched() == {}, "of which picture it would be is not known"
+    assert not any(module._forward_hooks for module in network.modules())
+    assert list(fast.state_dict()) == [f"network.{key}" for key in network.state_dict()]
+    with pytest.raises(AttributeError):
+        fast.watch(["nowhere"])
 
 
 def test_compiled_gives_what_eager_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

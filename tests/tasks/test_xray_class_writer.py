@@ -164,6 +164,27 @@ def test_its_heat_is_that_of_monais_grad_cam(architecture: str, tmp_path: Path) 
     assert not layer._forward_hooks
 
 
+@pytest.mark.parametrize("network", ["mobilenet_v2", "resnet34", "densenet121", "googlenet", "alexnet", "framed"])
+def test_heat_of_known_features_is_that_of_a_pass_of_its_own(network: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    others = {"alexnet": SmallAlexNet, "framed": TwoViewClassifier}
+    built = (others[network]() if network in others else TransferClassifier(network)).eval()
+    writer = XrayClassWriter(str(tmp_path), NAMES, network=built, target_layer="auto")
+    passes = []
+    built.get_submodule(writer.target_layer or "").register_forward_hook(lambda *args: passes.append(args[2].detach()))
+    for seed in range(3):
+        picture = torch.rand(1, 1, 96, 64, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            own = [writer.heat(picture, index) for index in (0, 1)]
+            features, done = passes[-1], len(passes)
+            given = [writer.heat(picture, index, features=features) for index in (0, 1)]
+        for one, other in zip(own, given, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * float(one.max()))
+        linear = network != "alexnet"  # whose dense layers know where a feature lies
+        # asking whether the head is linear takes two, the first time
+        assert len(passes) - done == (2 * (seed == 0) if linear else 2 + 2 * (seed == 0))
+
+
 def test_overlay_shows_nothing_where_nothing_speaks_for_the_class(tmp_path: Path, picture: Path) -> None:
     network = Bright()
     writer = XrayClassWriter(str(tmp_path / "out"), NAMES, network=network, target_layer="encoder")

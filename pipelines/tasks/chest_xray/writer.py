@@ -17,6 +17,8 @@ from pipelines.networks import LungFramedClassifier, TwoViewClassifier
 from pipelines.readers import XrayPicture, read_xray
 from pipelines.tasks.chest_xray.quality import xray_doubts
 
+LUNGS = "frame.network"  # of a ``LungFramedClassifier``
+
 
 class XrayClassWriter(PictureClassWriter):
     """``PictureClassWriter`` of chest X-rays. A picture is also referred where it does not look like a frontal chest
@@ -40,6 +42,9 @@ class XrayClassWriter(PictureClassWriter):
             doubts.append("no two lungs were found: the whole picture was looked at")
         return doubts
 
+    def layers(self) -> list[str]:
+        return [*super().layers(), *([LUNGS] if isinstance(self.network, LungFramedClassifier) else [])]
+
     def pixels(self, case: XrayPicture) -> NDArray:
         return case.array[None]
 
@@ -55,8 +60,14 @@ class XrayClassWriter(PictureClassWriter):
     def known(self, case: XrayPicture) -> torch.Tensor | None:
         return self._lungs_of(case) if isinstance(self.network, LungFramedClassifier) else None
 
-    def heat(self, given: torch.Tensor, index: int, known: torch.Tensor | None = None) -> torch.Tensor:
-        heat = super().heat(given, index, known)
+    def heat(
+        self,
+        given: torch.Tensor,
+        index: int,
+        known: torch.Tensor | None = None,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        heat = super().heat(given, index, known, features)
         if not isinstance(self.network, LungFramedClassifier):
             return heat
         frame = self.network.frame
@@ -78,6 +89,8 @@ class XrayClassWriter(PictureClassWriter):
     def _lungs_of(self, case: XrayPicture) -> torch.Tensor:
         """``LungFrame.lungs`` of a case, looked for once."""
         assert isinstance(self.network, LungFramedClassifier)
+        if LUNGS in self.seen:
+            self._lungs = case, self.network.frame.probabilities(self.seen.pop(LUNGS))
         if self._lungs is None or self._lungs[0] is not case:
             plane = torch.from_numpy(np.ascontiguousarray(case.array, dtype=np.float32) / 255)[None, None]
             plane = plane if self.image_size is None else resampled(plane, self.image_size)
