@@ -15,7 +15,10 @@ class PlainXrayWriter(XrayClassWriter):
 
     _cam: GradCAM | None = None  # one for all pictures: each leaves hooks in the network
 
-    def heat(self, given: torch.Tensor, index: int, known: Any = None) -> torch.Tensor:
+    def layers(self) -> list[str]:
+        return []  # nothing of the pass that gave the class is kept
+
+    def heat(self, given: torch.Tensor, index: int, known: Any = None, features: Any = None) -> torch.Tensor:
         if self._cam is None:
             assert self.network is not None
             self._cam = GradCAM(nn_module=self.network, target_layers=str(self.target_layer))
