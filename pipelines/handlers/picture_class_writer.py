@@ -201,7 +201,7 @@ class PictureClassWriter(CaseWriter):
             features, (gradient,) = self._gradients(given, [index], known)
             weights = gradient.mean(dim=(2, 3), keepdim=True)
         else:
-            weights = head[index].to(features)
+            weights = head[index].to(features.device)
         heat = (weights * features.float()).sum(dim=1, keepdim=True).relu()
         return torch.nn.functional.interpolate(heat.float(), given.shape[2:], mode="bilinear").cpu()
 
