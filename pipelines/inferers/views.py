@@ -61,6 +61,8 @@ def settled(views: Sequence[Tensor], total: int, tolerance: float) -> Tensor:
     label, second, lead = _two_likeliest(mean)
     done = torch.ones(len(mean), dtype=torch.bool, device=mean.device)
     for number, unsure in enumerate(lead < _SURE):
+        if not bool(unsure.any()):
+            continue
         a, b = label[number][unsure].long(), second[number][unsure].long()
         at = torch.stack([view[number][:, unsure] for view in views])  # (n, classes, pixels)
         index = torch.stack([a, b])[None].expand(count, -1, -1)

@@ -52,6 +52,16 @@ def test_a_slice_is_settled_where_its_views_agree_about_every_label(lesion, spre
     assert settled(three(lesion, spread), 8, 0.05).tolist() == [done, True]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_slice_of_which_nothing_is_in_doubt_is_settled_without_a_warning():
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # torch says it once a process otherwise
+    try:
+        assert settled(three(0.95, 0.0), 8, 0.05).tolist() == [True, True]
+    finally:
+        torch.set_warn_always(before)
+
+
 def test_the_more_views_there_are_the_sooner_it_is_settled():
     views = three(0.62, 0.15, views=7)
     last = [int(settled(views[:count], 8, 0.05)[0]) for count in range(2, 8)]
