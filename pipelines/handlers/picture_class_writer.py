@@ -81,13 +81,13 @@ class PictureClassWriter(CaseWriter):
 
     def attach(self, engine: Engine) -> None:
         super().attach(engine)
-        engine.add_event_handler(Events.STARTED, self._watch)
+        engine.add_event_handler(Events.STARTED, lambda started: self.watch(getattr(started, "network", None)))
 
-    def _watch(self, engine: Engine) -> None:
-        running: Any = getattr(engine, "network", None)
-        if self.target_layer is not None and hasattr(running, "watch") and running.network is self.network:
-            self._running = running
-            running.watch(self.layers())
+    def watch(self, network: Any) -> None:
+        """Have a ``RuntimeNetwork`` of the same network keep what the picture of a case is drawn by."""
+        if self.target_layer is not None and hasattr(network, "watch") and network.network is self.network:
+            self._running = network
+            network.watch(self.layers())
 
     def layers(self) -> list[str]:
         """What of the network's forward pass is kept for the picture of a case; a subclass knows more."""

@@ -299,6 +299,9 @@ class Model:
             # for good: what turns modes for a while and back would turn them for others who run the network meanwhile
             evaluator = self._workflow.evaluator
             evaluator.network.eval()
+            for handler in self._workflow.handlers:
+                if hasattr(handler, "watch"):  # before a runtime is chosen: graphs are made of what is kept, too
+                    handler.watch(evaluator.network)
             give_back_after_network(evaluator)
         except RuntimeError as error:  # MONAI's, of a fault within the config
             if (fault := fault_behind(error)) is not None:

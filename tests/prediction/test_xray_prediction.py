@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import pipelines.runtimes.network as runtime_network
 from pipelines.__main__ import main
 from pipelines.commands.predict import EXIT_SOME_NOT_DONE
 from pipelines.errors import (
@@ -118,6 +120,24 @@ def test_a_picture_is_looked_at_once(
     # two views of each picture, and two passes for whether the head is linear, which is asked once
     assert (looked.count("features"), looked.count("lungs")) == (4 * 2 + 2, 4)
     assert all((tmp_path / "out" / f"{number}_overlay.png").is_file() for number in range(4))
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_a_folder_makes_one_graph_of_its_network(
+    project: Path, tmp_path: Path, sure: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(PLANE, number, axis=1)).save(tmp_path / "in" / f"{number}.png")
+    made: list[tuple[str, ...]] = []
+    inner = runtime_network.onnx_of
+    monkeypatch.setattr(
+        runtime_network, "onnx_of", lambda *given, outputs: made.append(outputs) or inner(*given, outputs=outputs)
+    )
+    monkeypatch.setattr(runtime_network, "ITEMS", 2)  # pictures for which a runtime is chosen
+    monkeypatch.setattr(runtime_network, "cache_folder", lambda: tmp_path / "runtimes")
+    code, _ = predict(project, tmp_path / "in", tmp_path / "out", sure)
+    assert (code, made) == (0, [("pred", "classifier.encoder.0", "frame.network")])
 
 
 def test_another_network_by_its_name(project: Path, tmp_path: Path) -> None:
