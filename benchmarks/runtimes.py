@@ -5,7 +5,8 @@
 Two networks with their shipped weights: BasicUNet on one 512 x 512 slice, MobileNetV2 on one 224 x 224 X-ray; of a
 phantom where nothing is given. The runtimes take turns within one run, so that what else the machine does meets all of
 them; "time" is the median of each round's ratio, behind it the quarter and three quarter points. The answers compared
-are of up to 16 slices or pictures.
+are of up to 16 slices or pictures. bfloat16 is left out where the processor has no units for it: emulated, a slice took
+112 times as long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from _measuring import Figures, add_json, in_turns, machine_line, phantom, ratio, timed
 
 from pipelines.exporting.network_inputs import network_inputs
-from pipelines.inferers import MixedPrecisionInferer
+from pipelines.inferers import MixedPrecisionInferer, supports_bfloat16
 from pipelines.prediction import open_inference
 from pipelines.preparation.cases import look_for_cases
 from pipelines.runtimes import Agreement, installed, onnx_of, open_session
@@ -76,12 +77,14 @@ def measure(name: str, source: Path, args: argparse.Namespace, figures: Figures,
 def forwards(network: torch.nn.Module, compiled: bool, example: torch.Tensor) -> dict[str, Forward]:
     """Eager and compiled as ``MixedPrecisionInferer`` calls them, pictures in channels_last."""
     found: dict[str, Forward] = {}
+    bf16 = supports_bfloat16("cpu")
     for label, inner in {"eager": network, **({"compiled": torch.compile(network)} if compiled else {})}.items():
         found[f"{label} fp32"] = lambda images, inner=inner: MixedPrecisionInferer(amp=False)(images, inner)
-        found[f"{label} bf16"] = lambda images, inner=inner: MixedPrecisionInferer(amp=True)(images, inner)
+        if bf16:
+            found[f"{label} bf16"] = lambda images, inner=inner: MixedPrecisionInferer(amp=True)(images, inner)
     graph = onnx_of(network, example)
     for runtime, precision in (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")):
-        if runtime in installed():
+        if runtime in installed() and (bf16 or precision == "fp32"):
             session = open_session(runtime, graph, precision)
             found[f"{runtime} {precision}"] = lambda images, run=session: torch.from_numpy(run(images.numpy())[0])
     return found
