@@ -24,7 +24,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         " network)",
     )
     add("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    add("--fast", action="store_true", help="no averaging over flips (and scales): a quarter of the time")
+    add("--fast", action="store_true", help="no averaging over flips (and scales): a quarter to a half of the time")
     add(
         "--runtime",
         choices=("auto", "eager", "compiled", "onnxruntime", "openvino"),

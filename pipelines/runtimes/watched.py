@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,19 +28,16 @@ class Watched(torch.nn.Module):
         self.layers = tuple(layers)
         for layer in self.layers:
             network.get_submodule(layer)
-        self.training = network.training
+        self.training = network.training  # an export puts the mode back to this, the network's too
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found: dict[str, torch.Tensor] = {}
 
-        def keep(name: str, output: torch.Tensor) -> torch.Tensor:
+        def keep(name: str, _layer: torch.nn.Module, _given: Any, output: torch.Tensor) -> torch.Tensor:
             found[name] = output
             return output.clone()  # what follows may work in place
 
-        def hook(name: str) -> Any:
-            return self.network.get_submodule(name).register_forward_hook(lambda _layer, _given, out: keep(name, out))
-
-        hooks = [hook(name) for name in self.layers]
+        hooks = [self.network.get_submodule(each).register_forward_hook(partial(keep, each)) for each in self.layers]
         try:
             answer = self.network(inputs)
         finally:
