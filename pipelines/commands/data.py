@@ -54,7 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
             "--test", type=float, default=0.2, help="part of the patients, where there is no official test set"
         )
         parser.add_argument(
-            "--folds", type=int, default=0, help="also write datalist_fold0.json ... for cross-validation"
+            "--folds",
+            type=_folds,
+            default=0,
+            metavar="N|WORD",
+            help="also write datalist_fold0.json ... for cross-validation: so many, or by one of the words that "
+            "prepared cases have, such as source: each source is left out by one fold",
         )
         parser.add_argument("--force", action="store_true", help="replace a folder that this command wrote")
     audit = actions.add_parser(
@@ -72,6 +77,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--out", type=Path, metavar="DIR", help="also write audit.json, audit.md and the pairs as audit.png"
     )
     audit.set_defaults(func=_audit)
+
+
+def _folds(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def _add_options(parser: argparse.ArgumentParser, known: Mapping[str, Mapping[str, Option]]) -> None:

@@ -21,12 +21,21 @@ from pipelines.preparation.datalist import DATALIST, fingerprint, is_prepared, w
 from pipelines.preparation.joined_faults import joined
 from pipelines.preparation.likeness import near_pairs
 from pipelines.preparation.new_folder import check_target, new_folder
-from pipelines.preparation.patient_names import Spellings
+from pipelines.preparation.one_spelling import one_spelling
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.report import Colour, Findings, plain, write_contact_sheet, write_report
 from pipelines.preparation.sections import SECTIONS
-from pipelines.preparation.splits import RULE, Split, SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.splits import (
+    RULE,
+    Split,
+    SplitCase,
+    check_folds,
+    fold_cases,
+    leave_one_out,
+    split_cases,
+    split_warnings,
+)
 from pipelines.preparation.synthetic import (
     SyntheticPicture,
     check_request,
@@ -184,7 +193,7 @@ class Preparation(ABC, Generic[F, C]):
         seed: int,
         validation: float,
         test: float,
-        folds: int,
+        folds: int | str,
         skip_bad: bool,
         force: bool,
         synthetic: Path | None = None,
@@ -196,7 +205,8 @@ class Preparation(ABC, Generic[F, C]):
             raw: a folder (or a file) in a layout that `find` knows.
             out: where the prepared folder goes; absent, empty, or with `force` a prepared folder.
             seed, validation, test: see `split_cases`.
-            folds: also write datalist_fold0.json ... for cross-validation; 0 for none.
+            folds: also write datalist_fold0.json ... for cross-validation: how many, 0 for none; or one of `words`,
+                each of whose values is left out by one of them (leave-one-source-out).
             skip_bad: leave faulty cases out, and list them in the report.
             synthetic: a folder of generated pictures, which join training and nothing else (`read_synthetic`).
             synthetic_share: how many of them: of each class this share of the real ones in training; None for all.
@@ -205,14 +215,13 @@ class Preparation(ABC, Generic[F, C]):
             PipelinesError: of the first fault's kind, with up to 20 faults in its message; nothing is written then.
         """
         raw, out = Path(raw).absolute(), Path(out).absolute()
-        if folds == 1 or folds < 0:
-            raise UsageError("cross-validation needs at least two folds", where=str(folds))
-        check_request(synthetic, synthetic_share, folds)
+        check_folds(folds, self.words)
+        check_request(synthetic, synthetic_share, bool(folds))
         check_target(out, is_prepared, force)
         if out.resolve().is_relative_to(raw.resolve()) or raw.resolve().is_relative_to(out.resolve()):
             raise UsageError("raw and prepared data lie inside each other", where=out, how="choose another --out")
         try:
-            found = _one_spelling(self.find(raw))
+            found = one_spelling(self.find(raw))
         except OSError as error:
             raise UnreadableFileError(
                 f"cannot be read ({error.strerror})", where=error.filename or raw, how="check the path and its rights"
@@ -230,7 +239,13 @@ class Preparation(ABC, Generic[F, C]):
                 )
         facts = [self._split_case(c) for c in checked.values()]
         split = split_cases(facts, validation=validation, test=test, seed=seed, sought=self.sought)
-        fold_splits = fold_cases(facts, folds, validation=validation, seed=seed, sought=self.sought) if folds else []
+        if isinstance(folds, str):
+            words = {c.case: self.facts(c)[folds] for c in checked.values()}
+            fold_splits = leave_one_out(facts, folds, words, validation=validation, seed=seed, sought=self.sought)
+        else:
+            fold_splits = (
+                fold_cases(facts, folds, validation=validation, seed=seed, sought=self.sought) if folds else []
+            )
 
         real = Counter(self.classes[checked[name].raw.label or 0] for name in split["training"]) if self.classes else {}
         added: list[tuple[SyntheticPicture, C]] = []
@@ -382,15 +397,3 @@ class Preparation(ABC, Generic[F, C]):
                 notes += [f"{case}: {note}" for case in cases]
         tables = [*self.tables(checked, split), *synthetic_lines(content)]
         write_report(path, content, findings, tables, notes, self.case_table(checked, split))
-
-
-def _one_spelling(found: F) -> F:
-    """The folder with one name a patient, and a note of those that were written in several ways."""
-    spellings = Spellings()
-    cases = [replace(raw, patient=spellings(raw.patient)) for raw in found.cases]
-    notes = [
-        f"{plain(first)} and {', '.join(map(plain, others))} are taken as one patient: the names differ only in case, "
-        "spaces or Unicode form. Rename them if they are not."
-        for first, others in spellings.joined.items()
-    ]
-    return replace(found, cases=cases, notes=[*found.notes, *notes])

@@ -145,23 +145,88 @@ def fold_cases(
         return [set(dealt[k::folds]) for k in range(folds)]
 
     parts = _complete(open_cases, deal, seed, sought)
+    return [_rest_divided(open_cases, held, validation, seed + k, sought) for k, held in enumerate(parts)]
+
+
+def check_folds(folds: int | str, words: Iterable[str]) -> None:
+    """Refuse folds that no data can have.
+
+    Args:
+        folds: a number, 0 for none; or one of the words.
+        words: that this dataset's entries have.
+
+    Raises:
+        UsageError: one fold, a negative number, or another word.
+    """
+    if isinstance(folds, str):
+        if folds not in words:
+            has = f"give a number, or one of {', '.join(words)}" if words else "give a number"
+            raise UsageError("cases of this dataset say no such word to make folds by", where=folds, how=has)
+    elif folds == 1 or folds < 0:
+        raise UsageError("cross-validation needs at least two folds", where=str(folds))
+
+
+def leave_one_out(
+    cases: Sequence[SplitCase],
+    word: str,
+    words: Mapping[str, str | None],
+    *,
+    validation: float = 0.2,
+    seed: int = 0,
+    sought: str = "anything labelled",
+) -> list[Split]:
+    """One split for each word: the cases that have it are the test part, the rest is divided into training and
+    validation. Of `source` this is leave-one-source-out, which says how a network does elsewhere.
+
+    Cases of an official test set take no part, as in `fold_cases`. Of a patient who has cases of two words, those of
+    the other one are in no part of the fold.
+
+    Args:
+        word: what the words are of, for messages.
+        words: of each case, by its name; in their order by name they are the folds.
+
+    Raises:
+        DatalistError: a case without a word, one word alone, a word without lesions or without a class; and as
+            `split_cases`.
+    """
+    cases = _one_spelling(cases)
+    open_cases = [c for c in cases if c.patient not in _official(cases).test]
+    nameless = sorted(c.case for c in open_cases if not words[c.case])
+    if nameless:
+        raise DatalistError(f"{len(nameless)} cases say no {word}", where=nameless[0], how="give --folds a number")
+    parts: dict[str, set[str]] = {}
+    for c in open_cases:
+        parts.setdefault(str(words[c.case]), set()).add(c.patient)
+    if len(parts) < 2:
+        what = f"all cases are of one {word}, {min(parts)}" if parts else "no case is outside the official test set"
+        raise DatalistError(what, how="give --folds a number")
+    for name in sorted(parts):
+        here = [c for c in open_cases if words[c.case] == name]
+        for group in sorted({c.group for c in open_cases}):
+            if not any(c.group == group if group else c.share > 0 for c in here):
+                what = f"the {word} {name} has no case {f'of the class {group}' if group else f'with {sought}'}"
+                raise DatalistError(f"{what}: nothing can be measured on it", how="give --folds a number")
     splits = []
-    for k, held in enumerate(parts):
-        rest = _groups([c for c in open_cases if c.patient not in held])
-
-        def divide(
-            rng: np.random.Generator, rest: dict[str, dict[str, Standing]] = rest, held: set[str] = held
-        ) -> list[set[str]]:
-            training, chosen = set(), set()
-            for standings in rest.values():
-                number = len(standings)
-                picked = set(_spaced(_ordered(standings, rng), _count(validation, number, number - 1), rng))
-                chosen |= picked
-                training |= standings.keys() - picked
-            return [training, chosen, held]
-
-        splits.append(_named(open_cases, _complete(open_cases, divide, seed + k, sought)))
+    for k, name in enumerate(sorted(parts)):
+        known = [c for c in open_cases if words[c.case] == name or c.patient not in parts[name]]
+        splits.append(_rest_divided(known, parts[name], validation, seed + k, sought))
     return splits
+
+
+def _rest_divided(cases: Sequence[SplitCase], held: set[str], validation: float, seed: int, sought: str) -> Split:
+    """The split whose test part are the held patients, all others divided into training and validation."""
+    rest = _groups([c for c in cases if c.patient not in held])
+
+    def divide(rng: np.random.Generator) -> list[set[str]]:
+        training, chosen = set(), set()
+        for standings in rest.values():
+            number = len(standings)
+            picked = set(_spaced(_ordered(standings, rng), _count(validation, number, number - 1), rng))
+            chosen |= picked
+            training |= standings.keys() - picked
+        return [training, chosen, held]
+
+    return _named(cases, _complete(cases, divide, seed, sought))
 
 
 def split_warnings(split: Split, cases: Sequence[SplitCase], kind: str, sought: str = "anything labelled") -> list[str]:

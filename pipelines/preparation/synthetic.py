@@ -77,7 +77,7 @@ def read_synthetic(folder: Path) -> list[SyntheticPicture]:
     return found
 
 
-def check_request(synthetic: Path | None, share: float | None, folds: int) -> None:
+def check_request(synthetic: Path | None, share: float | None, folds: bool) -> None:
     """Refuse what cannot be asked for.
 
     Raises:

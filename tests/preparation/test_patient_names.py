@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.errors import DatalistError
 from pipelines.preparation.datalist import load_datalist
+from pipelines.preparation.one_spelling import one_spelling
 from pipelines.preparation.patient_names import Spellings, patient_key
-from pipelines.preparation.preparing import _one_spelling
 from pipelines.preparation.raw_case import RawCase, RawFolder
 from pipelines.preparation.sections import SECTIONS
 from pipelines.preparation.splits import SplitCase, fold_cases, split_cases
@@ -96,7 +96,7 @@ def test_classes_of_few_patients_may_all_be_tested() -> None:
 
 def test_a_prepared_folder_has_one_name_a_patient_and_says_which_were_joined() -> None:
     cases = [RawCase(name, patient, Path(name)) for name, patient in (("a", "P1"), ("b", "p1"), ("c", "p2"))]
-    found = _one_spelling(RawFolder("made", cases, True, notes=["a note"]))
+    found = one_spelling(RawFolder("made", cases, True, notes=["a note"]))
     assert [raw.patient for raw in found.cases] == ["P1", "P1", "p2"]
     assert found.notes[0] == "a note"
     assert found.notes[1].startswith("P1 and p1 are taken as one patient")

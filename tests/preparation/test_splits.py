@@ -7,7 +7,14 @@ import pytest
 
 from pipelines.errors import DatalistError, UsageError
 from pipelines.preparation.sections import SECTIONS
-from pipelines.preparation.splits import SplitCase, fold_cases, split_cases, split_warnings
+from pipelines.preparation.splits import (
+    SplitCase,
+    check_folds,
+    fold_cases,
+    leave_one_out,
+    split_cases,
+    split_warnings,
+)
 
 
 def cases(patients: int, each: int = 1, ill: int | None = None) -> list[SplitCase]:
@@ -104,6 +111,65 @@ def test_folds_test_each_patient_once() -> None:
         parts = [patients_of(fold[s]) for s in SECTIONS]
         assert all(parts)
         assert sum(map(len, parts)) == len(set().union(*parts)) == 13
+
+
+def two_sources() -> tuple[list[SplitCase], dict[str, str | None]]:
+    """Twelve patients of two cases each, every third patient from B."""
+    everyone = cases(12, each=2)
+    return everyone, {c.case: "B" if int(c.patient[1:]) % 3 == 0 else "A" for c in everyone}
+
+
+def test_each_source_is_left_out_whole_by_one_fold() -> None:
+    everyone, words = two_sources()
+    folds = leave_one_out(everyone, "source", words, validation=0.25, seed=3)
+    assert [{words[name] for name in fold["test"]} for fold in folds] == [{"A"}, {"B"}]
+    for fold in folds:
+        parts = [patients_of(fold[s]) for s in SECTIONS]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == 12
+        assert len(parts[1]) == round(0.25 * len(parts[0] | parts[1]))
+        assert not {words[name] for s in ("training", "validation") for name in fold[s]} & {
+            words[name] for name in fold["test"]
+        }
+    assert folds == leave_one_out(everyone, "source", words, validation=0.25, seed=3)
+
+
+def test_an_official_test_set_takes_no_part_when_a_source_is_left_out() -> None:
+    everyone, words = two_sources()
+    official = SplitCase("t0", "q0", 0.1, True)
+    folds = leave_one_out([*everyone, official], "source", {**words, "t0": "C"})
+    assert folds == leave_one_out(everyone, "source", words)
+
+
+def test_a_patient_of_two_sources_is_not_trained_on_where_one_of_them_is_left_out() -> None:
+    everyone, words = two_sources()
+    without_a, without_b = leave_one_out(everyone, "source", {**words, "c03_1": "A"})
+    assert "c03_1" in without_a["test"]
+    assert "c03_0" in without_b["test"]
+    for fold, case in ((without_a, "c03_0"), (without_b, "c03_1")):
+        assert all(case not in fold[section] for section in SECTIONS)
+        parts = [patients_of(fold[s]) for s in SECTIONS]
+        assert sum(map(len, parts)) == len(set().union(*parts))
+
+
+def test_sources_that_cannot_be_left_out() -> None:
+    everyone, words = two_sources()
+    with pytest.raises(DatalistError, match="all cases are of one source, A"):
+        leave_one_out(everyone, "source", dict.fromkeys(words, "A"))
+    with pytest.raises(DatalistError, match="1 cases say no source"):
+        leave_one_out(everyone, "source", {**words, "c03_1": None})
+    with pytest.raises(DatalistError, match="the source B has no case with anything labelled"):
+        leave_one_out([replace(c, share=0.0) if words[c.case] == "B" else c for c in everyone], "source", words)
+    classed = [replace(c, group="ill" if int(c.patient[1:]) % 3 == 1 else "well") for c in everyone]
+    with pytest.raises(DatalistError, match="the source B has no case of the class ill"):
+        leave_one_out(classed, "source", words)
+
+
+@pytest.mark.parametrize("folds", [1, -1, "scanner"])
+def test_folds_that_cannot_be(folds: int | str) -> None:
+    check_folds(0, ())
+    check_folds("source", ("source",))
+    with pytest.raises(UsageError):
+        check_folds(folds, ("source",))
 
 
 def test_empty_class_is_refused() -> None:

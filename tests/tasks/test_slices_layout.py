@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from skimage.exposure import equalize_adapthist
 
+from pipelines.__main__ import main
+from pipelines.cross_validation import read_folds
 from pipelines.errors import DatalistError, UnreadableFileError, UsageError
 from pipelines.preparation.datalist import files, load_datalist
 from pipelines.preparation.sections import SECTIONS
@@ -92,6 +94,32 @@ def test_raw_folders_are_joined_and_each_case_says_its_source(slices: Path, pict
     lungs = {(item["source"], item["lung"]) for section in SECTIONS for item in content[section]}
     assert lungs == {("COVID-19-CT-Seg", "reference"), ("COVID-SemiSeg", "derived")}
     assert content["split"]["patients_known"] is False
+
+
+def test_each_fold_leaves_one_source_out(slices: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    main(
+        [
+            "data",
+            "prepare",
+            "covid_ct",
+            "--raw",
+            str(slices),
+            "--further-raw",
+            str(pictures),
+            "--out",
+            str(out),
+            "--folds",
+            "source",
+        ]
+    )
+    for k, (tested, others) in enumerate([("COVID-19-CT-Seg", "COVID-SemiSeg"), ("COVID-SemiSeg", "COVID-19-CT-Seg")]):
+        fold = load_datalist(out, f"datalist_fold{k}.json")
+        assert {item["source"] for item in fold["test"]} == {tested}
+        assert {item["source"] for s in ("training", "validation") for item in fold[s]} == {others}
+    assert [fold.number for fold in read_folds(out)] == [0, 1], "cross-validate takes them"
+    with pytest.raises(UsageError, match="lung, source, form"):
+        prepare_covid_ct(slices, tmp_path / "again", folds="scanner")
 
 
 def test_raw_folders_that_cannot_be_joined(slices: Path, ct_seg: Path, pictures: Path, tmp_path: Path) -> None:

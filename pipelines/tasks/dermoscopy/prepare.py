@@ -181,7 +181,7 @@ def prepare_skin_lesions(
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
-    folds: int = 0,
+    folds: int | str = 0,
     skip_bad: bool = False,
     force: bool = False,
     further_raw: Sequence[str | Path] = (),

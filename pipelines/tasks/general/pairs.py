@@ -152,7 +152,7 @@ def prepare_pairs(
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
-    folds: int = 0,
+    folds: int | str = 0,
     skip_bad: bool = False,
     force: bool = False,
 ) -> Prepared:
