@@ -83,7 +83,8 @@ def test_a_shipped_bundle_with_all_that_it_needs(project: Path, tmp_path: Path) 
     shipped = weights_digest(bundle / "models" / "severity_shufflenet.safetensors")
     assert weights_digest(tmp_path / "model.pt") == shipped
     said = json.loads(found["manifest.json"])
-    assert said["weights"] == {"severity_shufflenet.safetensors": shipped}
+    assert said["weights"]["severity_shufflenet.safetensors"] == shipped
+    assert said["weights"] == {path.name: weights_digest(path) for path in (bundle / "models").glob("*.safetensors")}
     assert said["files"].keys() == found.keys() - {"manifest.json"}
     assert verify_package(made.path).digest == made.digest == said["digest"]
     readme = found["README.md"].decode()

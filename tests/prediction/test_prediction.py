@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -176,9 +177,10 @@ def test_a_classifier_is_served_too(project, tmp_path, phantom, capsys):
 
 def test_a_network_without_shipped_weights_names_those_that_have_some(project, tmp_path, phantom, capsys):
     Image.fromarray(picture_of(phantom)).save(tmp_path / "slice.png")
-    words = ["predict", str(project / "bundles" / "covid_ct_lesion_segmentation"), str(tmp_path / "slice.png")]
-    code = main([*words, "--out", str(tmp_path / "out"), "--network", "lesion_unet"])
-    assert code == UnreadableFileError.exit_code
+    kept = shutil.ignore_patterns("lesion_unet.safetensors")
+    bundle = shutil.copytree(project / "bundles" / "covid_ct_lesion_segmentation", tmp_path / "bundle", ignore=kept)
+    words = ["predict", str(bundle), str(tmp_path / "slice.png"), "--out", str(tmp_path / "out")]
+    assert main([*words, "--network", "lesion_unet"]) == UnreadableFileError.exit_code
     assert "choose --network basic_unet, encoder_unet or tiny_unet" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
