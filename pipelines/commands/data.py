@@ -55,9 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         )
         parser.add_argument(
             "--folds",
-            type=_folds,
+            type=_folds if parser is prepare else int,
             default=0,
-            metavar="N|WORD",
+            metavar="N|WORD" if parser is prepare else "N",
             help="also write datalist_fold0.json ... for cross-validation: so many, or by one of the words that "
             "prepared cases have, such as source: each source is left out by one fold",
         )

@@ -62,7 +62,7 @@ def read_folds(prepared: Path) -> list[Fold]:
         what = "there are no folds here" if not numbers else f"there is one fold alone here, {min(numbers.values())}"
         raise DatalistError(what, where=prepared, how=f"prepare the data with them: {how}")
     folds = [Fold(k, load_datalist(prepared, numbers[k])) for k in sorted(numbers)]
-    marks = {fold.content.get("fingerprint") for fold in folds}
+    marks = {_prepared(fold.content) for fold in folds}
     if len(marks) > 1:
         raise DatalistError("the folds are of different data: their fingerprints differ", where=prepared, how=how)
     everyone = {item["case"] for fold in folds for item in (*fold.others, *fold.left_out)}
@@ -77,6 +77,13 @@ def read_folds(prepared: Path) -> list[Fold]:
     if missing:
         raise DatalistError(f"case {missing[0]} is left out by no fold", where=prepared, how=how)
     return folds
+
+
+def _prepared(content: Mapping[str, Any]) -> Any:
+    """What a list's data are told by. Lists that each leave a source out may lack cases of patients of two sources, and
+    so differ in their fingerprints: they say that of all."""
+    split = content.get("split")
+    return (split.get("prepared") if isinstance(split, Mapping) else None) or content.get("fingerprint")
 
 
 def read_extras(folders: Sequence[Path], folds: Sequence[Fold], prepared: Path) -> list[Extra]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,10 @@ from pipelines.preparation.new_folder import check_target, new_folder
 from pipelines.preparation.one_spelling import one_spelling
 from pipelines.preparation.phantom_mark import PHANTOM_MARK
 from pipelines.preparation.raw_case import RawCase, RawFolder
-from pipelines.preparation.report import Colour, Findings, plain, write_contact_sheet, write_report
+from pipelines.preparation.report import Colour, Findings, noted, plain, write_contact_sheet, write_report
 from pipelines.preparation.sections import SECTIONS
 from pipelines.preparation.splits import (
+    LEFT_OUT_RULE,
     RULE,
     Split,
     SplitCase,
@@ -49,8 +50,6 @@ from pipelines.preparation.synthetic import (
 )
 
 logger = logging.getLogger(__name__)
-
-MAX_NOTED = 20  # cases with the same note that the report lists one by one
 
 
 class Checked(Protocol):
@@ -282,8 +281,13 @@ class Preparation(ABC, Generic[F, C]):
             lists: dict[str, Split] = {DATALIST: split} | {
                 f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)
             }
+            about: dict[str, Any] = {"seed": seed, "rule": self.rule}
+            whole = self._fingerprint(folder, checked.values()) if isinstance(folds, str) else ""
             for name, part in lists.items():
-                content = self._datalist(folder, checked, part, findings, seed, added)
+                if whole and name != DATALIST:
+                    value = self.facts(checked[part["test"][0]])[str(folds)]
+                    about = {"seed": seed, "rule": LEFT_OUT_RULE, "left_out": {folds: value}, "prepared": whole}
+                content = self._datalist(folder, checked, part, findings, about, added)
                 write_datalist(folder / name, content)
                 if name == DATALIST:
                     findings = replace(findings, audit=report_lines(folder / name, near))
@@ -349,23 +353,22 @@ class Preparation(ABC, Generic[F, C]):
         checked: Mapping[str, C],
         split: Split,
         findings: Findings,
-        seed: int,
+        about: Mapping[str, Any],
         added: Sequence[tuple[SyntheticPicture, C]],
     ) -> dict[str, Any]:
         listed = [checked[name] for section in SECTIONS for name in split[section]] + [c for _, c in added]
-        labels = (label if isinstance(label, int) else folder / label for label in map(self.label, listed))
         named = {"classes": self.classes} if self.classes else {"labels": self.labels}
-        about = "Drawn phantoms, for trying commands only." if findings.phantom else self.about
+        drawn = "Drawn phantoms, for trying commands only." if findings.phantom else self.about
         content: dict[str, Any] = {
             "name": f"{self.name}_phantom" if findings.phantom else self.name,
-            "description": f"{about} Layout: {findings.layout}.",
-            "fingerprint": fingerprint(zip((folder / c.image_name for c in listed), labels, strict=True)),
+            "description": f"{drawn} Layout: {findings.layout}.",
+            "fingerprint": self._fingerprint(folder, listed),
             **{key: {str(value): word for value, word in names.items()} for key, names in named.items()},
             "facts": {key: list(words) for key, words in self.words.items()},
             **self.head(),
             "phantom": findings.phantom,
             "counts": self.counts(checked, split),
-            "split": {"seed": seed, "rule": self.rule, "patients_known": findings.patients_known},
+            "split": {**about, "patients_known": findings.patients_known},
             "left_out": [plain(text) for text in findings.left_out],
         }
         for section in SECTIONS:
@@ -374,6 +377,12 @@ class Preparation(ABC, Generic[F, C]):
         if added:
             content["counts"]["training"]["synthetic"] = dict(Counter(picture.class_name for picture, _ in added))
         return content
+
+    def _fingerprint(self, folder: Path, cases: Iterable[C]) -> str:
+        pairs = ((c.image_name, self.label(c)) for c in cases)
+        return fingerprint(
+            (folder / image, label if isinstance(label, int) else folder / label) for image, label in pairs
+        )
 
     def _entry(self, c: C) -> dict[str, Any]:
         named = {"image": c.image_name, "label": self.label(c), "patient": c.raw.patient, "case": c.case}
@@ -385,15 +394,6 @@ class Preparation(ABC, Generic[F, C]):
     def _report(
         self, path: Path, checked: Mapping[str, C], split: Split, findings: Findings, content: Mapping[str, Any]
     ) -> None:
-        noted: dict[str, list[str]] = {}
-        for c in checked.values():
-            for note in c.notes:
-                noted.setdefault(note, []).append(c.case)
-        notes = []
-        for note, cases in noted.items():
-            if len(cases) > MAX_NOTED:
-                notes.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
-            else:
-                notes += [f"{case}: {note}" for case in cases]
         tables = [*self.tables(checked, split), *synthetic_lines(content)]
+        notes = noted((c.case, c.notes) for c in checked.values())
         write_report(path, content, findings, tables, notes, self.case_table(checked, split))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from pipelines.preparation.splits import Split
 
 Colour = tuple[int, int, int]
 MAX_TILES = 60
+MAX_NOTED = 20  # cases with the same note that are listed one by one
 MAX_PAIRS = 50
 TILE = 180  # pixels of a tile's longer side
 _COLUMNS, _CELL, _CAPTION = 6, 184, 26
@@ -68,6 +69,21 @@ def spread(shares: Sequence[float]) -> str:
         return "none"
     percent = [100 * share for share in shares]
     return f"{np.median(percent):.1f} % ({min(percent):.1f} to {max(percent):.1f})"
+
+
+def noted(notes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """The notes of all cases: of (name, its notes), one line a note that many have, and else one a case."""
+    by_note: dict[str, list[str]] = {}
+    for case, own in notes:
+        for note in own:
+            by_note.setdefault(note, []).append(case)
+    lines = []
+    for note, cases in by_note.items():
+        if len(cases) > MAX_NOTED:
+            lines.append(f"{len(cases)} cases ({', '.join(cases[:3])}, ...): {note}")
+        else:
+            lines += [f"{case}: {note}" for case in cases]
+    return lines
 
 
 def write_report(

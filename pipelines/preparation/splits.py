@@ -22,6 +22,7 @@ CLASS_RULE = (
     "by patient; within each class, subtype by subtype, patients at random in thirds of their names, then picked at "
     "equal steps; official test and validation sets stay what they are"
 )
+LEFT_OUT_RULE = "the test part is all that is so, whose patients are in no other; the rest by patient as ever"
 _ATTEMPTS = 100  # drawings until each part has a lesion; more would only delay the message
 SMALL_VALIDATION = {"picture": 20, "volume": 3}
 
@@ -129,8 +130,7 @@ def fold_cases(
     """
     if folds < 2:
         raise UsageError("cross-validation needs at least two folds", where=str(folds))
-    cases = _one_spelling(cases)
-    open_cases = [c for c in cases if c.patient not in _official(cases).test]
+    open_cases = _outside_the_test_set(cases)
     groups = _groups(open_cases)
     for group, standings in groups.items():
         if len(standings) < max(folds, 3):
@@ -186,11 +186,10 @@ def leave_one_out(
         words: of each case, by its name; in their order by name they are the folds.
 
     Raises:
-        DatalistError: a case without a word, one word alone, a word without lesions or without a class; and as
-            `split_cases`.
+        DatalistError: a case without a word, one word alone, a word without lesions or without a class, too
+            few patients beside it; and as `split_cases`.
     """
-    cases = _one_spelling(cases)
-    open_cases = [c for c in cases if c.patient not in _official(cases).test]
+    open_cases = _outside_the_test_set(cases)
     nameless = sorted(c.case for c in open_cases if not words[c.case])
     if nameless:
         raise DatalistError(f"{len(nameless)} cases say no {word}", where=nameless[0], how="give --folds a number")
@@ -200,17 +199,34 @@ def leave_one_out(
     if len(parts) < 2:
         what = f"all cases are of one {word}, {min(parts)}" if parts else "no case is outside the official test set"
         raise DatalistError(what, how="give --folds a number")
+    groups = sorted({c.group for c in open_cases})
     for name in sorted(parts):
         here = [c for c in open_cases if words[c.case] == name]
-        for group in sorted({c.group for c in open_cases}):
+        for group in groups:
             if not any(c.group == group if group else c.share > 0 for c in here):
-                what = f"the {word} {name} has no case {f'of the class {group}' if group else f'with {sought}'}"
-                raise DatalistError(f"{what}: nothing can be measured on it", how="give --folds a number")
+                what = f"the {word} {name} has no case {_having(group, sought)}: nothing can be measured on it"
+                raise DatalistError(what, how="give --folds a number")
     splits = []
     for k, name in enumerate(sorted(parts)):
         known = [c for c in open_cases if words[c.case] == name or c.patient not in parts[name]]
+        rest = [c for c in known if c.patient not in parts[name]]
+        for group in groups:
+            left = {c.patient for c in rest if (c.group == group if group else c.share > 0)}
+            if len(left) < 2:
+                what = f"without the {word} {name} there are {len(left)} patients {_having(group, sought)}"
+                raise DatalistError(f"{what}: too few for training and validation", how="give --folds a number")
         splits.append(_rest_divided(known, parts[name], validation, seed + k, sought))
     return splits
+
+
+def _outside_the_test_set(cases: Sequence[SplitCase]) -> list[SplitCase]:
+    cases = _one_spelling(cases)
+    tested = _official(cases).test
+    return [c for c in cases if c.patient not in tested]
+
+
+def _having(group: str, sought: str) -> str:
+    return f"of the class {group}" if group else f"with {sought}"
 
 
 def _rest_divided(cases: Sequence[SplitCase], held: set[str], validation: float, seed: int, sought: str) -> Split:

@@ -159,6 +159,8 @@ def test_sources_that_cannot_be_left_out() -> None:
         leave_one_out(everyone, "source", {**words, "c03_1": None})
     with pytest.raises(DatalistError, match="the source B has no case with anything labelled"):
         leave_one_out([replace(c, share=0.0) if words[c.case] == "B" else c for c in everyone], "source", words)
+    with pytest.raises(DatalistError, match="without the source A there are 1 patients with anything"):
+        leave_one_out([*everyone[2:6], everyone[0]], "source", words)
     classed = [replace(c, group="ill" if int(c.patient[1:]) % 3 == 1 else "well") for c in everyone]
     with pytest.raises(DatalistError, match="the source B has no case of the class ill"):
         leave_one_out(classed, "source", words)

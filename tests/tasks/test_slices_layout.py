@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,29 @@ def test_each_fold_leaves_one_source_out(slices: Path, pictures: Path, tmp_path:
     assert [fold.number for fold in read_folds(out)] == [0, 1], "cross-validate takes them"
     with pytest.raises(UsageError, match="lung, source, form"):
         prepare_covid_ct(slices, tmp_path / "again", folds="scanner")
+
+
+def test_patients_of_two_forms_are_left_out_by_both_folds(slices: Path, pictures: Path, tmp_path: Path) -> None:
+    """Some of their slices are then in no part of a list, and the lists still count as of the same data."""
+    prepare_covid_ct(slices, tmp_path / "out", further_raw=[pictures], folds="form")
+    folds = read_folds(tmp_path / "out")
+    assert [{item["form"] for item in fold.left_out} for fold in folds] == [{"equalised"}, {"picture"}, {"plain"}]
+    assert len({len(fold.others) + len(fold.left_out) for fold in folds}) > 1, "no patient has two forms"
+    assert [fold.content["split"]["left_out"] for fold in folds] == [
+        {"form": form} for form in ("equalised", "picture", "plain")
+    ]
+    load_datalist(tmp_path / "out", "datalist_fold0.json", verify=True)
+
+
+def test_two_folders_of_one_layout_are_two_sources(pictures: Path, tmp_path: Path) -> None:
+    for part, name in enumerate(("north", "south")):
+        shutil.copytree(pictures, tmp_path / name)
+        for place, stem in enumerate(sorted({path.stem for path in pictures.rglob("*.*")})):
+            for path in (tmp_path / name).rglob(f"{stem}.*") if place % 2 != part else ():
+                path.unlink()
+    prepare_covid_ct(tmp_path / "north", tmp_path / "out", further_raw=[tmp_path / "south"], folds="source")
+    held = [{item["source"] for item in fold.left_out} for fold in read_folds(tmp_path / "out")]
+    assert held == [{"COVID-SemiSeg, north"}, {"COVID-SemiSeg, south"}]
 
 
 def test_raw_folders_that_cannot_be_joined(slices: Path, ct_seg: Path, pictures: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,8 @@ class RawSet(RawFolder):
 
 
 def joined_sets(folders: Sequence[Path], sets: Sequence[RawSet]) -> RawSet:
-    """Several raw folders as one set; each case keeps the dataset that it is of as its `source`.
+    """Several raw folders as one set; each case keeps the dataset that it is of as its `source`: its layout, of several
+    folders in one layout with the folder's name.
 
     Raises:
         UsageError: a folder twice, or phantoms beside what is none.
@@ -47,10 +49,12 @@ def joined_sets(folders: Sequence[Path], sets: Sequence[RawSet]) -> RawSet:
             "some of the raw folders are phantoms and some are not", where=folders[0], how="prepare them apart"
         )
     cases, builders = [], {}
-    for found in sets:
+    layouts = Counter(found.layout for found in sets)
+    for folder, found in zip(folders, sets, strict=True):
+        source = found.layout if layouts[found.layout] == 1 else f"{found.layout}, {folder.name}"
         for case in found.cases:
             builders[case.image] = found.build
-            cases.append(replace(case, source=case.source or found.layout))
+            cases.append(replace(case, source=case.source or source))
     return RawSet(
         " and ".join(dict.fromkeys(found.layout for found in sets)),
         cases,
