@@ -3,7 +3,7 @@
     python benchmarks/inference.py [--slices 100] [--size 512]
 
 Draws a phantom scan of that length, and segments it with `python -m pipelines predict`, each row in a process of its
-own. "above the input" is the process's peak less what the libraries take and less the scan as float32.
+own, and each network at the size that it ships with (LesionUNet at 192 x 192, the others at 256 x 256). "above the input" is the process's peak less what the libraries take and less the scan as float32.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import numpy as np
 from _measuring import Figures, add_json
 from skimage.transform import resize
 
-from pipelines.networks import LesionUNet, TinyUNet
 from pipelines.tasks.lung_ct.phantom import make_lung_phantom
-from pipelines.weights import save_weights
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLE = PROJECT / "bundles" / "covid_ct_lesion_segmentation"
@@ -84,10 +82,6 @@ def draw_scan(path: Path, size: int, slices: int) -> Path:
 def measure(scan: Path, network: str, options: list[str], folder: Path) -> tuple[float, float]:
     """Seconds, and the peak in GiB above what importing the libraries takes."""
     command = ["predict", str(BUNDLE), str(scan), "--out", str(folder / "out"), "--network", network, *options]
-    if not (BUNDLE / "models" / f"{network}.safetensors").is_file():
-        weights = folder / f"{network}.safetensors"  # time and memory do not depend on what the weights are
-        save_weights({"tiny_unet": TinyUNet, "lesion_unet": LesionUNet}[network](), weights)
-        command += ["--checkpoint", str(weights)]
     started = time.monotonic()
     output = subprocess.run(
         [sys.executable, "-c", MEASURE, *command], check=True, capture_output=True, text=True

@@ -72,7 +72,8 @@ class Step:
 def run_demo(out: Path, bundles: Path, epochs: int = 8) -> int:
     """Segments phantoms with the shipped weights; trains three networks, evaluates and compares them, into ``out``.
 
-    Training starts from a network's shipped weights, as with one's own scans, and from random ones where it has none.
+    Training starts from a network's shipped weights, as with one's own scans, and from random ones where a bundle has
+    none.
 
     Args:
         out: replaced if an earlier demo made it.
