@@ -3,7 +3,8 @@
     python benchmarks/inference.py [--slices 100] [--size 512]
 
 Draws a phantom scan of that length, and segments it with `python -m pipelines predict`, each row in a process of its
-own, and each network at the size that it ships with (LesionUNet at 192 x 192, the others at 256 x 256). "above the input" is the process's peak less what the libraries take and less the scan as float32.
+own, and each network at the size that it ships with (LesionUNet at 192 x 192, the others at 256 x 256). "above
+the input" is the process's peak less what the libraries take and less the scan as float32.
 """
 
 from __future__ import annotations
