@@ -281,12 +281,12 @@ class Preparation(ABC, Generic[F, C]):
             lists: dict[str, Split] = {DATALIST: split} | {
                 f"datalist_fold{k}.json": s for k, s in enumerate(fold_splits)
             }
-            about: dict[str, Any] = {"seed": seed, "rule": self.rule}
             whole = self._fingerprint(folder, checked.values()) if isinstance(folds, str) else ""
             for name, part in lists.items():
+                about: dict[str, Any] = {"seed": seed, "rule": self.rule}
                 if whole and name != DATALIST:
-                    value = self.facts(checked[part["test"][0]])[str(folds)]
-                    about = {"seed": seed, "rule": LEFT_OUT_RULE, "left_out": {folds: value}, "prepared": whole}
+                    value = words[part["test"][0]]
+                    about |= {"rule": LEFT_OUT_RULE + self.rule, "left_out": {folds: value}, "prepared": whole}
                 content = self._datalist(folder, checked, part, findings, about, added)
                 write_datalist(folder / name, content)
                 if name == DATALIST:

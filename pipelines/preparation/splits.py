@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, product
 
 import numpy as np
 
@@ -22,7 +22,7 @@ CLASS_RULE = (
     "by patient; within each class, subtype by subtype, patients at random in thirds of their names, then picked at "
     "equal steps; official test and validation sets stay what they are"
 )
-LEFT_OUT_RULE = "the test part is all that is so, whose patients are in no other; the rest by patient as ever"
+LEFT_OUT_RULE = "the test part is all that `left_out` says, its patients are in no other part; the rest: "
 _ATTEMPTS = 100  # drawings until each part has a lesion; more would only delay the message
 SMALL_VALIDATION = {"picture": 20, "volume": 3}
 
@@ -199,23 +199,20 @@ def leave_one_out(
     if len(parts) < 2:
         what = f"all cases are of one {word}, {min(parts)}" if parts else "no case is outside the official test set"
         raise DatalistError(what, how="give --folds a number")
-    groups = sorted({c.group for c in open_cases})
-    for name in sorted(parts):
-        here = [c for c in open_cases if words[c.case] == name]
-        for group in groups:
-            if not any(c.group == group if group else c.share > 0 for c in here):
-                what = f"the {word} {name} has no case {_having(group, sought)}: nothing can be measured on it"
-                raise DatalistError(what, how="give --folds a number")
+    due, how = _due(open_cases, sought), "give --folds a number"
+    for name, missing in product(sorted(parts), due):
+        if not _due([c for c in open_cases if words[c.case] == name], sought).get(missing):
+            raise DatalistError(f"the {word} {name} has no case {missing}: nothing can be measured on it", how=how)
     splits = []
     for k, name in enumerate(sorted(parts)):
-        known = [c for c in open_cases if words[c.case] == name or c.patient not in parts[name]]
-        rest = [c for c in known if c.patient not in parts[name]]
-        for group in groups:
-            left = {c.patient for c in rest if (c.group == group if group else c.share > 0)}
-            if len(left) < 2:
-                what = f"without the {word} {name} there are {len(left)} patients {_having(group, sought)}"
-                raise DatalistError(f"{what}: too few for training and validation", how="give --folds a number")
-        splits.append(_rest_divided(known, parts[name], validation, seed + k, sought))
+        rest = [c for c in open_cases if c.patient not in parts[name]]
+        for needed in due:
+            left = len(_due(rest, sought).get(needed, ()))
+            if left < 2:
+                few = f"without the {word} {name} there are {left} patients {needed}"
+                raise DatalistError(f"{few}: too few for training and validation", how=how)
+        tested = [c for c in open_cases if words[c.case] == name]
+        splits.append(_rest_divided(tested + rest, parts[name], validation, seed + k, sought))
     return splits
 
 
@@ -223,10 +220,6 @@ def _outside_the_test_set(cases: Sequence[SplitCase]) -> list[SplitCase]:
     cases = _one_spelling(cases)
     tested = _official(cases).test
     return [c for c in cases if c.patient not in tested]
-
-
-def _having(group: str, sought: str) -> str:
-    return f"of the class {group}" if group else f"with {sought}"
 
 
 def _rest_divided(cases: Sequence[SplitCase], held: set[str], validation: float, seed: int, sought: str) -> Split:
@@ -348,18 +341,22 @@ def _spaced(parts: Sequence[Sequence[str]], count: int, rng: np.random.Generator
     return [order[place] for place in places(0.5 if fair else (0.5 + float(rng.random())) % 1)]
 
 
+def _due(cases: Sequence[SplitCase], sought: str) -> dict[str, set[str]]:
+    """What each part needs a patient with, in words, and who has it: each class, or else what is sought."""
+    groups = sorted({c.group for c in cases} - {""})
+    if groups:
+        return {f"of the class {group}": {c.patient for c in cases if c.group == group} for group in groups}
+    return {f"with {sought}": {c.patient for c in cases if c.share > 0}}
+
+
 def _complete(
     cases: Sequence[SplitCase], draw: Callable[[np.random.Generator], list[set[str]]], seed: int, sought: str
 ) -> list[set[str]]:
     """The first drawing in which each part has a patient with lesions, or one of each group: without any, its lesion
     Dice, or its area under the curve, means nothing."""
-    groups = sorted({c.group for c in cases} - {""})
-    if groups:
-        due = {f"of the class {group}": {c.patient for c in cases if c.group == group} for group in groups}
-    else:
-        due = {f"with {sought}": {c.patient for c in cases if c.share > 0}}
-        if not due[f"with {sought}"]:
-            raise DatalistError(f"no case has {sought}: the class is empty", how=f"add cases with {sought}")
+    due = _due(cases, sought)
+    if not all(due.values()):
+        raise DatalistError(f"no case has {sought}: the class is empty", how=f"add cases with {sought}")
     rng = np.random.default_rng(seed)
     for _ in range(_ATTEMPTS):
         parts = draw(rng)

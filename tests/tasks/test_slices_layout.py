@@ -99,21 +99,8 @@ def test_raw_folders_are_joined_and_each_case_says_its_source(slices: Path, pict
 
 def test_each_fold_leaves_one_source_out(slices: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    main(
-        [
-            "data",
-            "prepare",
-            "covid_ct",
-            "--raw",
-            str(slices),
-            "--further-raw",
-            str(pictures),
-            "--out",
-            str(out),
-            "--folds",
-            "source",
-        ]
-    )
+    raw = ["--raw", str(slices), "--further-raw", str(pictures)]
+    assert main(["data", "prepare", "covid_ct", *raw, "--out", str(out), "--folds", "source"]) == 0
     for k, (tested, others) in enumerate([("COVID-19-CT-Seg", "COVID-SemiSeg"), ("COVID-SemiSeg", "COVID-19-CT-Seg")]):
         fold = load_datalist(out, f"datalist_fold{k}.json")
         assert {item["source"] for item in fold["test"]} == {tested}
