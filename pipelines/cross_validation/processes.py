@@ -18,6 +18,7 @@ _GRACE = 60.0  # seconds that a training has to end itself after SIGTERM
 _OWN_END = 5.0  # seconds that it has before, where Ctrl-C has reached it as well
 _TAIL = 4000  # characters of a log that the reason of a failure is looked for in
 _EPOCH = re.compile(r"Trainer: Epoch\[(\d+)\] Complete")  # ignite's
+_SAID_LAST = "error: "
 _ERROR = re.compile(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception|Interrupt)\w*)(?:: (.*))?$")
 
 
@@ -136,7 +137,9 @@ def _epoch(log: Path, begun: int) -> int:
 
 
 def _reason(log: Path, begun: int) -> str:
-    """The last line that names an error, else the last line."""
+    """What the command says last (`say_faults_last`), else the last line that names an error, else the last line."""
     lines = [line.strip() for line in _tail(log, begun).splitlines() if line.strip()]
+    if lines and lines[-1].startswith(_SAID_LAST):
+        return lines[-1].removeprefix(_SAID_LAST)
     errors = [found for found in map(_ERROR.match, lines) if found]
     return (errors[-1][2] or errors[-1][1]) if errors else lines[-1] if lines else "it said nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -62,6 +63,18 @@ def test_what_is_done_is_kept_and_looked_at_once(plan: CrossValidation) -> None:
     assert again == whole
     (parent,) = runs(plan)
     assert parent.data.tags["evaluations"] == "2", "one of one fold, one of both, none of nothing new"
+
+
+def test_the_sentence_that_a_command_ends_with_is_the_reason(tmp_path: Path) -> None:
+    """As MONAI's runner ends: the fault, what it is wrapped in, whose message goes on below, and the sentence."""
+    code = """
+import sys
+print("pipelines.errors.ConfigError: 16 draws cannot be; give what to balance by", file=sys.stderr)
+print("RuntimeError: Failed to evaluate ConfigExpression: \\n 'datasets.balanced(...)'", file=sys.stderr)
+sys.exit("\\nerror: 16 draws cannot be; give what to balance by")
+"""
+    with pytest.raises(UsageError, match="it ended with 1: 16 draws cannot be; give what to balance by; mend it"):
+        Processes().run([sys.executable, "-c", code], tmp_path / "train.log")
 
 
 def test_a_fold_that_failed_goes_on_from_its_checkpoint(plan: CrossValidation) -> None:
